@@ -1,0 +1,29 @@
+import { defineConfig } from "vitest/config";
+
+// Unit tests touch no server and no process; integration tests start their own on free ports.
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      {
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          globalSetup: ["test/setup/nats-server.ts"],
+        },
+      },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          testTimeout: 180_000,
+          hookTimeout: 120_000,
+          globalSetup: ["test/setup/nats-server.ts"],
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
