@@ -1,0 +1,110 @@
+// Keeps two processes off one folder that only one of them may use. The lock belongs to living processes: one left
+// behind by dead ones is taken over, a held one must never be.
+import { randomUUID } from "node:crypto";
+import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { processIdentity } from "./process-identity.ts";
+import { systemErrorCode } from "./system-error.ts";
+
+const Holder = z.object({ pid: z.int().positive(), identity: z.string() });
+type Holder = z.infer<typeof Holder>;
+
+const LockRecord = z.object({ id: z.string(), holders: z.array(Holder) });
+type LockRecord = z.infer<typeof LockRecord>;
+
+export interface FolderLock {
+  /** From now on the lock is held for as long as this process lives, whoever took it. */
+  handTo(pid: number): Promise<void>;
+  release(): Promise<void>;
+}
+
+export type LockOutcome =
+  | { readonly ok: true; readonly lock: FolderLock }
+  | { readonly ok: false; readonly heldBy: number; readonly file: string };
+
+/** Takes the lock `name` in the folder for this process, or says which living process holds it. */
+export async function lockFolder(folder: string, name: string): Promise<LockOutcome> {
+  const file = join(folder, name);
+  const id = randomUUID();
+  const record = { id, holders: [await holder(process.pid)] };
+  for (;;) {
+    if (await createWhole(file, JSON.stringify(record))) return { ok: true, lock: heldLock(file, id) };
+    const text = await readIfThere(file);
+    if (text === undefined) continue;
+    const living = await livingHolder(text);
+    if (living !== undefined) return { ok: false, heldBy: living.pid, file };
+    await removeStale(file, text);
+  }
+}
+
+function heldLock(file: string, id: string): FolderLock {
+  const isOurs = async () => parseRecord((await readIfThere(file)) ?? "")?.id === id;
+  return {
+    async handTo(pid) {
+      await writeFile(`${file}.${id}`, JSON.stringify({ id, holders: [await holder(pid)] }), { mode: 0o600 });
+      await rename(`${file}.${id}`, file);
+    },
+    async release() {
+      if (await isOurs()) await rm(file, { force: true });
+    },
+  };
+}
+
+/** A file that comes into being with its content or not at all: `link` fails when the name is taken. */
+async function createWhole(file: string, text: string): Promise<boolean> {
+  const draft = `${file}.${randomUUID()}`;
+  await writeFile(draft, text, { mode: 0o600, flag: "wx" });
+  try {
+    await link(draft, file);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === "EEXIST") return false;
+    throw error;
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+/** Of several who find the same stale lock, one may have replaced it meanwhile; that fresh one is put back. */
+async function removeStale(file: string, staleText: string): Promise<void> {
+  const aside = `${file}.${randomUUID()}`;
+  try {
+    await rename(file, aside);
+    if ((await readIfThere(aside)) !== staleText) await link(aside, file);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code !== "ENOENT" && code !== "EEXIST") throw error;
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+async function livingHolder(text: string): Promise<Holder | undefined> {
+  for (const candidate of parseRecord(text)?.holders ?? []) {
+    if ((await processIdentity(candidate.pid)) === candidate.identity) return candidate;
+  }
+  return undefined;
+}
+
+async function holder(pid: number): Promise<Holder> {
+  return { pid, identity: (await processIdentity(pid)) ?? "ended" };
+}
+
+/** A lock that cannot be read was cut short by a power failure, and nobody of that time lives. */
+function parseRecord(text: string): LockRecord | undefined {
+  try {
+    return LockRecord.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
