@@ -1,0 +1,81 @@
+// Request and reply over NATS, both sides: a reply is a value or `{ code, message }`, and what comes in is
+// parsed before anybody sees it.
+import { Empty, type Msg, NoRespondersError, RequestError, type Subscription, TimeoutError } from "nats";
+import type { z } from "zod";
+import { API, type ApiInput, type ApiReply, type ApiVerb, apiSubject } from "../contracts/api.ts";
+import { answer, type Answer, refuse, WireError } from "../contracts/failure.ts";
+import { explainIssues } from "../contracts/unknown-field.ts";
+import type { Bus } from "./connect.ts";
+
+/** Sends a request and parses the reply. `unavailable`: nobody answered (in time): it may have been heard. */
+export async function ask<Schema extends z.ZodType>(
+  bus: Bus,
+  subject: string,
+  request: unknown,
+  reply: Schema,
+  timeoutMs = 5_000,
+): Promise<Answer<z.output<Schema>>> {
+  let message: Msg;
+  try {
+    message = await bus.connection.request(subject, JSON.stringify(request), { timeout: timeoutMs });
+  } catch (error) {
+    if (error instanceof NoRespondersError || (error instanceof RequestError && error.isNoResponders()))
+      return refuse("unavailable", `nobody answers on ${subject}`);
+    if (error instanceof TimeoutError || (error instanceof RequestError && error.cause instanceof TimeoutError))
+      return refuse("unavailable", `no answer on ${subject} within ${timeoutMs} ms`);
+    return refuse("unavailable", `${subject}: ${(error as Error).message}`);
+  }
+  const json: unknown = message.data.length === 0 ? null : message.json();
+  const refused = WireError.safeParse(json);
+  if (refused.success) return { ok: false, error: refused.data };
+  const value = reply.safeParse(json);
+  return value.success ? answer(value.data) : refuse("internal", `unreadable answer on ${subject}: ${value.error.message}`);
+}
+
+/** Asks the mesh's API. */
+export const askApi = <Verb extends ApiVerb>(
+  bus: Bus,
+  verb: Verb,
+  request: ApiInput<Verb>,
+  timeoutMs?: number,
+): Promise<Answer<ApiReply<Verb>>> =>
+  ask(bus, apiSubject.build({ verb }), request, API[verb].reply as unknown as z.ZodType<ApiReply<Verb>>, timeoutMs);
+
+/** Answers every request on a subject; a handler that throws is a bug and answers `internal`. */
+export function serve<Schema extends z.ZodType>(
+  bus: Bus,
+  subject: string,
+  schema: Schema,
+  handle: (request: z.output<Schema>) => Promise<Answer<unknown>> | Answer<unknown>,
+  options: { queue?: string; onBug: (error: unknown) => void },
+): Subscription {
+  const respond = async (message: Msg) => {
+    let result: Answer<unknown>;
+    try {
+      const request = parse(schema, message);
+      result = request.ok ? await handle(request.value) : request;
+    } catch (error) {
+      options.onBug(error);
+      result = refuse("internal", "this request met a bug; the service's log has the details");
+    }
+    message.respond(JSON.stringify(result.ok ? result.value : result.error));
+  };
+  return bus.connection.subscribe(subject, {
+    ...(options.queue ? { queue: options.queue } : {}),
+    callback: (error, message) => {
+      if (error) options.onBug(error);
+      else void respond(message);
+    },
+  });
+}
+
+function parse<Schema extends z.ZodType>(schema: Schema, message: Msg): Answer<z.output<Schema>> {
+  let json: unknown;
+  try {
+    json = message.data.length === Empty.length ? {} : message.json();
+  } catch {
+    return refuse("bad_request", "the payload is no JSON text");
+  }
+  const request = schema.safeParse(json);
+  return request.success ? answer(request.data) : refuse("bad_request", explainIssues(request.error, schema));
+}

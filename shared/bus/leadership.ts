@@ -1,0 +1,60 @@
+// Who leads among several of one service: a key that lives only while it is renewed. It is for the quality of
+// decisions only; two that both believe they lead do no harm, since the log's guard lets one of them speak.
+import { JetStreamApiError } from "@nats-io/jetstream";
+import { Kvm } from "@nats-io/kv";
+import type { Bus } from "./connect.ts";
+import { LEASES } from "./streams.ts";
+
+export interface Leadership extends AsyncDisposable {
+  leads(): boolean;
+}
+
+/** Stands for the role until disposed. `onChange` is told each time it is gained or lost. */
+export async function standForLeader(
+  bus: Bus,
+  role: string,
+  candidate: string,
+  onChange: (leads: boolean) => void,
+): Promise<Leadership> {
+  const bucket = await new Kvm(bus.js).open(LEASES.bucket);
+  let revision = 0;
+  let renewedAt = Number.NEGATIVE_INFINITY;
+  let wasLeading = false;
+  const leads = () => performance.now() - renewedAt < LEASES.ttlMs * 0.75;
+  const round = async () => {
+    const sentAt = performance.now();
+    try {
+      revision = await (revision > 0
+        ? bucket.update(role, candidate, revision)
+        : bucket.create(role, candidate));
+      renewedAt = sentAt;
+    } catch (error) {
+      // The bus may only be away: then what it had lapses by itself.
+      if (error instanceof JetStreamApiError) {
+        revision = 0;
+        renewedAt = Number.NEGATIVE_INFINITY;
+      }
+    }
+    if (leads() !== wasLeading) {
+      wasLeading = !wasLeading;
+      onChange(wasLeading);
+    }
+  };
+  await round();
+  let busy = false;
+  const timer = setInterval(() => {
+    if (busy) return;
+    busy = true;
+    void round().finally(() => {
+      busy = false;
+    });
+  }, LEASES.ttlMs / 4);
+  return {
+    leads,
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer);
+      if (leads()) await bucket.delete(role, { previousSeq: revision }).catch(() => {});
+      renewedAt = Number.NEGATIVE_INFINITY;
+    },
+  };
+}

@@ -1,0 +1,39 @@
+// Makes every stream and bucket what this version of the mesh says it is: idempotent, safe to run from
+// several services at once, and never takes a newer version's configuration back.
+import { JetStreamApiError, jetstreamManager, type JetStreamManager } from "@nats-io/jetstream";
+import { Kvm } from "@nats-io/kv";
+import type { Bus } from "./connect.ts";
+import { LEASES, type MeshStream, STREAMS, STREAMS_VERSION } from "./streams.ts";
+
+const VERSION_KEY = "mesh-streams-version";
+const NAME_IN_USE = 10058;
+const STREAM_NOT_FOUND = 10059;
+
+export async function provision(bus: Bus, streams: MeshStream[] = STREAMS, version = STREAMS_VERSION): Promise<void> {
+  const manager = await jetstreamManager(bus.connection);
+  for (const stream of streams) await provisionStream(manager, stream, version);
+  await new Kvm(bus.js).create(LEASES.bucket, { ttl: LEASES.ttlMs, history: 1 });
+}
+
+async function provisionStream(manager: JetStreamManager, stream: MeshStream, version: number): Promise<void> {
+  const wanted = { ...stream, metadata: { [VERSION_KEY]: String(version) } };
+  const present = await manager.streams.info(stream.name).catch((error: unknown) => {
+    if (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND) return null;
+    throw error;
+  });
+  if (present === null) {
+    try {
+      await manager.streams.add(wanted);
+    } catch (error) {
+      // Another service was quicker, with another configuration.
+      if (!(error instanceof JetStreamApiError && error.code === NAME_IN_USE)) throw error;
+      await provisionStream(manager, stream, version);
+    }
+    return;
+  }
+  const theirs = Number(present.config.metadata?.[VERSION_KEY] ?? 0);
+  if (theirs >= version) return;
+  // What a stream was created with for good.
+  const { name, storage, persist_mode, ...changeable } = wanted;
+  await manager.streams.update(stream.name, changeable);
+}

@@ -1,0 +1,99 @@
+// Every stream and bucket of the mesh, in one place. Sizes in bytes, ages in nanoseconds (the server's unit).
+import { DiscardPolicy, PersistMode, type StreamConfig, StorageType } from "@nats-io/jetstream";
+import { artifactSubject } from "../contracts/artifact.ts";
+import { deadSubject } from "../contracts/dead.ts";
+import { FACT_WILDCARDS } from "../contracts/fact.ts";
+import { heartbeatSubject } from "../contracts/heartbeat.ts";
+import { logSubject } from "../contracts/log.ts";
+import { receiptSubject } from "../contracts/receipt.ts";
+
+/** Raised with every change below: a service never takes a newer service's configuration back. */
+export const STREAMS_VERSION = 1;
+
+const SECOND = 1_000_000_000;
+const DAY = 86_400 * SECOND;
+const MEBIBYTE = 1024 * 1024;
+
+/** The largest request the log takes. */
+export const FACT_MAX_BYTES = 512 * 1024;
+
+export type MeshStream = Partial<StreamConfig> & Pick<StreamConfig, "name" | "subjects">;
+
+export const TASKS = "TASKS";
+export const HOSTS = "HOSTS";
+export const LOGS = "LOGS";
+export const RECEIPTS = "RECEIPTS";
+export const ARTIFACTS = "ARTIFACTS";
+export const DEAD = "DEAD";
+
+export const STREAMS: MeshStream[] = [
+  {
+    name: TASKS,
+    description: "every fact about every task, in order: the only truth",
+    subjects: FACT_WILDCARDS,
+    storage: StorageType.File,
+    max_msg_size: FACT_MAX_BYTES,
+    allow_direct: true,
+    duplicate_window: SECOND,
+  },
+  {
+    name: HOSTS,
+    description: "the last heartbeat of every host; its acknowledgement renews the host's lease",
+    subjects: [heartbeatSubject.wildcard()],
+    storage: StorageType.Memory,
+    max_msgs_per_subject: 1,
+    max_age: DAY,
+    allow_direct: true,
+    duplicate_window: SECOND,
+  },
+  {
+    name: LOGS,
+    description: "phases and output of attempts; losing the last second is no harm",
+    subjects: [logSubject.wildcard()],
+    storage: StorageType.File,
+    persist_mode: PersistMode.Async,
+    max_age: 7 * DAY,
+    max_bytes: 1024 * MEBIBYTE,
+    discard: DiscardPolicy.Old,
+    duplicate_window: SECOND,
+  },
+  {
+    name: RECEIPTS,
+    description: "the latest placement decision of every task",
+    subjects: [receiptSubject.wildcard()],
+    storage: StorageType.Memory,
+    max_msgs_per_subject: 1,
+    max_msgs: 100_000,
+    max_age: 7 * DAY,
+    discard: DiscardPolicy.Old,
+    allow_direct: true,
+    duplicate_window: SECOND,
+  },
+  {
+    name: ARTIFACTS,
+    description: "what attempts leave behind, in chunks",
+    subjects: [artifactSubject.wildcard()],
+    storage: StorageType.File,
+    persist_mode: PersistMode.Async,
+    max_age: 30 * DAY,
+    max_bytes: 2048 * MEBIBYTE,
+    discard: DiscardPolicy.Old,
+    allow_direct: true,
+    // Long enough for a chunk that is sent again after a lost answer.
+    duplicate_window: 120 * SECOND,
+  },
+  {
+    name: DEAD,
+    description: "messages nobody can decode, each once, keyed by its sequence",
+    subjects: [deadSubject.wildcard()],
+    storage: StorageType.File,
+    max_msgs_per_subject: 1,
+    discard: DiscardPolicy.New,
+    discard_new_per_subject: true,
+    max_bytes: 256 * MEBIBYTE,
+    duplicate_window: SECOND,
+  },
+];
+
+/** Who leads: a key lives for `ttlMs` after its last renewal. For the quality of decisions only. */
+export const LEASES = { bucket: "mesh_leases", ttlMs: 4_000 };

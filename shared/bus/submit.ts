@@ -1,0 +1,52 @@
+// Puts a request on the log: two requests with one id are one task, a second body under a known id is a
+// conflict, and an accepted request is stored before anybody is told so.
+import { isDeepStrictEqual } from "node:util";
+import { uuidv7 } from "uuidv7";
+import type { Fact, Malformed } from "../contracts/fact.ts";
+import { type Answer, answer, refuse } from "../contracts/failure.ts";
+import type { DeployRequest, Priority } from "../contracts/task.ts";
+import { appendFact } from "./append.ts";
+import type { Bus } from "./connect.ts";
+import { factsOfTask } from "./read.ts";
+
+export interface Submitted {
+  taskId: string;
+  /** Sequence on the log of its request. */
+  sequence: number;
+  /** False when the same request was there already. */
+  created: boolean;
+}
+
+const DEADLINE_MS = 10_000;
+
+export async function submitTask(bus: Bus, request: DeployRequest): Promise<Answer<Submitted>> {
+  const { taskId = uuidv7(), ...rest } = request;
+  const priority: Priority = rest.priority ?? "normal";
+  const body = { ...rest, priority, after: 0 };
+  const appended = await appendFact(
+    bus,
+    { taskId, kind: "requested", speaker: priority, body },
+    // Read from the log itself, so that a tracker's absence refuses nobody.
+    { deadlineMs: DEADLINE_MS, truth: async () => answer(await factsOfTask(bus, taskId)) },
+  );
+  switch (appended.outcome) {
+    case "appended":
+      return answer({ taskId, sequence: appended.sequence, created: true });
+    case "impossible":
+      return refuse("too_large", `the request: ${appended.message}`);
+    case "unknown":
+      return refuse("unavailable", `the log did not answer; send the request again with taskId ${taskId}`);
+    case "refused":
+      return known(taskId, body, appended.now);
+  }
+}
+
+function known(taskId: string, body: object, facts: (Fact | Malformed)[]): Answer<Submitted> {
+  const first = facts.find((fact) => fact.kind === "requested" && fact.body !== null);
+  if (first?.body && isDeepStrictEqual(withoutAfter(first.body), withoutAfter(body)))
+    return answer({ taskId, sequence: first.sequence, created: false });
+  return refuse("conflict", `task ${taskId} is known with another request: choose another taskId`);
+}
+
+/** As it is on the log: what JSON does not carry is not compared. */
+const withoutAfter = (body: object): unknown => ({ ...JSON.parse(JSON.stringify(body)), after: 0, taskId: null });

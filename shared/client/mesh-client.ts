@@ -1,0 +1,87 @@
+// What an orchestrator imports: the mesh as one object, the same over NATS and HTTP. It must never show which of
+// the two it speaks; `connect-mesh.ts` makes one.
+import type { ApiReply, CancelRequest, Explanation, HostView } from "../contracts/api.ts";
+import { type Answer, type ErrorCode, refuse, type WireError } from "../contracts/failure.ts";
+import type { DeployRequest, TaskState, TaskView } from "../contracts/task.ts";
+import { isEnd } from "../lifecycle/table.ts";
+import type { TaskFact } from "./task-fact.ts";
+import type { TaskLog } from "./task-log.ts";
+
+export interface ListQuery {
+  state?: TaskState | undefined;
+  repository?: string | undefined;
+  prNumber?: number | undefined;
+  limit?: number | undefined;
+  /** `nextCursor` of the page before. */
+  cursor?: number | undefined;
+}
+
+export interface StreamOptions {
+  /** Only what has a greater sequence; 0, or nothing, for all. */
+  after?: number;
+  /** Ends the stream by throwing the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Disposing closes it; the mesh and its tasks go on. */
+export interface MeshClient extends AsyncDisposable {
+  /** Stored when answered. Give a `taskId` to make the call safe to repeat; the mesh chooses one otherwise. */
+  submit(request: DeployRequest): Promise<Answer<TaskView>>;
+  get(taskId: string): Promise<Answer<TaskView>>;
+  list(query?: ListQuery): Promise<Answer<ApiReply<"list">>>;
+  cancel(request: CancelRequest): Promise<Answer<ApiReply<"cancel">>>;
+  /** A new task that does an ended one again. */
+  retry(taskId: string): Promise<Answer<TaskView>>;
+  explain(taskId: string): Promise<Answer<Explanation>>;
+  hosts(): Promise<Answer<{ data: HostView[] }>>;
+  /** Every fact about the task in order, each once; ends with the task. Throws `MeshError`. */
+  facts(taskId: string, options?: StreamOptions): AsyncIterable<TaskFact>;
+  /** Phases and output; with `follow`, until the task's end, else what there is now. Throws `MeshError`. */
+  logs(taskId: string, options?: StreamOptions & { follow?: boolean | undefined }): AsyncIterable<TaskLog>;
+  waitForEnd(taskId: string, options?: { signal?: AbortSignal | undefined }): Promise<Answer<TaskView>>;
+  /** False while the link to the mesh is down; streams go on when it is back. */
+  connected(): boolean;
+}
+
+/** What a stream throws; everything else answers with the same as a value. */
+export class MeshError extends Error {
+  override readonly name = "MeshError";
+  readonly code: ErrorCode;
+  constructor({ code, message }: WireError) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const SETTLE_MS = 10_000;
+const PAUSE_MS = 50;
+
+/** The task after its last fact: the view may follow the log by a moment. */
+export async function waitForEnd(
+  mesh: Pick<MeshClient, "facts" | "get">,
+  taskId: string,
+  signal?: AbortSignal,
+): Promise<Answer<TaskView>> {
+  try {
+    for await (const _ of mesh.facts(taskId, { signal }));
+  } catch (error) {
+    if (error instanceof MeshError) return refuse(error.code, error.message);
+    throw error;
+  }
+  return viewOfEnded(mesh, taskId, signal);
+}
+
+/** The view of a task that is known to have ended. */
+export async function viewOfEnded(
+  mesh: Pick<MeshClient, "get">,
+  taskId: string,
+  signal?: AbortSignal,
+): Promise<Answer<TaskView>> {
+  const deadline = performance.now() + SETTLE_MS;
+  for (;;) {
+    const task = await mesh.get(taskId);
+    signal?.throwIfAborted();
+    if ((task.ok && isEnd(task.value.state)) || performance.now() > deadline) return task;
+    await new Promise((done) => setTimeout(done, PAUSE_MS));
+  }
+}

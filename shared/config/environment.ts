@@ -1,0 +1,103 @@
+// Every environment variable the mesh reads, with what it means: `.env.example` is checked against this list.
+import { homedir } from "node:os";
+import path from "node:path";
+import { z } from "zod";
+import { HostId } from "../contracts/ids.ts";
+import { LEASE } from "../contracts/lease.ts";
+
+const flag = z.enum(["0", "1"], "expected 0 or 1").transform((value) => value === "1");
+const whole = (minimum: number, maximum: number) =>
+  z.coerce.number(`expected a number`).int().min(minimum).max(maximum);
+const labels = z.string().transform((text, context) => {
+  const pairs = text.split(",").filter((pair) => pair.trim() !== "");
+  const entries = pairs.map((pair) => pair.trim().split("="));
+  if (entries.some((entry) => entry.length !== 2 || entry[0] === "")) {
+    context.addIssue("expected key=value pairs with commas between");
+    return z.NEVER;
+  }
+  return Object.fromEntries(entries) as Record<string, string>;
+});
+
+const VARIABLES = {
+  NATS_URL: z
+    .string()
+    .optional()
+    .describe("the bus: nats://[token@]host:port or tls://…; without it `mesh up` starts its own"),
+  NATS_CA_FILE: z.string().optional().describe("PEM file of the authority that signed the bus's certificate"),
+  NATS_TOKEN: z
+    .string()
+    .optional()
+    .describe("token of the bus that `nats.conf` and `docker-compose.yml` are given"),
+  NATS_SERVER_BIN: z
+    .string()
+    .optional()
+    .describe("the nats-server program to start, instead of one found or fetched"),
+  MESH_URL: z.string().optional().describe("where clients find the mesh: http(s)://… of its gateway"),
+  MESH_DATA_DIR: z.string().optional().describe("data folder; ~/.local/share/agent-mesh if not given"),
+  MESH_CONFIG: z
+    .string()
+    .optional()
+    .describe("the mesh's configuration file (TOML): what a webhook's task runs"),
+  MESH_HTTP_PORT: whole(0, 65_535).default(7_400).describe("port of the gateway; 0 takes a free one"),
+  MESH_GITHUB_WEBHOOK_SECRET: z
+    .string()
+    .optional()
+    .describe("secret of the GitHub webhook; without it webhooks are refused"),
+  MESH_HOST_ID: HostId.optional().describe("this machine's name in the mesh; its host name if not given"),
+  MESH_HOST_SLOTS: whole(1, 1_000).default(2).describe("attempts this host runs at once"),
+  MESH_HOST_LABELS: labels.default({}).describe("labels of this host, such as os=windows,gpu=yes"),
+  MESH_ALLOW_FILE_CLONES: flag
+    .default(false)
+    .describe("1: this host clones file:// URLs (its own disk); `mesh up` sets it"),
+  MESH_LEASE_MS: whole(500, 600_000)
+    .default(LEASE.leaseMs)
+    .describe("lease of a host, ms; the same everywhere in a mesh, its other times follow in proportion"),
+  MESH_LOG_LEVEL: z
+    .enum(["trace", "debug", "info", "warn", "error", "silent"])
+    .default("info")
+    .describe("how much the services log"),
+} satisfies Record<string, z.ZodType>;
+
+export type EnvironmentName = keyof typeof VARIABLES;
+export const ENVIRONMENT_NAMES = Object.keys(VARIABLES) as EnvironmentName[];
+export const describeVariable = (name: EnvironmentName): string => VARIABLES[name].description ?? "";
+
+const Environment = z.object(VARIABLES);
+export type Environment = z.infer<typeof Environment>;
+
+/** Thrown for a configuration nobody can run with; the message says what was expected. */
+export class ConfigurationError extends Error {}
+
+/** Reads the variables; an empty one counts as not set. */
+export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
+  const given = Object.fromEntries(
+    ENVIRONMENT_NAMES.flatMap((name) =>
+      env[name] === undefined || env[name] === "" ? [] : [[name, env[name]]],
+    ),
+  );
+  const parsed = Environment.safeParse(given);
+  if (parsed.success) return parsed.data;
+  throw new ConfigurationError(
+    parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; "),
+  );
+}
+
+/** The data folder if none is named. */
+export function defaultDataDir(env: NodeJS.ProcessEnv = process.env, platform = process.platform): string {
+  if (platform === "win32")
+    return path.win32.join(env.LOCALAPPDATA ?? path.win32.join(homedir(), "AppData", "Local"), "agent-mesh");
+  if (platform === "darwin") return path.join(homedir(), "Library", "Application Support", "agent-mesh");
+  return path.join(env.XDG_DATA_HOME ?? path.join(homedir(), ".local", "share"), "agent-mesh");
+}
+
+/** The times of the lease protocol, all in proportion to the lease. */
+export const leaseTimes = (leaseMs: number) => {
+  const ratio = leaseMs / LEASE.leaseMs;
+  return {
+    leaseMs,
+    marginMs: LEASE.marginMs * ratio,
+    heartbeatMs: LEASE.heartbeatMs * ratio,
+    checkMs: LEASE.checkMs * ratio,
+    frozenLimitMs: LEASE.frozenLimitMs,
+  };
+};

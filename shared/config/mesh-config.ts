@@ -1,0 +1,67 @@
+// The mesh's configuration file (MESH_CONFIG, TOML): what the tasks of a webhook run. It is read once, and a
+// wrong one is refused with the file, the key and the nearest known name; nothing in it is guessed.
+import { readFile } from "node:fs/promises";
+import { parse, TomlError } from "smol-toml";
+import { z } from "zod";
+import { RepositoryName } from "../contracts/ids.ts";
+import { StrictDeployRequest } from "../contracts/task.ts";
+import { explainIssues } from "../contracts/unknown-field.ts";
+import { ConfigurationError } from "./environment.ts";
+
+/** Named and ruled as in a deploy request. */
+const Settings = StrictDeployRequest.pick({
+  run: true,
+  checks: true,
+  priority: true,
+  labels: true,
+  resources: true,
+  limits: true,
+  timeoutMs: true,
+  maxAttempts: true,
+}).extend({
+  /** Deploy drafts too. */
+  drafts: z.boolean().optional(),
+});
+export type Settings = z.infer<typeof Settings>;
+
+const MeshConfig = z.strictObject({
+  defaults: Settings.default({}),
+  repositories: z.record(RepositoryName, Settings).default({}),
+});
+export type MeshConfig = z.infer<typeof MeshConfig>;
+
+export const EMPTY_CONFIG: MeshConfig = { defaults: {}, repositories: {} };
+
+/** Reads the file; without one there are no settings. */
+export async function readMeshConfig(file: string | undefined): Promise<MeshConfig> {
+  if (file === undefined) return EMPTY_CONFIG;
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    throw new ConfigurationError(`MESH_CONFIG: cannot read ${file}: ${String(error)}`);
+  }
+  return parseMeshConfig(text, file);
+}
+
+/** `file` is named in what it throws. */
+export function parseMeshConfig(text: string, file: string): MeshConfig {
+  let table: unknown;
+  try {
+    table = parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const [summary] = error.message.split("\n");
+    throw new ConfigurationError(`${file}:${error.line}:${error.column}: ${summary}`);
+  }
+  const config = MeshConfig.safeParse(table);
+  if (!config.success) throw new ConfigurationError(`${file}: ${explainIssues(config.error, MeshConfig)}`);
+  return config.data;
+}
+
+/** The repository's settings over the defaults, field by field. The forge ignores case in names. */
+export function settingsOf(config: MeshConfig, repository: string): Settings {
+  const name = repository.toLowerCase();
+  const entry = Object.entries(config.repositories).find(([key]) => key.toLowerCase() === name);
+  return { ...config.defaults, ...entry?.[1] };
+}

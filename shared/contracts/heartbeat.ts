@@ -1,0 +1,36 @@
+// What a host says about itself every few seconds. The server's acknowledgement of it renews the host's
+// lease, and the last one of each host stays on stream HOSTS for late readers.
+import { z } from "zod";
+import { HostId, TaskId } from "./ids.ts";
+import { subject } from "./subject.ts";
+
+export const heartbeatSubject = subject("mesh.host.{hostId}.heartbeat");
+
+/** An attempt from before its `started` is sent until its end is on the log, running or frozen. */
+export const HeldAttempt = z.object({ taskId: TaskId, attempt: z.int().positive(), nonce: z.string() });
+export type HeldAttempt = z.infer<typeof HeldAttempt>;
+
+/** Bytes, cores, and shares between 0 and 1; times in ms. */
+export const Heartbeat = z.object({
+  hostId: HostId,
+  /** Random, of the host's data folder: tells two machines that were given one id apart. */
+  installation: z.string(),
+  /** Lives of this installation's host agent, counted; with `counter` it orders its heartbeats. */
+  boot: z.int().positive(),
+  counter: z.int().positive(),
+  heartbeatMs: z.int().positive(),
+  cpu: z.object({ cores: z.number(), busy: z.number() }),
+  memory: z.object({ totalBytes: z.number(), availableBytes: z.number() }),
+  disk: z.object({ totalBytes: z.number(), freeBytes: z.number() }),
+  slots: z.object({ total: z.int(), free: z.int() }),
+  /** Σ of what its attempts asked for. */
+  reserved: z.object({ memoryBytes: z.number(), cpus: z.number() }),
+  attempts: z.array(HeldAttempt),
+  labels: z.record(z.string(), z.string()),
+  runners: z.array(z.string()),
+  /** How attempts are kept apart: `namespaces`, or `process-group` where the kernel gives no more. */
+  isolation: z.string(),
+  draining: z.boolean(),
+  versions: z.record(z.string(), z.string()),
+});
+export type Heartbeat = z.infer<typeof Heartbeat>;

@@ -1,0 +1,40 @@
+// Orders to a host, by request and reply. All are idempotent: the log decides, an order only asks.
+import { z } from "zod";
+import { HostId, TaskId } from "./ids.ts";
+import { subject } from "./subject.ts";
+import { DeployRequest } from "./task.ts";
+
+export const orderSubject = subject("mesh.host.{hostId}.{order}");
+
+/** Asks the host to begin attempt `attempt` of the task, on what the log said up to `after`. */
+export const RunOrder = z.object({
+  taskId: TaskId,
+  attempt: z.int().positive(),
+  after: z.int().nonnegative(),
+  request: DeployRequest,
+  placement: z.string().optional(),
+});
+export type RunOrder = z.infer<typeof RunOrder>;
+
+/** Answered only after the server has stored `started`, or with the reason why there will be none. */
+export const RunReply = z.discriminatedUnion("outcome", [
+  z.object({ outcome: z.literal("started"), sequence: z.int() }),
+  z.object({
+    outcome: z.literal("refused"),
+    reason: z.enum(["full", "memory", "cpu", "labels", "draining", "not-ready", "policy", "superseded", "unknown"]),
+    message: z.string(),
+  }),
+]);
+export type RunReply = z.infer<typeof RunReply>;
+
+/** Asks the host to end the attempt; its `faulted` follows on the log. */
+export const StopOrder = z.object({ taskId: TaskId, attempt: z.int().positive(), reason: z.enum(["cancelled", "timeout"]) });
+export type StopOrder = z.infer<typeof StopOrder>;
+export const StopReply = z.object({ outcome: z.enum(["stopping", "not-here"]) });
+export type StopReply = z.infer<typeof StopReply>;
+
+/** Who speaks as this host? Answered by every live agent of that id, so that a second one notices. */
+export const WhoOrder = z.object({ installation: z.string(), boot: z.int() });
+export type WhoOrder = z.infer<typeof WhoOrder>;
+export const WhoReply = z.object({ hostId: HostId, installation: z.string(), boot: z.int(), since: z.iso.datetime() });
+export type WhoReply = z.infer<typeof WhoReply>;

@@ -1,0 +1,24 @@
+// The scheduler's latest decision about a task: where it went, or why nowhere.
+import { z } from "zod";
+import { HostId, TaskId } from "./ids.ts";
+import { subject } from "./subject.ts";
+
+export const receiptSubject = subject("mesh.receipt.{taskId}");
+
+export const Receipt = z.object({
+  taskId: TaskId,
+  at: z.iso.datetime(),
+  policy: z.string(),
+  /** The host that was asked and began; null while none could. */
+  hostId: HostId.nullable(),
+  attempt: z.int(),
+  /** One sentence for a person. */
+  summary: z.string(),
+  hosts: z.int(),
+  feasible: z.int(),
+  /** How many hosts failed which check. */
+  refusals: z.record(z.string(), z.int()),
+  /** Score terms of the chosen host. */
+  score: z.record(z.string(), z.number()).optional(),
+});
+export type Receipt = z.infer<typeof Receipt>;

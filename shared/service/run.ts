@@ -1,0 +1,57 @@
+// How each service runs as a process of its own: configuration from the environment, JSON logs on stdout, a
+// graceful stop on SIGINT or SIGTERM, and a forced one when that takes too long.
+import { pino, type Logger } from "pino";
+import { type BusOptions, BusError, withoutSecret } from "../bus/connect.ts";
+import { ConfigurationError, type Environment, readEnvironment } from "../config/environment.ts";
+
+export interface ServiceContext {
+  /** `NATS_URL` is set. */
+  environment: Environment;
+  log: Logger;
+}
+
+export type Start = (context: ServiceContext) => Promise<AsyncDisposable>;
+
+const STOP_DEADLINE_MS = 15_000;
+
+export function createLog(name: string, environment: Environment): Logger {
+  return pino({
+    name,
+    level: environment.MESH_LOG_LEVEL,
+    redact: ["token", "*.token", "NATS_TOKEN", "MESH_GITHUB_WEBHOOK_SECRET"],
+  });
+}
+
+/** The bus as a service connects to it: it waits for a server that is not there yet. */
+export function busOptions({ environment }: ServiceContext, name: string): BusOptions {
+  if (environment.NATS_URL === undefined)
+    throw new ConfigurationError("NATS_URL is not set: expected the bus's address, such as nats://127.0.0.1:4222");
+  return { url: environment.NATS_URL, name, caFile: environment.NATS_CA_FILE, wait: true };
+}
+
+/** Runs one service until it is told to stop; sets the exit code. Call it under `import.meta.main` only. */
+export async function runService(name: string, start: Start): Promise<void> {
+  const stopped = Promise.withResolvers<string>();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stopped.resolve(signal));
+  let log: Logger | undefined;
+  try {
+    const environment = readEnvironment();
+    log = createLog(name, environment);
+    const url = busOptions({ environment, log }, name).url;
+    log.info({ bus: withoutSecret(url), pid: process.pid }, "starting");
+    const service = await Promise.race([start({ environment, log }), stopped.promise]);
+    if (typeof service === "string") process.exit(0);
+    log.info("ready");
+    log.info({ signal: await stopped.promise }, "stopping");
+    setTimeout(() => process.exit(1), STOP_DEADLINE_MS).unref();
+    await service[Symbol.asyncDispose]();
+    process.exit(0);
+  } catch (error) {
+    if (error instanceof ConfigurationError || error instanceof BusError) {
+      process.stderr.write(`${name}: ${error.message}\n`);
+      process.exit(2);
+    }
+    log?.fatal(error, "this is a bug");
+    throw error;
+  }
+}
