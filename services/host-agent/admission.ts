@@ -1,0 +1,57 @@
+// Whether this host takes one more attempt: the one judge of its own capacity. Pure.
+import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
+import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+
+export interface Capacity {
+  slots: number;
+  labels: Record<string, string>;
+  cores: number;
+  memoryTotalBytes: number;
+  memoryAvailableBytes: number;
+  draining: boolean;
+  /** The supervisor holds a lease: what is begun may run. */
+  leased: boolean;
+}
+
+export interface Admitted {
+  memoryBytes: number;
+  /** Since it was admitted, ms. */
+  ageMs: number;
+}
+
+const MEMORY_SHARE = 0.95;
+/** An attempt younger than this may not have reached the memory it will use, ms. */
+const MEMORY_RAMP_MS = 45_000;
+
+type Refusal = Extract<RunReply, { outcome: "refused" }>;
+const refused = (reason: Refusal["reason"], message: string): Refusal => ({ outcome: "refused", reason, message });
+
+/** Null if the attempt may begin; what it asks for is then counted until it has ended. */
+export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterable<Admitted>): Refusal | null {
+  const { request } = order;
+  if (capacity.draining) return refused("draining", "this host is draining");
+  if (!capacity.leased) return refused("not-ready", "this host holds no lease at the moment");
+  if (request.fork === true) return refused("policy", "this host takes no work from forks");
+  for (const [key, value] of Object.entries(request.labels ?? {}))
+    if (capacity.labels[key] !== value) return refused("labels", `this host has no label ${key}=${value}`);
+  const cpus = request.resources?.cpus ?? REQUEST_DEFAULTS.cpus;
+  if (cpus > capacity.cores) return refused("cpu", `${cpus} CPUs are asked for; this host has ${capacity.cores}`);
+  let count = 0;
+  let reserved = 0;
+  let young = 0;
+  for (const other of admitted) {
+    count++;
+    reserved += other.memoryBytes;
+    if (other.ageMs < MEMORY_RAMP_MS) young += other.memoryBytes;
+  }
+  if (count >= capacity.slots) return refused("full", `all ${capacity.slots} slots are taken`);
+  const wanted = request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes;
+  const free = Math.min(
+    capacity.memoryAvailableBytes - young,
+    MEMORY_SHARE * capacity.memoryTotalBytes - reserved,
+  );
+  if (wanted > free) return refused("memory", `${mebi(wanted)} MiB are asked for; ${mebi(Math.max(0, free))} MiB are free`);
+  return null;
+}
+
+const mebi = (bytes: number): number => Math.round(bytes / 1_048_576);

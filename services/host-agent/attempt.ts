@@ -1,0 +1,188 @@
+// The work of one attempt: prepare the tree → run → take the patch → validate on a fresh tree → keep what
+// there is to show. It knows nothing of the log but the stretch it may run under.
+import { mkdir, writeFile } from "node:fs/promises";
+import path from "node:path";
+import type { Logger } from "pino";
+import type { Bus } from "../../shared/bus/connect.ts";
+import type { Failure } from "../../shared/contracts/failure.ts";
+import {
+  type AttemptResult,
+  type CheckResult,
+  type Command,
+  REQUEST_DEFAULTS,
+} from "../../shared/contracts/task.ts";
+import { publishArtifact } from "./artifacts.ts";
+import { type Executor, type Outcome, Stop, type Work } from "./executor.ts";
+import type { Guest } from "./guest-keeper.ts";
+import { createLogSink } from "./log-sink.ts";
+import { checkVerdict, infrastructureFailure } from "./judgement.ts";
+import { createInstance, type Instance } from "./instance.ts";
+import { commandArgv } from "./runner/command.ts";
+import type { Runner } from "./runner/runner.ts";
+import { applyPatch } from "./workspace/patch.ts";
+import { type PreparedTree, prepareTree, removeTree } from "./workspace/tree.ts";
+
+export interface AttemptOptions {
+  bus: Bus;
+  guest: Guest;
+  hostId: string;
+  cacheDir: string;
+  attemptsFolder: string;
+  allowFileClones: boolean;
+  runner: Runner;
+  log: Logger;
+}
+
+/** An attempt's failure on its way to its outcome. */
+class Failed extends Error {
+  readonly failure: Failure;
+  constructor(failure: Failure) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+export const attemptExecutor =
+  (options: AttemptOptions): Executor =>
+  async (work) => {
+    const folder = path.join(options.attemptsFolder, work.attemptKey);
+    const end = () => void options.guest.release(work.attemptKey);
+    work.signal.addEventListener("abort", end);
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      return await attempt(options, work, folder);
+    } finally {
+      work.signal.removeEventListener("abort", end);
+      await options.guest.release(work.attemptKey);
+      await removeTree(folder).catch((error: unknown) =>
+        options.log.error({ error, folder }, "an attempt's folder could not be removed"),
+      );
+    }
+  };
+
+async function attempt(options: AttemptOptions, work: Work, folder: string): Promise<Outcome> {
+  const { bus, hostId, runner } = options;
+  const { taskId, attempt, request } = work.order;
+  const beganMs = performance.now();
+  const result: AttemptResult = { exitCode: null, signal: null, durationMs: 0, phases: {}, checks: [], artifacts: [] };
+  const timeoutMs = request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs;
+  const files = new Map<string, string>();
+  await using sink = createLogSink(bus, taskId, attempt, hostId);
+  const fileOf = (name: string) => {
+    const file = path.join(folder, `${name}.artifact`);
+    files.set(name, file);
+    return file;
+  };
+
+  let failure: Failure | null = null;
+  try {
+    sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
+    const tree = await checkOut("work");
+    result.phases.prepareMs = performance.now() - beganMs;
+    const instance = createInstance(options.guest, work, tree, { hostId, budgetMs: timeoutMs - result.phases.prepareMs });
+    const stretch = await work.stretch();
+    const ran = await run(instance, stretch);
+    const patch = await takePatch(instance);
+    if (ran !== null) throw new Failed(ran);
+    await validate(instance, patch);
+  } catch (error) {
+    if (error instanceof Stop) throw error;
+    if (!(error instanceof Failed)) throw error;
+    failure = error.failure;
+  }
+  result.durationMs = performance.now() - beganMs;
+  work.signal.throwIfAborted();
+  await keepArtifacts();
+  if (failure === null) return { ok: true, result };
+  return { ok: false, failure, result };
+
+  async function checkOut(name: string): Promise<PreparedTree> {
+    const prepared = await prepareTree({
+      cacheDir: options.cacheDir,
+      attemptDir: path.join(folder, name),
+      source: {
+        cloneUrl: request.cloneUrl,
+        branch: request.branch,
+        sha: request.sha,
+        ...(request.prNumber === undefined ? {} : { prNumber: request.prNumber }),
+      },
+      allowFileClones: options.allowFileClones,
+      signal: AbortSignal.any([work.signal, AbortSignal.timeout(timeoutMs)]),
+    });
+    work.signal.throwIfAborted();
+    if (prepared.ok) return prepared.tree;
+    const { category, message, permanent } = prepared;
+    throw new Failed({ category, message, permanent });
+  }
+
+  /** Null if it went well, or there was nothing to run. */
+  async function run(instance: Instance, stretch: string): Promise<Failure | null> {
+    const plan = runner.plan(request);
+    if (plan === null) return null;
+    sink.phase("running", `running ${describe(request.run?.command ?? runner.name)}`);
+    const output = sink.open("output", fileOf("log"));
+    const exit = await instance.run({ stretch, ...plan }, output);
+    await output.end();
+    work.signal.throwIfAborted();
+    result.exitCode = exit.exitCode;
+    result.signal = exit.signal;
+    result.phases.runMs = exit.durationMs;
+    return infrastructureFailure(exit, "the command") ?? runner.judge(exit);
+  }
+
+  async function takePatch(instance: Instance): Promise<string> {
+    sink.phase("collecting", "taking the patch");
+    const file = fileOf("patch");
+    const problem = await instance.writePatch(file);
+    work.signal.throwIfAborted();
+    if (problem !== null) throw new Failed(problem);
+    return file;
+  }
+
+  async function validate(worked: Instance, patch: string): Promise<void> {
+    const checks = request.checks ?? [];
+    if (checks.length === 0) return;
+    const validatedMs = performance.now();
+    sink.phase("validating", `${checks.length} check${checks.length === 1 ? "" : "s"} on a fresh tree`);
+    const tree = await checkOut("validation");
+    const applied = await applyPatch(tree, patch, work.signal);
+    work.signal.throwIfAborted();
+    if (!applied.ok) throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
+    const instance = createInstance(options.guest, work, tree, { hostId, budgetMs: worked.budgetMs() });
+    const stretch = await work.stretch();
+    for (const [index, command] of checks.entries()) {
+      const name = `check-${index + 1}`;
+      const output = sink.open("check", fileOf(name));
+      const exit = await instance.run({ stretch, argv: commandArgv(command), env: {} }, output);
+      await output.end();
+      work.signal.throwIfAborted();
+      result.checks.push({
+        command,
+        exitCode: exit.exitCode,
+        durationMs: exit.durationMs,
+        verdict: checkVerdict(exit),
+        log: name,
+      });
+      const problem = infrastructureFailure(exit, `check ${index + 1}`);
+      if (problem !== null) throw new Failed(problem);
+    }
+    result.phases.validateMs = performance.now() - validatedMs;
+    const refused = result.checks.filter(({ verdict }) => verdict !== "confirmed");
+    if (refused.length > 0) throw new Failed({ category: "gate", message: refused.map(inWords).join("; ") });
+  }
+
+  async function keepArtifacts(): Promise<void> {
+    const { exitCode, signal, durationMs, phases, checks } = result;
+    await writeFile(fileOf("result"), JSON.stringify({ exitCode, signal, durationMs, phases, checks, failure }, null, 2));
+    for (const [name, file] of files)
+      result.artifacts.push(await publishArtifact(bus, { taskId, attempt, hostId }, name, file, work.signal));
+  }
+}
+
+const describe = (command: Command): string =>
+  (typeof command === "string" ? command : command.join(" ")).slice(0, 200);
+
+const inWords = ({ command, exitCode, verdict }: CheckResult): string =>
+  verdict === "refuted"
+    ? `check \`${describe(command)}\` exited ${exitCode}`
+    : `check \`${describe(command)}\` could not be run (exit ${exitCode})`;

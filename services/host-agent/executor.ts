@@ -1,0 +1,33 @@
+// The seam between an attempt's life on the log and its work: what the work is given, and how it ends.
+import type { Failure } from "../../shared/contracts/failure.ts";
+import type { RunOrder } from "../../shared/contracts/order.ts";
+import type { AttemptResult } from "../../shared/contracts/task.ts";
+
+export interface Work {
+  order: RunOrder;
+  /** Names the attempt to the guest supervisor. */
+  attemptKey: string;
+  /** Aborted with a `Stop` when the attempt has to end before its time. */
+  signal: AbortSignal;
+  /**
+   * The stretch of lease under which the log has accepted that the attempt acts. Nothing of the task's own
+   * runs before it resolves; it rejects when the attempt was refused.
+   */
+  stretch(): Promise<string>;
+}
+
+export type Outcome =
+  | { ok: true; result: AttemptResult }
+  | { ok: false; failure: Failure; result?: AttemptResult };
+
+export type Executor = (work: Work) => Promise<Outcome>;
+
+/** Why an attempt is ended from outside: becomes the failure it reports. `dropped`: nobody wants to hear of it. */
+export class Stop extends Error {
+  readonly failure: Failure | "dropped";
+
+  constructor(failure: Failure | "dropped") {
+    super(failure === "dropped" ? "the attempt is no longer ours" : failure.message);
+    this.failure = failure;
+  }
+}

@@ -1,0 +1,107 @@
+// Keeps a guest supervisor alive for the host agent: begins another when one has died, and knows which
+// attempts have anything in it.
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { Stamp } from "./guest/lease.ts";
+import type { Hello } from "./guest/protocol.ts";
+import { connectSupervisor, type ExecSpec, type GuestProcess, type SupervisorLink } from "./supervisor-link.ts";
+
+export interface Guest extends AsyncDisposable {
+  /** Of the living supervisor; null while there is none. */
+  hello(): Hello | null;
+  stamp(): Stamp | null;
+  /** Resolves when there is a stamp for a heartbeat to take along. */
+  firstStamp(): Promise<void>;
+  renew(stamp: Stamp): void;
+  /** The unbroken stretch of lease that holds now; null if none does. */
+  stretch(): string | null;
+  /** Waits for one; null when the signal says stop. */
+  nextStretch(signal: AbortSignal): Promise<string | null>;
+  exec(spec: ExecSpec, onOutput: (stream: "stdout" | "stderr", bytes: Buffer) => void): GuestProcess;
+  /** Tells the supervisor that the machine has slept. */
+  freeze(): void;
+  /** Lets a frozen attempt run under the stretch; false if that no longer lasts. */
+  thaw(attemptKey: string, stretch: string): Promise<boolean>;
+  /** Ends whatever the attempt has; resolves when it is gone. */
+  release(attemptKey: string): Promise<void>;
+  onFrozen(listener: (attemptKey: string) => void): void;
+  onDied(listener: (reason: string) => void): void;
+}
+
+const POLL_MS = 50;
+const RESTART_MS = 1_000;
+
+export async function keepGuest(options: { command: string[]; log: Logger }): Promise<Guest> {
+  const { log } = options;
+  const frozenListeners: ((attemptKey: string) => void)[] = [];
+  const diedListeners: ((reason: string) => void)[] = [];
+  const used = new Set<string>();
+  let closed = false;
+  let link: SupervisorLink | null = null;
+
+  async function connect(): Promise<void> {
+    const connected = await connectSupervisor({
+      command: options.command,
+      onStderr: (text) => log.warn({ text }, "guest supervisor"),
+    });
+    link = connected;
+    connected.onFrozen((attemptKey) => {
+      for (const listener of frozenListeners) listener(attemptKey);
+    });
+    void connected.died.then(async (reason) => {
+      link = null;
+      used.clear();
+      if (closed) return;
+      log.error({ reason }, "the guest supervisor died: its trees died with it");
+      for (const listener of diedListeners) listener(reason);
+      await restart();
+    });
+  }
+
+  async function restart(): Promise<void> {
+    while (!closed) {
+      try {
+        return await connect();
+      } catch (error) {
+        log.error(error, "no guest supervisor can be started");
+        await delay(RESTART_MS);
+      }
+    }
+  }
+
+  await connect();
+  return {
+    hello: () => link?.hello ?? null,
+    stamp: () => link?.latestTick()?.stamp ?? null,
+    async firstStamp() {
+      while (!closed && (link?.latestTick() ?? null) === null) await delay(POLL_MS);
+    },
+    renew: (stamp) => link?.renewLease(stamp),
+    stretch: () => link?.latestTick()?.stretch ?? null,
+    async nextStretch(signal) {
+      while (!signal.aborted && !closed) {
+        const stretch = link?.latestTick()?.stretch ?? null;
+        if (stretch !== null) return stretch;
+        await delay(POLL_MS);
+      }
+      return null;
+    },
+    exec(spec, onOutput) {
+      if (link === null) throw new Error("there is no guest supervisor at the moment");
+      used.add(spec.attempt);
+      return link.exec(spec, onOutput);
+    },
+    freeze: () => link?.freeze(),
+    thaw: async (attemptKey, stretch) => (link === null ? false : link.thaw(attemptKey, stretch)),
+    async release(attemptKey) {
+      if (!used.delete(attemptKey) || link === null) return;
+      await link.kill(attemptKey);
+    },
+    onFrozen: (listener) => void frozenListeners.push(listener),
+    onDied: (listener) => void diedListeners.push(listener),
+    async [Symbol.asyncDispose]() {
+      closed = true;
+      await link?.[Symbol.asyncDispose]();
+    },
+  };
+}

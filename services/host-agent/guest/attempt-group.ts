@@ -1,0 +1,234 @@
+// One attempt in the guest: its processes, started only under the present stretch of lease, frozen and thawed
+// together, and ended with everything they have started.
+import { spawn, type ChildProcess } from "node:child_process";
+import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
+import { signalAll, treeOf } from "./processes.ts";
+import type { Exec, Exit, ExitCause } from "./protocol.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+export interface GroupPorts {
+  sandbox: Sandbox;
+  cgroups: CgroupSupport;
+  /** An entry for the environment, by which a later life finds what is left. */
+  mark: [name: string, value: string];
+  spawned(process: number, pid: number): void;
+  /** False: the host does not take more at the moment; `resume` is called when it does. */
+  output(process: number, stream: "stdout" | "stderr", bytes: Buffer, resume: () => void): boolean;
+  exited(exit: Exit): void;
+}
+
+interface Running {
+  exec: Exec;
+  child: ChildProcess;
+  activeMs: number;
+  ending: Exclude<ExitCause, "exited" | "spawn-failed"> | null;
+  /** When SIGTERM becomes SIGKILL, ms. */
+  killAtMs: number | null;
+}
+
+const KILL_GRACE_MS = 5_000;
+/** A tree that starts processes while it is being stopped is looked through so often. */
+const STOP_ROUNDS = 50;
+
+export class AttemptGroup {
+  readonly #ports: GroupPorts;
+  readonly #name: string;
+  readonly #running = new Map<number, Running>();
+  /** Asked for while no lease allowed them. */
+  #pending: Exec[] = [];
+  #cgroup: Cgroup | null = null;
+  /** Since when, ms; null while it may run. */
+  #frozenSinceMs: number | null = null;
+  #killed = false;
+
+  constructor(name: string, ports: GroupPorts) {
+    this.#name = name;
+    this.#ports = ports;
+  }
+
+  get frozen(): boolean {
+    return this.#frozenSinceMs !== null;
+  }
+
+  get empty(): boolean {
+    return this.#running.size === 0 && this.#pending.length === 0;
+  }
+
+  /** Begins the process, or keeps it until the group thaws. */
+  exec(exec: Exec, mayRun: boolean, nowMs: number): void {
+    if (this.#killed) return this.#never(exec, "killed");
+    if (mayRun && !this.frozen) return this.#start(exec);
+    this.#pending.push(exec);
+    this.#frozenSinceMs ??= nowMs;
+  }
+
+  freeze(nowMs: number): void {
+    if (this.frozen || this.empty) return;
+    this.#frozenSinceMs = nowMs;
+    this.#setFrozen(true);
+  }
+
+  thaw(): void {
+    if (!this.frozen) return;
+    this.#frozenSinceMs = null;
+    this.#setFrozen(false);
+    for (const exec of this.#pending.splice(0)) this.#start(exec);
+  }
+
+  /** Ends everything: asked first, unless it is frozen and could not hear. */
+  kill(cause: Running["ending"], nowMs: number): void {
+    this.#killed ||= cause === "killed";
+    for (const exec of this.#pending.splice(0)) this.#never(exec, cause ?? "killed");
+    for (const running of this.#running.values()) this.#end(running, cause, nowMs, this.frozen);
+    if (this.frozen) this.#thawDead();
+  }
+
+  /** Ends everything at once, without a word. */
+  destroy(): void {
+    this.#killed = true;
+    this.#pending = [];
+    for (const running of this.#running.values()) this.#end(running, "killed", 0, true);
+    this.#thawDead();
+  }
+
+  /** Called often: time-outs, SIGKILL after SIGTERM, frozen for too long. */
+  look(nowMs: number, sinceLastMs: number, frozenLimitMs: number): void {
+    if (this.#frozenSinceMs !== null && nowMs - this.#frozenSinceMs > frozenLimitMs) this.kill("frozen-too-long", nowMs);
+    for (const running of this.#running.values()) {
+      if (!this.frozen) running.activeMs += sinceLastMs;
+      const { timeoutMs } = running.exec;
+      if (timeoutMs !== undefined && running.activeMs > timeoutMs && running.ending === null)
+        this.#end(running, "timeout", nowMs, false);
+      if (running.killAtMs !== null && nowMs >= running.killAtMs) this.#end(running, running.ending, nowMs, true);
+    }
+  }
+
+  signal(process: number, signal: NodeJS.Signals): void {
+    const running = this.#running.get(process);
+    if (running) signalAll(this.#commandOf(running), signal);
+  }
+
+  stdin(process: number): ChildProcess["stdin"] {
+    return this.#running.get(process)?.child.stdin ?? null;
+  }
+
+  pids(): number[] {
+    const trees = [...this.#running.values()].flatMap(({ child }) => (child.pid === undefined ? [] : treeOf(child.pid)));
+    return [...new Set([...trees, ...(this.#cgroup?.members() ?? [])])];
+  }
+
+  /** The control group goes once nothing is in it. */
+  release(): void {
+    this.#cgroup?.remove();
+    this.#cgroup = null;
+  }
+
+  #start(exec: Exec): void {
+    this.#cgroup ??= createCgroup(this.#ports.cgroups, this.#name, exec.limits?.memoryBytes);
+    const beganMs = performance.now();
+    const [program = "", ...args] = this.#ports.sandbox.wrap({
+      argv: exec.argv,
+      cwd: exec.cwd,
+      mounts: exec.mounts ?? null,
+      procsFiles: this.#cgroup.procsFiles,
+    });
+    const [mark, value] = this.#ports.mark;
+    const child = spawn(program, args, {
+      // Inside the sandbox it is set by the sandbox's own init.
+      cwd: this.#ports.sandbox.isolation === "namespaces" ? "/" : exec.cwd,
+      env: { ...exec.env, [mark]: value },
+      stdio: [exec.stdin === "pipe" ? "pipe" : "ignore", "pipe", "pipe"],
+      detached: true,
+    });
+    const outOfMemoryBefore = this.#cgroup.memory()?.outOfMemory ?? false;
+    const running: Running = { exec, child, activeMs: 0, ending: null, killAtMs: null };
+    child.once("error", (error) => {
+      if (child.pid !== undefined) return;
+      this.#running.delete(exec.process);
+      this.#never(exec, "spawn-failed", error.message);
+    });
+    this.#running.set(exec.process, running);
+    if (child.pid === undefined) return;
+    this.#ports.spawned(exec.process, child.pid);
+    child.stdin?.on("error", () => {});
+    for (const stream of ["stdout", "stderr"] as const) {
+      const pipe = child[stream];
+      pipe?.on("error", () => {});
+      pipe?.on("data", (bytes: Buffer) => {
+        if (!this.#ports.output(exec.process, stream, bytes, () => pipe.resume())) pipe.pause();
+      });
+    }
+    // What it left behind goes too, or the pipes would stay open.
+    child.once("exit", () => signalAll(this.#strays(running), "SIGKILL"));
+    child.once("close", (exitCode, signal) => {
+      this.#running.delete(exec.process);
+      const memory = this.#cgroup?.memory();
+      this.#ports.exited({
+        process: exec.process,
+        exitCode,
+        signal,
+        durationMs: this.#frozenSinceMs === null && running.activeMs === 0 ? performance.now() - beganMs : running.activeMs,
+        cause: running.ending ?? "exited",
+        ...(memory ? { outOfMemory: memory.outOfMemory && !outOfMemoryBefore, peakMemoryBytes: memory.peakBytes } : {}),
+      });
+    });
+  }
+
+  #end(running: Running, cause: Running["ending"], nowMs: number, atOnce: boolean): void {
+    running.ending ??= cause;
+    if (running.child.pid === undefined) return;
+    if (!atOnce) {
+      running.killAtMs ??= nowMs + (running.exec.killGraceMs ?? KILL_GRACE_MS);
+      signalAll(this.#commandOf(running), "SIGTERM");
+      return;
+    }
+    running.killAtMs = null;
+    // The namespace's init goes with the first of these, and takes all others along.
+    signalAll(treeOf(running.child.pid), "SIGKILL");
+    signalAll(this.#strays(running), "SIGKILL");
+  }
+
+  /** The command and what it started, without what only holds the sandbox. */
+  #commandOf({ child }: Running): number[] {
+    if (child.pid === undefined) return [];
+    const tree = treeOf(child.pid);
+    // Launcher and init come first; a signal to them would be lost, or end the sandbox before its time.
+    return this.#ports.sandbox.isolation === "namespaces" ? tree.slice(2) : tree;
+  }
+
+  /** Where there is no namespace to end, members of the group that are no longer below the command. */
+  #strays(running: Running): number[] {
+    if (this.#ports.sandbox.isolation === "namespaces") return [];
+    const others = [...this.#running.values()].filter((other) => other !== running);
+    const theirs = new Set(others.flatMap(({ child }) => (child.pid === undefined ? [] : treeOf(child.pid))));
+    return (this.#cgroup?.members() ?? []).filter((pid) => !theirs.has(pid));
+  }
+
+  #setFrozen(frozen: boolean): void {
+    if (this.#cgroup?.freeze) return this.#cgroup.freeze(frozen);
+    if (!frozen) return signalAll(this.pids(), "SIGCONT");
+    const stopped = new Set<number>();
+    for (let round = 0; round < STOP_ROUNDS; round++) {
+      const fresh = this.pids().filter((pid) => !stopped.has(pid));
+      if (fresh.length === 0) return;
+      signalAll(fresh, "SIGSTOP");
+      for (const pid of fresh) stopped.add(pid);
+    }
+  }
+
+  /** A frozen process takes not even SIGKILL before it thaws (control groups, version 1). */
+  #thawDead(): void {
+    this.#cgroup?.freeze?.(false);
+  }
+
+  #never(exec: Exec, cause: ExitCause, message?: string): void {
+    this.#ports.exited({
+      process: exec.process,
+      exitCode: null,
+      signal: null,
+      durationMs: 0,
+      cause,
+      ...(message === undefined ? {} : { message }),
+    });
+  }
+}

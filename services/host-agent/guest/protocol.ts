@@ -1,0 +1,172 @@
+// The frames that host agent and guest supervisor exchange over stdio. A frame is a 32-bit length, a kind byte and
+// its payload; data frames begin with the number of their process. What does not fit is an error, never skipped.
+import type { Stamp } from "./lease.ts";
+
+export const PROTOCOL_VERSION = 1;
+export const CONTROL_MAX_BYTES = 1_048_576;
+export const DATA_MAX_BYTES = 65_536;
+
+export interface Exec {
+  /** Unique in the life of the supervisor. */
+  process: number;
+  attempt: string;
+  /** It may begin only under this unbroken stretch of lease. */
+  stretch: string;
+  argv: string[];
+  cwd: string;
+  /** The whole environment: nothing is inherited. */
+  env: Record<string, string>;
+  /** Folders that appear at `WORK_PATH` and `HOME_PATH`, where namespaces allow it. */
+  mounts?: { workTree: string; home: string };
+  /** Time frozen does not count, ms. */
+  timeoutMs?: number;
+  killGraceMs?: number;
+  stdin: "none" | "pipe";
+  limits?: { memoryBytes?: number };
+}
+
+export type ToGuest =
+  | { type: "lease"; stamp: Stamp }
+  | ({ type: "exec" } & Exec)
+  | { type: "thaw"; attempt: string; stretch: string }
+  | { type: "freeze" }
+  | { type: "kill"; attempt: string }
+  | { type: "signal"; process: number; signal: NodeJS.Signals }
+  | { type: "stdinEnd"; process: number };
+
+export type ExitCause = "exited" | "timeout" | "killed" | "frozen-too-long" | "spawn-failed";
+
+/** The last record of a process: its output has been passed on, and its whole tree is gone. */
+export interface Exit {
+  process: number;
+  exitCode: number | null;
+  signal: string | null;
+  /** Without the time it was frozen, ms. */
+  durationMs: number;
+  cause: ExitCause;
+  message?: string;
+  outOfMemory?: boolean;
+  peakMemoryBytes?: number;
+}
+
+export interface Hello {
+  /** Unique over all lives of all supervisors. */
+  supervisor: string;
+  pid: number;
+  protocol: number;
+  isolation: "namespaces" | "process-group";
+  freezer: "cgroup-v2" | "cgroup-v1" | "signals";
+  memoryLimits: boolean;
+}
+
+/** `stretch` is null while no lease holds. */
+export interface Tick {
+  stamp: Stamp;
+  stretch: string | null;
+}
+
+export type FromGuest =
+  | ({ type: "hello" } & Hello)
+  | ({ type: "tick" } & Tick)
+  | { type: "spawned"; process: number; pid: number }
+  | { type: "frozen"; attempt: string }
+  | { type: "thawed"; attempt: string }
+  | ({ type: "exit" } & Exit)
+  | { type: "gone"; attempt: string }
+  | { type: "protocolError"; message: string };
+
+export const DATA_KINDS = { stdout: 1, stderr: 2, stdin: 3 } as const;
+export type DataKind = keyof typeof DATA_KINDS;
+const CONTROL = 0;
+const HEADER_BYTES = 5;
+const KIND_NAMES: Record<number, DataKind> = { 1: "stdout", 2: "stderr", 3: "stdin" };
+
+export type Frame<Control> =
+  | { kind: "control"; message: Control }
+  | { kind: DataKind; process: number; bytes: Buffer };
+
+export class ProtocolError extends Error {}
+
+export function encodeControl(message: ToGuest | FromGuest): Buffer {
+  const payload = Buffer.from(JSON.stringify(message));
+  if (payload.length > CONTROL_MAX_BYTES)
+    throw new ProtocolError(`a control frame of ${payload.length} bytes: ${CONTROL_MAX_BYTES} are allowed`);
+  return Buffer.concat([header(payload.length, CONTROL), payload]);
+}
+
+/** As many frames as the bytes need. */
+export function encodeData(kind: DataKind, process: number, bytes: Buffer): Buffer {
+  const parts: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += DATA_MAX_BYTES) {
+    const part = bytes.subarray(at, at + DATA_MAX_BYTES);
+    const number = Buffer.alloc(4);
+    number.writeUInt32BE(process);
+    parts.push(header(part.length + 4, DATA_KINDS[kind]), number, part);
+  }
+  return Buffer.concat(parts);
+}
+
+function header(length: number, kind: number): Buffer {
+  const bytes = Buffer.alloc(HEADER_BYTES);
+  bytes.writeUInt32BE(length);
+  bytes.writeUInt8(kind, 4);
+  return bytes;
+}
+
+/** Takes a stream's chunks, however they are cut, and gives its whole frames. */
+export class FrameDecoder<Control> {
+  #chunks: Buffer[] = [];
+  #length = 0;
+
+  *push(chunk: Buffer): Generator<Frame<Control>> {
+    this.#chunks.push(chunk);
+    this.#length += chunk.length;
+    for (;;) {
+      if (this.#length < HEADER_BYTES) return;
+      const head = this.#peek(HEADER_BYTES);
+      const length = head.readUInt32BE();
+      const kind = head.readUInt8(4);
+      const limit = kind === CONTROL ? CONTROL_MAX_BYTES : DATA_MAX_BYTES + 4;
+      if (length > limit) throw new ProtocolError(`a frame of kind ${kind} with ${length} bytes: ${limit} are allowed`);
+      if (this.#length < HEADER_BYTES + length) return;
+      yield decode(kind, this.#take(HEADER_BYTES + length).subarray(HEADER_BYTES));
+    }
+  }
+
+  /** The stream has ended. */
+  end(): void {
+    if (this.#length > 0) throw new ProtocolError(`the stream ended within a frame (${this.#length} bytes of it came)`);
+  }
+
+  #peek(bytes: number): Buffer {
+    const [first] = this.#chunks;
+    return first !== undefined && first.length >= bytes ? first : this.#join();
+  }
+
+  #take(bytes: number): Buffer {
+    const whole = this.#peek(bytes);
+    this.#chunks[0] = whole.subarray(bytes);
+    this.#length -= bytes;
+    return whole.subarray(0, bytes);
+  }
+
+  /** One buffer of all: done when a frame is complete or its header is cut, hence rarely. */
+  #join(): Buffer {
+    const whole = Buffer.concat(this.#chunks);
+    this.#chunks = [whole];
+    return whole;
+  }
+}
+
+function decode<Control>(kind: number, payload: Buffer): Frame<Control> {
+  if (kind === CONTROL) {
+    try {
+      return { kind: "control", message: JSON.parse(payload.toString()) as Control };
+    } catch {
+      throw new ProtocolError("a control frame that is no JSON text");
+    }
+  }
+  const name = KIND_NAMES[kind];
+  if (name === undefined || payload.length < 4) throw new ProtocolError(`a frame of the unknown kind ${kind}`);
+  return { kind: name, process: payload.readUInt32BE(), bytes: payload.subarray(4) };
+}

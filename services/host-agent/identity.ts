@@ -1,0 +1,50 @@
+// Who this host agent is: its id, the installation (its data folder, by a random name), and the number of its
+// life. One data folder serves one agent at a time.
+import { randomUUID } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import path from "node:path";
+import { HostId } from "../../shared/contracts/ids.ts";
+import { ConfigurationError, defaultDataDir, type Environment } from "../../shared/config/environment.ts";
+
+export interface Identity {
+  installation: string;
+  boot: number;
+  dataDir: string;
+}
+
+export function chooseHostId(environment: Environment): string {
+  if (environment.MESH_HOST_ID !== undefined) return environment.MESH_HOST_ID;
+  const name = hostname()
+    .split(".")[0]
+    ?.toLowerCase()
+    .replaceAll(/[^a-z0-9-]/g, "-")
+    .replace(/^-+/, "");
+  const id = HostId.safeParse(name);
+  if (id.success) return id.data;
+  throw new ConfigurationError(`this machine's name makes no host id; set MESH_HOST_ID (${id.error.issues[0]?.message})`);
+}
+
+/** Reads the identity from the data folder, once `lock` has made it ours, and begins a new life. */
+export async function readIdentity(
+  environment: Environment,
+  lock: (dataDir: string) => Promise<void>,
+): Promise<Identity> {
+  const dataDir = path.resolve(environment.MESH_DATA_DIR ?? path.join(defaultDataDir(), "host"));
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await lock(dataDir);
+  const installationFile = path.join(dataDir, "installation");
+  const bootFile = path.join(dataDir, "boot");
+  const installation = (await readText(installationFile)) ?? randomUUID();
+  await writeFile(installationFile, installation, { flush: true });
+  const boot = Number((await readText(bootFile)) ?? "0") + 1;
+  if (!Number.isSafeInteger(boot))
+    throw new ConfigurationError(`${bootFile} holds no number: it counts the lives of this host agent; put a larger number than ever before into it`);
+  await writeFile(bootFile, String(boot), { flush: true });
+  return { installation, boot, dataDir };
+}
+
+const readText = async (file: string): Promise<string | null> => {
+  const text = await readFile(file, "utf8").catch(() => "");
+  return text.trim() === "" ? null : text.trim();
+};

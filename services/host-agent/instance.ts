@@ -1,0 +1,112 @@
+// An isolated slot for one tree of an attempt: runs processes in it through the guest supervisor, with the
+// environment they need and nothing else, within the time that is left.
+import { createWriteStream } from "node:fs";
+import type { Failure } from "../../shared/contracts/failure.ts";
+import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import type { Work } from "./executor.ts";
+import { HOME_PATH, WORK_PATH } from "./guest/sandbox.ts";
+import type { Guest } from "./guest-keeper.ts";
+import { infrastructureFailure } from "./judgement.ts";
+import type { OutputSink } from "./log-sink.ts";
+import type { ExitRecord } from "./supervisor-link.ts";
+import { patchCommand } from "./workspace/patch.ts";
+import type { PreparedTree } from "./workspace/tree.ts";
+
+export interface Instance {
+  run(command: { stretch: string; argv: string[]; env: Record<string, string> }, output: OutputSink): Promise<ExitRecord>;
+  /** Writes what was changed in the tree to a file; the failure if that cannot be told. */
+  writePatch(file: string): Promise<Failure | null>;
+  /** What is left of the attempt's time, ms. */
+  budgetMs(): number;
+}
+
+/** A patch may be so large; more is no work of a coding agent. */
+const PATCH_MAX_BYTES = 64 * 1_048_576;
+/** Taking the patch has this long, whatever the work has used up. */
+const PATCH_MS = 120_000;
+
+export function createInstance(
+  guest: Guest,
+  work: Work,
+  tree: PreparedTree,
+  options: { hostId: string; budgetMs: number },
+): Instance {
+  const { taskId, attempt, request } = work.order;
+  const apart = guest.hello()?.isolation === "namespaces";
+  const workTree = apart ? WORK_PATH : tree.workTree;
+  const home = apart ? HOME_PATH : tree.home;
+  let budgetMs = options.budgetMs;
+  const base = {
+    attempt: work.attemptKey,
+    cwd: workTree,
+    mounts: { workTree: tree.workTree, home: tree.home },
+    stdin: "none" as const,
+    limits: { memoryBytes: request.limits?.memoryBytes ?? REQUEST_DEFAULTS.memoryLimitBytes },
+  };
+  const environment = {
+    ...machineEnvironment(process.env),
+    HOME: home,
+    MESH_TASK_ID: taskId,
+    MESH_ATTEMPT: String(attempt),
+    MESH_HOST_ID: options.hostId,
+  };
+
+  return {
+    budgetMs: () => budgetMs,
+    async run({ stretch, argv, env }, output) {
+      const process = guest.exec(
+        { ...base, stretch, argv, env: { ...env, ...environment, ...pathOf(env) }, timeoutMs: Math.max(1, budgetMs) },
+        (stream, bytes) => output.write(stream, bytes),
+      );
+      const exit = await process.finished;
+      budgetMs -= exit.durationMs;
+      return exit;
+    },
+    async writePatch(file) {
+      const { argv, env } = patchCommand({ workTree, gitDir: tree.gitDir, sha: request.sha });
+      const out = createWriteStream(file);
+      let bytes = 0;
+      let complaint = "";
+      const process = guest.exec(
+        {
+          ...base,
+          stretch: await work.stretch(),
+          argv,
+          env: { ...environment, ...env },
+          timeoutMs: PATCH_MS,
+        },
+        (stream, chunk) => {
+          if (stream === "stderr") complaint = (complaint + chunk.toString()).slice(-1_000);
+          else if ((bytes += chunk.length) <= PATCH_MAX_BYTES) out.write(chunk);
+        },
+      );
+      const exit = await process.finished;
+      await new Promise<void>((done, failed) => {
+        out.on("error", failed);
+        out.end(() => done());
+      });
+      if (bytes > PATCH_MAX_BYTES)
+        return { category: "resource", message: `the patch has ${bytes} bytes; ${PATCH_MAX_BYTES} are allowed` };
+      const problem = infrastructureFailure(exit, "taking the patch");
+      if (problem !== null) return problem;
+      return exit.exitCode === 0
+        ? null
+        : { category: "internal", message: `the patch could not be taken: ${complaint.trim()}` };
+    },
+  };
+}
+
+/** Of the host's environment, only what programs need to run at all. */
+const PASSED_ON = ["PATH", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+
+function machineEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
+  const passed = PASSED_ON.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]]));
+  return { PATH: "/usr/local/bin:/usr/bin:/bin", ...Object.fromEntries(passed) };
+}
+
+/** A task may set its own PATH; what tells it who it is, it may not. */
+const pathOf = ({ PATH, LANG, LC_ALL, TZ }: Record<string, string>): Record<string, string> =>
+  Object.fromEntries(Object.entries({ PATH, LANG, LC_ALL, TZ }).filter(([, value]) => value !== undefined)) as Record<
+    string,
+    string
+  >;

@@ -1,0 +1,37 @@
+// What the end of a process means, before anybody asks what it was for. Pure.
+import type { Failure } from "../../shared/contracts/failure.ts";
+import type { CheckResult } from "../../shared/contracts/task.ts";
+import type { ExitRecord } from "./supervisor-link.ts";
+
+/** The failure that is not the program's own doing to report; null if it ended by itself. */
+export function infrastructureFailure(exit: ExitRecord, what: string): Failure | null {
+  if (exit.outOfMemory)
+    return {
+      category: "resource",
+      message: `${what} was ended: it used more memory than it may${exit.peakMemoryBytes === undefined ? "" : ` (${Math.round(exit.peakMemoryBytes / 1_048_576)} MiB at its peak)`}`,
+    };
+  switch (exit.cause) {
+    case "exited":
+      return null;
+    case "timeout":
+      return { category: "timeout", message: `${what} took longer than the task may` };
+    case "spawn-failed":
+      return { category: "setup", message: `${what} could not be started: ${exit.message ?? "no reason was given"}` };
+    case "frozen-too-long":
+      return { category: "host", message: `${what} was frozen for too long: this host was cut off` };
+    case "killed":
+      return { category: "host", message: `${what} was ended by the host` };
+    case "supervisor-died":
+      return { category: "host", message: `${what} ended with the guest supervisor` };
+  }
+}
+
+const NOT_EXECUTABLE = 126;
+const NOT_FOUND = 127;
+
+/** A check that could not be run confirms nothing and refutes nothing. */
+export function checkVerdict(exit: ExitRecord): CheckResult["verdict"] {
+  if (exit.cause !== "exited" || exit.outOfMemory) return "inconclusive";
+  if (exit.exitCode === 0) return "confirmed";
+  return exit.exitCode === NOT_EXECUTABLE || exit.exitCode === NOT_FOUND ? "inconclusive" : "refuted";
+}

@@ -1,0 +1,170 @@
+// The host agent: the one judge of this machine's capacity. Accepts or refuses, runs, streams, cleans up; what
+// runs, runs under the guest supervisor, which ends it when this process ends.
+import path from "node:path";
+import { askTracker } from "../../shared/bus/append.ts";
+import { ask, serve } from "../../shared/bus/ask.ts";
+import { connectBus } from "../../shared/bus/connect.ts";
+import { ConfigurationError, leaseTimes } from "../../shared/config/environment.ts";
+import { answer } from "../../shared/contracts/failure.ts";
+import { orderSubject, RunOrder, StopOrder, WhoOrder, WhoReply } from "../../shared/contracts/order.ts";
+import { lockFolder } from "../../shared/process/folder-lock.ts";
+import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
+import { attemptExecutor } from "./attempt.ts";
+import { Attempts } from "./attempts.ts";
+import type { Executor } from "./executor.ts";
+import { readFinished } from "./finished.ts";
+import { endFormerLife } from "./guest/former-life.ts";
+import { keepGuest } from "./guest-keeper.ts";
+import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
+import { chooseHostId, readIdentity } from "./identity.ts";
+import { startMeter } from "./readings.ts";
+import { commandRunner } from "./runner/command.ts";
+import { localSupervisorCommand } from "./supervisor-link.ts";
+import { Voice } from "./voice.ts";
+
+/** Another agent of this id has so long to say that it is there, ms. */
+const WHO_MS = 1_000;
+/** Attempts that a stop interrupts have so long to be ended and spoken of, ms. */
+const CLOSE_MS = 8_000;
+const METER_MS = 1_000;
+
+/** `executor` is what attempts do; a benchmark gives one that does nothing. */
+export async function start(context: ServiceContext, options: { executor?: Executor } = {}): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const { environment } = context;
+  const hostId = chooseHostId(environment);
+  const log = context.log.child({ hostId });
+  const times = leaseTimes(environment.MESH_LEASE_MS);
+  const since = new Date().toISOString();
+
+  const identity = await readIdentity(environment, async (dataDir) => {
+    const lock = await lockFolder(dataDir, "host-agent.lock");
+    if (!lock.ok)
+      throw new ConfigurationError(
+        `a host agent (process ${lock.heldBy}) uses ${dataDir} already: stop it, or set MESH_DATA_DIR to another folder`,
+      );
+    stack.defer(() => lock.lock.release());
+  });
+  const { installation, boot, dataDir } = identity;
+  if (dataDir.startsWith("/srv/"))
+    throw new ConfigurationError(`${dataDir} lies under /srv, which instances see as their own: set MESH_DATA_DIR to another folder`);
+  const attemptsFolder = path.join(dataDir, "attempts");
+  const stateDir = path.join(dataDir, "supervisor");
+  const finishedFolder = path.join(dataDir, "finished");
+
+  // What a former life left is ended, and seen gone, before this one says a word.
+  const { ended } = await endFormerLife(stateDir);
+  if (ended > 0) log.warn({ ended }, "ended what a former life of this host agent had left");
+
+  const bus = stack.use(await connectBus(busOptions(context, `host-agent ${hostId}`)));
+  const whoSubject = orderSubject.build({ hostId, order: "who" });
+  const other = await ask(bus, whoSubject, { installation, boot }, WhoReply, WHO_MS);
+  if (other.ok)
+    throw new ConfigurationError(
+      `another host agent speaks as ${hostId} since ${other.value.since}: stop it, or give this machine another MESH_HOST_ID`,
+    );
+
+  const guest = stack.use(
+    await keepGuest({
+      command: localSupervisorCommand({
+        stateDir,
+        leaseMs: times.leaseMs,
+        checkMs: times.checkMs,
+        frozenLimitMs: times.frozenLimitMs,
+      }),
+      log,
+    }),
+  );
+  const meter = stack.use(await startMeter(dataDir, METER_MS));
+  let heartbeats: Heartbeats | undefined;
+  let draining = false;
+
+  const attempts = new Attempts({
+    hostId,
+    voice: new Voice(bus, askTracker(bus)),
+    guest,
+    executor:
+      options.executor ??
+      attemptExecutor({
+        bus,
+        guest,
+        hostId,
+        cacheDir: path.join(dataDir, "cache"),
+        attemptsFolder,
+        allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
+        runner: commandRunner,
+        log,
+      }),
+    finishedFolder,
+    log,
+    capacity: () => {
+      const { cpu, memory } = meter.latest();
+      return {
+        slots: environment.MESH_HOST_SLOTS,
+        labels: environment.MESH_HOST_LABELS,
+        cores: cpu.cores,
+        memoryTotalBytes: memory.totalBytes,
+        memoryAvailableBytes: memory.availableBytes,
+        draining,
+        leased: guest.stretch() !== null,
+      };
+    },
+    moment: () => ({ installation, boot, counter: heartbeats?.counter() ?? 0 }),
+  });
+  for (const finished of await readFinished(finishedFolder)) attempts.adopt(finished);
+
+  const onBug = (error: unknown) => log.error(error, "an order met a bug");
+  const orders = [
+    serve(bus, orderSubject.build({ hostId, order: "run" }), RunOrder, async (order) => answer(await attempts.run(order)), {
+      onBug,
+    }),
+    serve(bus, orderSubject.build({ hostId, order: "stop" }), StopOrder, (order) => answer(attempts.stop(order)), { onBug }),
+    serve(bus, whoSubject, WhoOrder, () => answer({ hostId, installation, boot, since } satisfies WhoReply), { onBug }),
+  ];
+  stack.defer(() => {
+    for (const subscription of orders) subscription.unsubscribe();
+  });
+
+  await guest.firstStamp();
+  heartbeats = stack.use(
+    startHeartbeats({
+      bus,
+      hostId,
+      everyMs: times.heartbeatMs,
+      leaseMs: times.leaseMs,
+      stamp: () => guest.stamp(),
+      renew: (stamp) => guest.renew(stamp),
+      compose: () => {
+        const held = attempts.list();
+        const { cpu, memory, disk } = meter.latest();
+        return {
+          hostId,
+          installation,
+          boot,
+          heartbeatMs: times.heartbeatMs,
+          cpu,
+          memory,
+          disk,
+          slots: {
+            total: environment.MESH_HOST_SLOTS,
+            free: Math.max(0, environment.MESH_HOST_SLOTS - held.length),
+          },
+          reserved: attempts.reserved(),
+          attempts: held,
+          labels: environment.MESH_HOST_LABELS,
+          runners: [commandRunner.name],
+          isolation: guest.hello()?.isolation ?? "none",
+          draining,
+          versions: { node: process.versions.node },
+        };
+      },
+    }),
+  );
+  stack.defer(async () => {
+    draining = true;
+    await attempts.close({ category: "host", message: `host ${hostId} was stopped` }, CLOSE_MS);
+  });
+  return stack.move();
+}
+
+if (import.meta.main) await runService("host-agent", start);

@@ -1,0 +1,210 @@
+// The host's end of the line to a guest supervisor: starts it, speaks its frames, and knows when it has died.
+// Whatever was running then counts as ended, since nothing outlives its supervisor.
+import { type ChildProcess, spawn } from "node:child_process";
+import path from "node:path";
+import type { Stamp } from "./guest/lease.ts";
+import {
+  encodeControl,
+  encodeData,
+  type Exec,
+  type Exit,
+  type ExitCause,
+  type Frame,
+  FrameDecoder,
+  type FromGuest,
+  type Hello,
+  PROTOCOL_VERSION,
+  type Tick,
+  type ToGuest,
+} from "./guest/protocol.ts";
+
+export type ExecSpec = Omit<Exec, "process">;
+export type ExitRecord = Omit<Exit, "process" | "cause"> & { cause: ExitCause | "supervisor-died" };
+
+export interface GuestProcess {
+  /** Never rejects. */
+  readonly finished: Promise<ExitRecord>;
+  write(bytes: Buffer): void;
+  endStdin(): void;
+  signal(name: NodeJS.Signals): void;
+}
+
+type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
+
+export interface SupervisorLink extends AsyncDisposable {
+  readonly hello: Hello;
+  latestTick(): Tick | null;
+  renewLease(stamp: Stamp): void;
+  /** The machine has slept: nothing may run before a newer stamp. */
+  freeze(): void;
+  /** False if the stretch no longer lasts: the attempt stays frozen. */
+  thaw(attempt: string, stretch: string): Promise<boolean>;
+  exec(spec: ExecSpec, onOutput: OnOutput): GuestProcess;
+  /** Resolves when nothing of the attempt is left. */
+  kill(attempt: string): Promise<void>;
+  onFrozen(listener: (attempt: string) => void): void;
+  /** Why. */
+  readonly died: Promise<string>;
+}
+
+const HELLO_MS = 15_000;
+const CLOSE_MS = 8_000;
+
+/** Rejects when no supervisor says hello. `command` is its whole argv. */
+export async function connectSupervisor(options: {
+  command: string[];
+  onStderr: (text: string) => void;
+}): Promise<SupervisorLink> {
+  const [program = "", ...args] = options.command;
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], windowsHide: true });
+  const running = new Map<number, { onOutput: OnOutput; resolve: (exit: ExitRecord) => void }>();
+  const gone = new Map<string, PromiseWithResolvers<void>>();
+  const thawing = new Map<string, (thawed: boolean) => void>();
+  const frozenListeners: ((attempt: string) => void)[] = [];
+  const hello = Promise.withResolvers<Hello>();
+  const died = Promise.withResolvers<string>();
+  const decoder = new FrameDecoder<FromGuest>();
+  let tick: Tick | null = null;
+  let nextProcess = 1;
+  let dead = false;
+
+  const send = (message: ToGuest) => {
+    if (!dead) child.stdin.write(encodeControl(message));
+  };
+
+  function die(reason: string): void {
+    if (dead) return;
+    dead = true;
+    child.kill("SIGKILL");
+    for (const { resolve } of running.values())
+      resolve({ exitCode: null, signal: null, durationMs: 0, cause: "supervisor-died", message: reason });
+    for (const { resolve } of gone.values()) resolve();
+    for (const resolve of thawing.values()) resolve(false);
+    hello.reject(new Error(`the guest supervisor did not start: ${reason}`));
+    died.resolve(reason);
+  }
+
+  function hear(frame: Frame<FromGuest>): void {
+    if (frame.kind !== "control") {
+      if (frame.kind !== "stdin") running.get(frame.process)?.onOutput(frame.kind, frame.bytes);
+      return;
+    }
+    const { message } = frame;
+    switch (message.type) {
+      case "hello":
+        if (message.protocol === PROTOCOL_VERSION) hello.resolve(message);
+        else die(`it speaks protocol ${message.protocol}; this host speaks ${PROTOCOL_VERSION}`);
+        return;
+      case "tick":
+        tick = message;
+        return;
+      case "frozen": {
+        const waiting = thawing.get(message.attempt);
+        thawing.delete(message.attempt);
+        if (waiting) waiting(false);
+        else for (const listener of frozenListeners) listener(message.attempt);
+        return;
+      }
+      case "thawed":
+        thawing.get(message.attempt)?.(true);
+        thawing.delete(message.attempt);
+        return;
+      case "exit": {
+        const { type, process: number, ...exit } = message;
+        running.get(number)?.resolve(exit);
+        running.delete(number);
+        return;
+      }
+      case "gone":
+        gone.get(message.attempt)?.resolve();
+        gone.delete(message.attempt);
+        return;
+      case "protocolError":
+        die(message.message);
+        return;
+      default:
+        return;
+    }
+  }
+
+  child.on("error", (error) => die(error.message));
+  child.on("exit", (code, signal) => die(signal === null ? `it exited ${code}` : `it was ended by ${signal}`));
+  child.stdin.on("error", () => {});
+  child.stderr.setEncoding("utf8").on("data", options.onStderr);
+  child.stdout.on("data", (chunk: Buffer) => {
+    try {
+      for (const frame of decoder.push(chunk)) hear(frame);
+    } catch (error) {
+      die((error as Error).message);
+    }
+  });
+  const timer = setTimeout(() => die(`no hello within ${HELLO_MS} ms`), HELLO_MS);
+
+  const greeting = await hello.promise.finally(() => clearTimeout(timer));
+  return {
+    hello: greeting,
+    latestTick: () => (dead ? null : tick),
+    renewLease: (stamp) => send({ type: "lease", stamp }),
+    freeze: () => send({ type: "freeze" }),
+    thaw(attempt, stretch) {
+      if (dead) return Promise.resolve(false);
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      thawing.set(attempt, resolve);
+      send({ type: "thaw", attempt, stretch });
+      return promise;
+    },
+    exec(spec, onOutput) {
+      const number = nextProcess++;
+      const { promise, resolve } = Promise.withResolvers<ExitRecord>();
+      if (dead) resolve({ exitCode: null, signal: null, durationMs: 0, cause: "supervisor-died" });
+      else running.set(number, { onOutput, resolve });
+      send({ type: "exec", process: number, ...spec });
+      return {
+        finished: promise,
+        write: (bytes) => {
+          if (!dead) child.stdin.write(encodeData("stdin", number, bytes));
+        },
+        endStdin: () => send({ type: "stdinEnd", process: number }),
+        signal: (name) => send({ type: "signal", process: number, signal: name }),
+      };
+    },
+    kill(attempt) {
+      if (dead) return Promise.resolve();
+      const waiting = gone.get(attempt) ?? Promise.withResolvers<void>();
+      gone.set(attempt, waiting);
+      send({ type: "kill", attempt });
+      return waiting.promise;
+    },
+    onFrozen: (listener) => void frozenListeners.push(listener),
+    died: died.promise,
+    async [Symbol.asyncDispose]() {
+      await close(child);
+    },
+  };
+}
+
+/** With its stdin closed it ends everything, then itself. */
+async function close(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise<void>((done) => child.once("exit", () => done()));
+  child.stdin?.end();
+  const force = setTimeout(() => child.kill("SIGKILL"), CLOSE_MS);
+  await exited;
+  clearTimeout(force);
+}
+
+/** Argv of a supervisor beside the host agent, on the same kernel. */
+export const localSupervisorCommand = (options: {
+  stateDir: string;
+  leaseMs: number;
+  checkMs: number;
+  frozenLimitMs: number;
+}): string[] => [
+  process.execPath,
+  path.join(import.meta.dirname, "guest", "supervisor.ts"),
+  ...["--state-dir", options.stateDir],
+  ...["--lease-ms", String(options.leaseMs)],
+  ...["--check-ms", String(options.checkMs)],
+  ...["--tick-ms", String(options.checkMs * 2)],
+  ...["--frozen-limit-ms", String(options.frozenLimitMs)],
+];
