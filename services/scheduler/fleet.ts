@@ -1,0 +1,54 @@
+// What the scheduler knows of the hosts: their last heartbeats, and what the log says runs on each.
+import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import type { Footprint } from "./queue.ts";
+
+export interface Reservation extends Footprint {
+  /** When the attempt began, ms on the scheduler's monotonic clock. */
+  sinceMs: number;
+}
+
+export interface FleetHost {
+  heartbeat: Heartbeat;
+  /** ms on the scheduler's monotonic clock. */
+  heardAtMs: number;
+  /** Attempts that run there or are being asked for, by task. */
+  reservations: Map<string, Reservation>;
+  /** It refused or did not answer: not asked again before this time, ms. */
+  avoidUntilMs: number;
+}
+
+export class Fleet {
+  readonly hosts = new Map<string, FleetHost>();
+  /** Attempts on hosts of which no heartbeat has come yet. */
+  readonly #early = new Map<string, Map<string, Reservation>>();
+
+  hear(heartbeat: Heartbeat, nowMs: number): void {
+    const known = this.hosts.get(heartbeat.hostId);
+    if (known) {
+      known.heartbeat = heartbeat;
+      known.heardAtMs = nowMs;
+      return;
+    }
+    this.hosts.set(heartbeat.hostId, {
+      heartbeat,
+      heardAtMs: nowMs,
+      reservations: this.#early.get(heartbeat.hostId) ?? new Map(),
+      avoidUntilMs: 0,
+    });
+    this.#early.delete(heartbeat.hostId);
+  }
+
+  reserve(hostId: string, taskId: string, reservation: Reservation): void {
+    const host = this.hosts.get(hostId);
+    if (host) host.reservations.set(taskId, reservation);
+    else {
+      const early = this.#early.get(hostId) ?? new Map<string, Reservation>();
+      this.#early.set(hostId, early.set(taskId, reservation));
+    }
+  }
+
+  release(hostId: string, taskId: string): void {
+    this.hosts.get(hostId)?.reservations.delete(taskId);
+    this.#early.get(hostId)?.delete(taskId);
+  }
+}

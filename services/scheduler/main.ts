@@ -1,0 +1,141 @@
+// The scheduler: the one decider of where. Follows the log for what is queued and the heartbeats for who could
+// take it, and asks; it keeps no record of placement, which is the log's.
+import { ask } from "../../shared/bus/ask.ts";
+import { connectBus } from "../../shared/bus/connect.ts";
+import { follow, followTasks } from "../../shared/bus/follow.ts";
+import { standForLeader } from "../../shared/bus/leadership.ts";
+import { provision } from "../../shared/bus/provision.ts";
+import { requestAt } from "../../shared/bus/read.ts";
+import { HOSTS } from "../../shared/bus/streams.ts";
+import { leaseTimes } from "../../shared/config/environment.ts";
+import { Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import { silenceMs } from "../../shared/contracts/lease.ts";
+import { orderSubject, RunReply } from "../../shared/contracts/order.ts";
+import { receiptSubject } from "../../shared/contracts/receipt.ts";
+import { type DeployRequest, Priority, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
+import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
+import { Dispatcher } from "./dispatch.ts";
+import { Fleet } from "./fleet.ts";
+import { Queue, type QueueEntry } from "./queue.ts";
+
+/** An attempt may take so long to reach the memory it will use. */
+const MEMORY_RAMP_MS = 45_000;
+/** A host answers a run order once the log has stored `started`. */
+const RUN_REPLY_MS = 10_000;
+/** A pass is made at least this often, whatever was or was not heard. */
+const SWEEP_MS = 500;
+/** Requests kept in memory for the tasks at the head; the others are read from the log. */
+const REQUESTS_KEPT = 1_000;
+
+export async function start(context: ServiceContext): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const bus = stack.use(await connectBus(busOptions(context, "scheduler")));
+  await provision(bus);
+  const silence = silenceMs(leaseTimes(context.environment.MESH_LEASE_MS));
+  const queue = new Queue();
+  const fleet = new Fleet();
+  const requests = new Map<string, DeployRequest>();
+  let ready = false;
+  let tasks: Awaited<ReturnType<typeof followTasks>> | undefined;
+  let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
+
+  const dispatcher = new Dispatcher(
+    queue,
+    fleet,
+    { silenceMs: silence, memoryRampMs: MEMORY_RAMP_MS },
+    {
+      leads: () => ready && (leadership?.leads() ?? false),
+      nowMs: () => performance.now(),
+      request: async (entry) => requests.get(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
+      ask: (hostId, order) =>
+        ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
+      runsOn: (taskId) => {
+        const task = tasks?.log.tasks.get(taskId);
+        return task?.active ? task.hostId : null;
+      },
+      publish: (receipt) => {
+        if (!bus.connection.isClosed())
+          bus.connection.publish(receiptSubject.build({ taskId: receipt.taskId }), JSON.stringify(receipt));
+      },
+    },
+  );
+
+  const onFolded = ({ fact, before, after }: FoldedFact) => {
+    if (after.state === "queued") {
+      if (fact.kind === "requested" && fact.body !== null && before.state !== "queued") {
+        queue.add(newEntry(fact.taskId, fact.sequence, Priority.parse(fact.speaker), fact.body));
+        if (requests.size < REQUESTS_KEPT) requests.set(fact.taskId, fact.body);
+      } else if (before.state !== "queued") requeue(fact.taskId);
+      const entry = queue.get(fact.taskId);
+      if (entry !== undefined) {
+        entry.after = after.lastSequence;
+        entry.attempt = after.attempt + 1;
+      }
+    } else if (before.state === "queued") {
+      const entry = queue.get(fact.taskId);
+      queue.remove(fact.taskId);
+      requests.delete(fact.taskId);
+      dispatcher.forget(fact.taskId);
+      if (entry !== undefined && after.state !== "succeeded" && after.state !== "failed") parked.set(fact.taskId, entry);
+      if (entry !== undefined && after.active && after.hostId !== null)
+        fleet.reserve(after.hostId, fact.taskId, { ...entry, sinceMs: performance.now() });
+    }
+    if (before.active && !after.active && before.hostId !== null) fleet.release(before.hostId, fact.taskId);
+    if (after.state === "succeeded" || after.state === "failed" || after.state === "cancelled") parked.delete(fact.taskId);
+    dispatcher.wake();
+  };
+  /** Entries of tasks that run or wait, in case they come back. */
+  const parked = new Map<string, QueueEntry>();
+  const requeue = (taskId: string) => {
+    const entry = parked.get(taskId);
+    parked.delete(taskId);
+    if (entry !== undefined) queue.add({ ...entry, asked: false, removed: false });
+  };
+
+  tasks = stack.use(await followTasks(bus, onFolded));
+  const heartbeats = stack.use(
+    await follow(bus, {
+      stream: HOSTS,
+      from: "last",
+      onMessage: ({ payload, timeMs }) => {
+        const heartbeat = Heartbeat.safeParse(JSON.parse(Buffer.from(payload).toString()));
+        // One that was stored before this service looked may be long past.
+        const ageMs = ready ? 0 : Math.max(0, Date.now() - timeMs);
+        if (heartbeat.success) fleet.hear(heartbeat.data, performance.now() - ageMs);
+        dispatcher.wake();
+      },
+    }),
+  );
+  await Promise.all([tasks.caughtUp, heartbeats.caughtUp]);
+  ready = true;
+  leadership = stack.use(
+    await standForLeader(bus, "scheduler", `${process.pid}`, (leads) => {
+      context.log.info({ leads, queued: queue.size }, "leadership");
+      if (leads) dispatcher.wake();
+    }),
+  );
+  dispatcher.wake();
+  const sweep = setInterval(() => dispatcher.wake(), SWEEP_MS);
+  stack.defer(() => clearInterval(sweep));
+  return stack.move();
+}
+
+function newEntry(taskId: string, sequence: number, priority: Priority, request: DeployRequest): QueueEntry {
+  return {
+    taskId,
+    priority,
+    sequence,
+    after: sequence,
+    attempt: 1,
+    repository: request.repository,
+    labels: request.labels && Object.keys(request.labels).length > 0 ? request.labels : null,
+    fork: request.fork === true,
+    memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
+    cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
+    asked: false,
+    removed: false,
+  };
+}
+
+if (import.meta.main) await runService("scheduler", start);

@@ -1,0 +1,143 @@
+// Carries out what `decide` decides: on every fact that touches a task, and by a sweep over all that are
+// unfinished, which finds again whatever an event has missed.
+import { appendFact } from "../../shared/bus/append.ts";
+import { ask } from "../../shared/bus/ask.ts";
+import type { Bus } from "../../shared/bus/connect.ts";
+import { lastMessage } from "../../shared/bus/read.ts";
+import { HOSTS } from "../../shared/bus/streams.ts";
+import { answer } from "../../shared/contracts/failure.ts";
+import { Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
+import type { LeaseTimes } from "../../shared/contracts/lease.ts";
+import { orderSubject, type StopOrder, StopReply } from "../../shared/contracts/order.ts";
+import type { Logger } from "pino";
+import { decide, type Situation } from "./decide.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Presence } from "./presence.ts";
+import type { TaskRecord } from "./record.ts";
+
+const APPEND_MS = 5_000;
+const STOP_REPLY_MS = 2_000;
+/** A stop order is repeated until the attempt's end is on the log. */
+const STOP_EVERY_MS = 1_000;
+
+export interface CaretakerOptions {
+  bus: Bus;
+  ledger: Ledger;
+  presence: Presence;
+  times: LeaseTimes;
+  log: Logger;
+  leads(): boolean;
+  random(): number;
+}
+
+export class Caretaker {
+  readonly #options: CaretakerOptions;
+  /** Tasks about which an append is under way. */
+  readonly #speaking = new Set<string>();
+  readonly #stoppedAtMs = new Map<string, number>();
+  /** Hosts whose silence the leader of HOSTS has confirmed, and when, ms. */
+  readonly #silentSinceMs = new Map<string, number>();
+  readonly #reading = new Set<string>();
+  readonly #sweep: NodeJS.Timeout;
+  #sweptAtMs = performance.now();
+
+  constructor(options: CaretakerOptions) {
+    this.#options = options;
+    this.#sweep = setInterval(() => this.sweep(), options.times.checkMs);
+  }
+
+  stop(): void {
+    clearInterval(this.#sweep);
+  }
+
+  sweep(): void {
+    const { ledger, presence, times, bus } = this.#options;
+    const nowMs = performance.now();
+    // It was itself stopped, or the bus was away: the grace begins again.
+    if (nowMs - this.#sweptAtMs > times.marginMs || bus.connectedSince() === null) presence.startGrace(nowMs);
+    this.#sweptAtMs = nowMs;
+    const since = bus.connectedSince();
+    if (since === null) return;
+    for (const taskId of ledger.active.keys()) this.look(taskId);
+  }
+
+  /** Does what is due about one task now. */
+  look(taskId: string): void {
+    const { ledger, bus, leads, random } = this.#options;
+    const record = ledger.active.get(taskId);
+    if (record === undefined || this.#speaking.has(taskId) || !leads() || bus.connectedSince() === null) return;
+    const decision = decide(record, {
+      wallMs: Date.now(),
+      lost: this.#lost(record),
+      chance: random(),
+      supersededBy: ledger.overtaken.get(taskId) ?? null,
+    });
+    if (decision.act === "say") void this.#say(taskId, decision.fact);
+    else if (decision.act === "stop") void this.#stop(decision.hostId, decision.order);
+  }
+
+  #lost({ view, lifecycle }: TaskRecord): Situation["lost"] {
+    if (!lifecycle.active || lifecycle.hostId === null) return null;
+    const nowMs = performance.now();
+    const gone = this.#options.presence.gone(view.taskId, lifecycle, nowMs);
+    if (gone !== "silent") {
+      this.#silentSinceMs.delete(lifecycle.hostId);
+      return gone;
+    }
+    // A confirmation holds for the moment: it was asked for after the silence was complete.
+    const confirmedAtMs = this.#silentSinceMs.get(lifecycle.hostId);
+    if (confirmedAtMs !== undefined && nowMs - confirmedAtMs < this.#options.times.marginMs) return "silent";
+    void this.#confirmSilence(lifecycle.hostId);
+    return null;
+  }
+
+  /** Asks the leader of HOSTS whether the host has said something that was not delivered yet. */
+  async #confirmSilence(hostId: string): Promise<void> {
+    if (this.#reading.has(hostId)) return;
+    this.#reading.add(hostId);
+    try {
+      const { bus, presence } = this.#options;
+      const known = presence.hosts.get(hostId);
+      const last = await lastMessage(bus, HOSTS, heartbeatSubject.build({ hostId }));
+      const heartbeat = last === null ? null : Heartbeat.safeParse(JSON.parse(Buffer.from(last.payload).toString()));
+      const isNews =
+        heartbeat?.success &&
+        (heartbeat.data.installation !== known?.heartbeat.installation ||
+          heartbeat.data.boot !== known.heartbeat.boot ||
+          heartbeat.data.counter !== known.heartbeat.counter);
+      if (isNews && last !== null) presence.hear(heartbeat.data, last.timeMs, performance.now());
+      else this.#silentSinceMs.set(hostId, performance.now());
+    } catch {
+      // The bus did not answer: nobody is declared dead on that.
+    } finally {
+      this.#reading.delete(hostId);
+    }
+  }
+
+  async #say(taskId: string, fact: Parameters<typeof appendFact>[1]): Promise<void> {
+    const { bus, log, ledger } = this.#options;
+    this.#speaking.add(taskId);
+    try {
+      const said = await appendFact(bus, fact, { deadlineMs: APPEND_MS, truth: async () => answer(null) });
+      if (said.outcome === "appended") {
+        log.info({ taskId, fact: fact.kind, ...fact.body }, fact.kind);
+        await ledger.until(() => ledger.sequence >= said.sequence, APPEND_MS);
+      } else log.info({ taskId, fact: fact.kind, outcome: said.outcome }, "not said: decided anew from the log");
+    } finally {
+      this.#speaking.delete(taskId);
+    }
+    this.look(taskId);
+  }
+
+  async #stop(hostId: string, order: StopOrder): Promise<void> {
+    const nowMs = performance.now();
+    if (nowMs - (this.#stoppedAtMs.get(order.taskId) ?? Number.NEGATIVE_INFINITY) < STOP_EVERY_MS) return;
+    this.#stoppedAtMs.set(order.taskId, nowMs);
+    // What came of it shows on the log, or in the host's heartbeats.
+    await ask(this.#options.bus, orderSubject.build({ hostId, order: "stop" }), order, StopReply, STOP_REPLY_MS);
+  }
+
+  forget(taskId: string): void {
+    this.#stoppedAtMs.delete(taskId);
+  }
+}

@@ -1,0 +1,140 @@
+// What has to be said or done about a task now. Pure: one function for events and for the sweep, so that a
+// lost message costs time and never correctness.
+import type { NewFact } from "../../shared/contracts/fact.ts";
+import type { Failure } from "../../shared/contracts/failure.ts";
+import { CONTROL } from "../../shared/contracts/ids.ts";
+import type { StopOrder } from "../../shared/contracts/order.ts";
+import type { TaskRecord } from "./record.ts";
+import { afterFailure } from "./retry.ts";
+
+export interface Situation {
+  /** Wall clock, ms since the epoch, for what the broker's times are compared with. */
+  wallMs: number;
+  /** The attempt's host is gone for certain. */
+  lost: "absent" | "silent" | null;
+  /** Between 0 and 1. */
+  chance: number;
+  /** The task that overtook this one. */
+  supersededBy: string | null;
+}
+
+export type Decision =
+  | { act: "say"; fact: NewFact }
+  | { act: "stop"; hostId: string; order: StopOrder }
+  | { act: "nothing" };
+
+/** The host ends an attempt at its time-out; the tracker steps in this much later. */
+const TIMEOUT_GRACE_MS = 300_000;
+
+const NOTHING: Decision = { act: "nothing" };
+
+export function decide(record: TaskRecord, situation: Situation): Decision {
+  const { lifecycle, view } = record;
+  const { taskId } = view;
+  const after = lifecycle.lastSequence;
+  const say = (fact: Pick<NewFact, "kind" | "body">): Decision => ({
+    act: "say",
+    fact: { taskId, speaker: CONTROL, ...fact } as NewFact,
+  });
+
+  if (situation.supersededBy !== null && ["queued", "waiting", "running", "faulted"].includes(lifecycle.state))
+    return say({
+      kind: "cancelRequested",
+      body: {
+        after,
+        reason: `superseded by task ${situation.supersededBy}`,
+        supersededBy: situation.supersededBy,
+      },
+    });
+
+  switch (lifecycle.state) {
+    case "unknown":
+      return record.malformed === null ? NOTHING : say({ kind: "rejected", body: { after, message: record.malformed } });
+    case "queued":
+      if (!record.fork) return NOTHING;
+      return say({
+        kind: "rejected",
+        body: {
+          after,
+          message: "the pull request comes from a fork, and no host of this mesh takes the work of strangers",
+        },
+      });
+    case "waiting":
+      if (situation.wallMs < record.waitingUntilMs) return NOTHING;
+      return say({
+        kind: "requeued",
+        body: { after, attempt: lifecycle.attempt, failures: lifecycle.failures, reason: "due" },
+      });
+    case "faulted":
+      return say(followUp(record, record.failure ?? UNEXPLAINED, false, situation.chance));
+    case "running":
+      if (situation.lost !== null) return say(followUp(record, lostFailure(record, situation.lost), true, situation.chance));
+      if (situation.wallMs > record.startedAtMs + record.timeoutMs + TIMEOUT_GRACE_MS) return stop(record, "timeout");
+      return NOTHING;
+    case "cancelling":
+      if (lifecycle.active && situation.lost === null) return stop(record, "cancelled");
+      return say({
+        kind: "cancelled",
+        body: {
+          after,
+          attempt: lifecycle.attempt,
+          hostId: lifecycle.hostId,
+          nonce: lifecycle.nonce,
+          lost: lifecycle.active,
+          reason: view.reason ?? "cancelled",
+          ...(view.supersededBy ? { supersededBy: view.supersededBy } : {}),
+        },
+      });
+    default:
+      return NOTHING;
+  }
+}
+
+const UNEXPLAINED: Failure = { category: "internal", message: "the attempt ended without a reason" };
+
+const lostFailure = ({ lifecycle }: TaskRecord, how: "absent" | "silent"): Failure => ({
+  category: "lost",
+  message:
+    how === "silent"
+      ? `host ${lifecycle.hostId} went silent during attempt ${lifecycle.attempt}`
+      : `host ${lifecycle.hostId} no longer runs attempt ${lifecycle.attempt}`,
+});
+
+/** The control fact that follows a failed or lost attempt. */
+function followUp(record: TaskRecord, failure: Failure, lost: boolean, chance: number): Pick<NewFact, "kind" | "body"> {
+  const { lastSequence: after, attempt, hostId, nonce } = record.lifecycle;
+  const next = afterFailure(failure, record.lifecycle.failures, record.view.maxAttempts, chance);
+  const { failures } = next;
+  switch (next.next) {
+    case "requeue":
+      return { kind: "requeued", body: { after, attempt, failures, reason: lost ? "lost" : "retry", failure } };
+    case "defer":
+      return {
+        kind: "deferred",
+        body: { after, attempt, failures, reason: lost ? "lost" : next.reason, delayMs: next.delayMs, failure },
+      };
+    case "fail":
+      return {
+        kind: "failed",
+        body: {
+          after,
+          attempt,
+          hostId,
+          nonce,
+          lost,
+          failures,
+          failure: { category: failure.category, message: failure.message },
+          exhausted: next.exhausted,
+        },
+      };
+  }
+}
+
+const stop = ({ lifecycle, view }: TaskRecord, reason: StopOrder["reason"]): Decision =>
+  lifecycle.hostId === null
+    ? NOTHING
+    : {
+        act: "stop",
+        hostId: lifecycle.hostId,
+        order: { taskId: view.taskId, attempt: lifecycle.attempt, reason },
+      };

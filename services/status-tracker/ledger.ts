@@ -1,0 +1,112 @@
+// Every task as the log tells it: those that have not ended, the ones that ended last, and any other by
+// reading its facts again. Memory is bounded by what is unfinished.
+import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
+import { fold } from "../../shared/lifecycle/fold.ts";
+import { isEnd } from "../../shared/lifecycle/table.ts";
+import { newRecord, project, recordOf, type TaskRecord } from "./record.ts";
+import { type Overtaken, PullRequests } from "./supersede.ts";
+
+/** Ended tasks kept at hand for lists. */
+const ENDED_KEPT = 10_000;
+
+export interface LedgerPorts {
+  /** Every fact of one task that is on the log. */
+  factsOfTask(taskId: string): Promise<(Fact | Malformed)[]>;
+}
+
+export class Ledger {
+  /** Unfinished tasks, in the order of the log. */
+  readonly active = new Map<string, TaskRecord>();
+  readonly #recent = new Map<string, TaskRecord>();
+  readonly #ended = new Set<string>();
+  readonly #pullRequests = new PullRequests();
+  /** Unfinished tasks that a newer one of their pull request has overtaken. */
+  readonly overtaken = new Map<string, string>();
+  readonly #ports: LedgerPorts;
+  #waiters: { until: () => boolean; resolve: () => void }[] = [];
+  sequence = 0;
+
+  constructor(ports: LedgerPorts) {
+    this.#ports = ports;
+  }
+
+  /** Folds the next fact; tells which tasks have to be looked at. */
+  apply(fact: Fact | Malformed): string[] {
+    if (fact.sequence <= this.sequence) return [];
+    this.sequence = fact.sequence;
+    const touched = this.#ended.has(fact.taskId) ? [] : this.#fold(fact);
+    if (this.#waiters.length > 0) this.#release();
+    return touched;
+  }
+
+  #fold(fact: Fact | Malformed): string[] {
+    const { taskId } = fact;
+    const before = this.active.get(taskId) ?? newRecord(fact);
+    const folded = fold(before.lifecycle, fact);
+    const record = project(before, fact, folded);
+    if (isEnd(record.lifecycle.state)) {
+      this.#end(record);
+      return [taskId];
+    }
+    this.active.set(taskId, record);
+    if (fact.kind !== "requested" || fact.body === null || !folded.counted) return [taskId];
+    return [taskId, ...this.#standing(record, fact.body.supersede !== false)];
+  }
+
+  /** A new request of a pull request may overtake others. */
+  #standing({ view, pullRequestUpdatedAtMs }: TaskRecord, supersede: boolean): string[] {
+    if (view.prNumber === null) return [];
+    const found: Overtaken[] = this.#pullRequests.requested({
+      taskId: view.taskId,
+      repository: view.repository,
+      prNumber: view.prNumber,
+      sha: view.sha,
+      supersede,
+      updatedAtMs: pullRequestUpdatedAtMs,
+    });
+    for (const { taskId, by } of found) this.overtaken.set(taskId, by);
+    return found.map(({ taskId }) => taskId);
+  }
+
+  #end(record: TaskRecord): void {
+    const { taskId, repository, prNumber } = record.view;
+    this.active.delete(taskId);
+    this.overtaken.delete(taskId);
+    this.#ended.add(taskId);
+    this.#recent.set(taskId, record);
+    if (prNumber !== null) this.#pullRequests.ended({ taskId, repository, prNumber });
+    if (this.#recent.size > ENDED_KEPT) {
+      const [oldest] = this.#recent.keys();
+      if (oldest !== undefined) this.#recent.delete(oldest);
+    }
+  }
+
+  /** What the log says of a task, as far as it has been followed; null if it has never been named. */
+  async find(taskId: string): Promise<TaskRecord | null> {
+    const record = this.active.get(taskId) ?? this.#recent.get(taskId);
+    if (record !== undefined || !this.#ended.has(taskId)) return record ?? null;
+    return recordOf(await this.#ports.factsOfTask(taskId));
+  }
+
+  /** Unfinished and lately ended tasks, the newest request first. */
+  newestFirst(): TaskRecord[] {
+    return [...this.#recent.values(), ...this.active.values()].sort((one, other) => other.sequence - one.sequence);
+  }
+
+  /** Resolves when the condition holds, looked at after each message; false at the deadline. */
+  async until(condition: () => boolean, deadlineMs: number): Promise<boolean> {
+    if (condition()) return true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiter = { until: condition, resolve };
+    this.#waiters.push(waiter);
+    const timer = setTimeout(resolve, deadlineMs);
+    await promise;
+    clearTimeout(timer);
+    this.#waiters = this.#waiters.filter((other) => other !== waiter);
+    return condition();
+  }
+
+  #release(): void {
+    for (const waiter of this.#waiters) if (waiter.until()) waiter.resolve();
+  }
+}

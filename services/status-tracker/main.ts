@@ -1,0 +1,97 @@
+// The status tracker: the one decider of what became of a task. Follows the log and the heartbeats, says the
+// control fact that follows, sets aside what nobody can decode, and answers questions.
+import { serve } from "../../shared/bus/ask.ts";
+import { connectBus } from "../../shared/bus/connect.ts";
+import { follow, followFacts } from "../../shared/bus/follow.ts";
+import { standForLeader } from "../../shared/bus/leadership.ts";
+import { provision } from "../../shared/bus/provision.ts";
+import { factsOfTask } from "../../shared/bus/read.ts";
+import { setAside } from "../../shared/bus/set-aside.ts";
+import { HOSTS } from "../../shared/bus/streams.ts";
+import { leaseTimes } from "../../shared/config/environment.ts";
+import { API, API_VERBS, apiSubject } from "../../shared/contracts/api.ts";
+import { factSubject, type Malformed } from "../../shared/contracts/fact.ts";
+import { Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import { silenceMs } from "../../shared/contracts/lease.ts";
+import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
+import { Caretaker } from "./caretaker.ts";
+import { Ledger } from "./ledger.ts";
+import { Presence } from "./presence.ts";
+import { queries } from "./queries.ts";
+
+const DEAD_PAYLOAD_BYTES = 65_536;
+
+export async function start(context: ServiceContext): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const { log } = context;
+  const bus = stack.use(await connectBus(busOptions(context, "status-tracker")));
+  await provision(bus);
+  const times = leaseTimes(context.environment.MESH_LEASE_MS);
+  const ledger = new Ledger({ factsOfTask: (taskId) => factsOfTask(bus, taskId) });
+  const presence = new Presence(silenceMs(times), performance.now());
+  let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
+  const caretaker = new Caretaker({
+    bus,
+    ledger,
+    presence,
+    times,
+    log,
+    leads: () => leadership?.leads() ?? false,
+    random: Math.random,
+  });
+  stack.defer(() => caretaker.stop());
+
+  async function bury({ sequence, problem, taskId, kind, speaker }: Malformed, payload: Uint8Array): Promise<void> {
+    const subject = factSubject.build({ taskId, kind, speaker });
+    const head = Buffer.from(payload.subarray(0, DEAD_PAYLOAD_BYTES)).toString("base64");
+    try {
+      const buried = await setAside(bus, { sequence, subject, problem, payload: head });
+      if (buried === "stored") log.warn({ sequence, subject, problem }, "set aside: nobody can decode it");
+    } catch (error) {
+      // Done at the next start, when the log is read again.
+      log.error({ sequence, error }, "could not be set aside");
+    }
+  }
+
+  const tasks = stack.use(
+    await followFacts(bus, { from: 1 }, (fact, payload) => {
+      if (fact.body === null) void bury(fact, payload);
+      for (const taskId of ledger.apply(fact)) {
+        if (ledger.active.has(taskId)) caretaker.look(taskId);
+        else caretaker.forget(taskId);
+      }
+    }),
+  );
+  const heartbeats = stack.use(
+    await follow(bus, {
+      stream: HOSTS,
+      from: "last",
+      onMessage: ({ payload, timeMs }) => {
+        const heartbeat = Heartbeat.safeParse(JSON.parse(Buffer.from(payload).toString()));
+        if (!heartbeat.success) return;
+        // One that was stored before this service looked may be long past: that shows in `hosts`, while
+        // nobody is declared dead on it before the grace is over.
+        const ageMs = Math.max(0, Date.now() - timeMs);
+        presence.hear(heartbeat.data, timeMs, performance.now() - (leadership === undefined ? ageMs : 0));
+      },
+    }),
+  );
+  await Promise.all([tasks.caughtUp, heartbeats.caughtUp]);
+  presence.startGrace(performance.now());
+  leadership = stack.use(
+    await standForLeader(bus, "status-tracker", `${process.pid}`, (leads) => log.info({ leads }, "leadership")),
+  );
+  caretaker.sweep();
+
+  const answers = queries(bus, ledger, presence);
+  for (const verb of API_VERBS) {
+    const subscription = serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
+      queue: "status-tracker",
+      onBug: (error) => log.error(error, `mesh.api.${verb}: this is a bug`),
+    });
+    stack.defer(() => subscription.unsubscribe());
+  }
+  return stack.move();
+}
+
+if (import.meta.main) await runService("status-tracker", start);

@@ -1,0 +1,186 @@
+// Answers `mesh.api.*`: what is true of tasks and hosts, and wishes about them, which become facts.
+import { appendFact } from "../../shared/bus/append.ts";
+import type { Bus } from "../../shared/bus/connect.ts";
+import { factsOfTask, lastMessage } from "../../shared/bus/read.ts";
+import { RECEIPTS, TASKS } from "../../shared/bus/streams.ts";
+import { submitTask } from "../../shared/bus/submit.ts";
+import type { ApiReply, ApiRequest, ApiVerb, CancelRequest, HostView } from "../../shared/contracts/api.ts";
+import { taskSubjects } from "../../shared/contracts/fact.ts";
+import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
+import { CONTROL } from "../../shared/contracts/ids.ts";
+import { Receipt, receiptSubject } from "../../shared/contracts/receipt.ts";
+import { PRIORITIES, type TaskView } from "../../shared/contracts/task.ts";
+import { isEnd } from "../../shared/lifecycle/table.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Presence } from "./presence.ts";
+import type { TaskRecord } from "./record.ts";
+
+/** How long an answer may wait for the log to be followed so far, ms. */
+const FOLLOW_MS = 1_500;
+const CANCEL_MS = 5_000;
+
+export type Queries = { [Verb in ApiVerb]: (request: ApiRequest<Verb>) => Promise<Answer<ApiReply<Verb>>> };
+
+export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
+  /** The task, having followed the log as far as it reached when the question came, if it is not known yet. */
+  async function find(taskId: string, minSequence = 0): Promise<Answer<TaskRecord>> {
+    let record = await ledger.find(taskId);
+    if (record === null) {
+      const last = await lastMessage(bus, TASKS, taskSubjects(taskId));
+      if (last === null) return refuse("not_found", `no task ${taskId} is known`);
+      minSequence = Math.max(minSequence, last.sequence);
+    }
+    if ((record?.lifecycle.lastSequence ?? 0) < minSequence) {
+      await ledger.until(() => (ledger.active.get(taskId)?.lifecycle.lastSequence ?? ledger.sequence) >= minSequence, FOLLOW_MS);
+      record = await ledger.find(taskId);
+    }
+    if (record === null || record.lifecycle.lastSequence < minSequence)
+      return refuse("unavailable", `the log has not been followed so far yet; ask for task ${taskId} again`);
+    return answer(record);
+  }
+
+  const get = async (taskId: string, minSequence?: number): Promise<Answer<TaskView>> => {
+    const found = await find(taskId, minSequence);
+    return found.ok ? answer(found.value.view) : found;
+  };
+
+  async function submit(request: ApiRequest<"submit">): Promise<Answer<TaskView>> {
+    const submitted = await submitTask(bus, request);
+    return submitted.ok ? get(submitted.value.taskId, submitted.value.sequence) : submitted;
+  }
+
+  /** Says that the task is to be cancelled, again after whatever was said in between. */
+  async function cancelOne(taskId: string, reason: string): Promise<Answer<boolean>> {
+    const deadline = performance.now() + CANCEL_MS;
+    let minSequence = 0;
+    while (performance.now() < deadline) {
+      const found = await find(taskId, minSequence);
+      if (!found.ok) return found;
+      const { lifecycle, view } = found.value;
+      if (isEnd(lifecycle.state)) return answer(view.state === "cancelled");
+      if (lifecycle.state === "cancelling") return answer(true);
+      if (lifecycle.state !== "unknown") {
+        const said = await appendFact(
+          bus,
+          {
+            taskId,
+            kind: "cancelRequested",
+            speaker: CONTROL,
+            body: { after: lifecycle.lastSequence, reason },
+          },
+          { deadlineMs: CANCEL_MS, truth: async () => answer(null) },
+        );
+        if (said.outcome === "appended") return answer(true);
+      }
+      minSequence = lifecycle.lastSequence + 1;
+    }
+    return refuse("unavailable", `the wish to cancel task ${taskId} could not be put on the log; send it again`);
+  }
+
+  async function cancel(request: CancelRequest): Promise<Answer<ApiReply<"cancel">>> {
+    const reason = request.reason ?? "cancelled on request";
+    if ("taskId" in request) {
+      const cancelled = await cancelOne(request.taskId, reason);
+      if (!cancelled.ok) return cancelled;
+      if (!cancelled.value) return refuse("conflict", `task ${request.taskId} has ended: there is nothing to cancel`);
+      return answer({ cancelled: [request.taskId] });
+    }
+    const updatedAtMs = "updatedAt" in request && request.updatedAt ? Date.parse(request.updatedAt) : Number.POSITIVE_INFINITY;
+    const prNumber = "prNumber" in request ? request.prNumber : null;
+    const meant = [...ledger.active.values()].filter(
+      ({ view, pullRequestUpdatedAtMs }) =>
+        view.repository.toLowerCase() === request.repository.toLowerCase() &&
+        (prNumber === null || view.prNumber === prNumber) &&
+        (pullRequestUpdatedAtMs === null || pullRequestUpdatedAtMs <= updatedAtMs),
+    );
+    const outcomes = await Promise.all(
+      meant.map(async ({ view }) => ({ taskId: view.taskId, said: await cancelOne(view.taskId, reason) })),
+    );
+    const failed = outcomes.find(({ said }) => !said.ok && said.error.code !== "not_found");
+    if (failed && !failed.said.ok) return failed.said;
+    return answer({ cancelled: outcomes.flatMap(({ taskId, said }) => (said.ok && said.value ? [taskId] : [])) });
+  }
+
+  async function retry(taskId: string): Promise<Answer<TaskView>> {
+    const found = await find(taskId);
+    if (!found.ok) return found;
+    if (!isEnd(found.value.lifecycle.state))
+      return refuse("conflict", `task ${taskId} is ${found.value.view.state}: only an ended task is done again`);
+    const first = (await factsOfTask(bus, taskId)).find((fact) => fact.kind === "requested" && fact.body !== null);
+    if (first?.kind !== "requested" || first.body === null)
+      return refuse("not_found", `the request of task ${taskId} is no longer on the log`);
+    const { after, taskId: _, ...request } = first.body;
+    return submit({ ...request, retryOf: taskId });
+  }
+
+  function list(request: ApiRequest<"list">): ApiReply<"list"> {
+    const page = ledger
+      .newestFirst()
+      .filter(
+        ({ view, sequence }) =>
+          (request.cursor === undefined || sequence < request.cursor) &&
+          (request.state === undefined || view.state === request.state) &&
+          (request.repository === undefined || view.repository === request.repository) &&
+          (request.prNumber === undefined || view.prNumber === request.prNumber),
+      );
+    const data = page.slice(0, request.limit);
+    return {
+      data: data.map(({ view }) => view),
+      nextCursor: page.length > data.length ? (data.at(-1)?.sequence ?? null) : null,
+    };
+  }
+
+  async function explain(taskId: string): Promise<Answer<ApiReply<"explain">>> {
+    const found = await find(taskId);
+    if (!found.ok) return found;
+    const { view } = found.value;
+    const stored = await lastMessage(bus, RECEIPTS, receiptSubject.build({ taskId }));
+    const receipt = stored === null ? null : Receipt.parse(JSON.parse(Buffer.from(stored.payload).toString()));
+    const queuePosition = view.state === "queued" ? position(ledger, found.value) : null;
+    return answer({ taskId, state: view.state, queuePosition, receipt, summary: inWords(view, receipt, queuePosition) });
+  }
+
+  function hosts(): HostView[] {
+    const nowMs = performance.now();
+    return [...presence.hosts.values()]
+      .map((host) => ({
+        ...host.heartbeat,
+        online: presence.isOnline(host, nowMs),
+        lastSeenAt: new Date(host.timeMs).toISOString(),
+      }))
+      .sort((one, other) => one.hostId.localeCompare(other.hostId));
+  }
+
+  return {
+    submit,
+    get: ({ taskId, minSequence }) => get(taskId, minSequence),
+    list: async (request) => answer(list(request)),
+    cancel,
+    retry: ({ taskId }) => retry(taskId),
+    explain: ({ taskId }) => explain(taskId),
+    hosts: async () => answer({ data: hosts() }),
+  };
+}
+
+function position(ledger: Ledger, record: TaskRecord): number {
+  const rank = (other: TaskRecord) => PRIORITIES.indexOf(other.view.priority);
+  let ahead = 0;
+  for (const other of ledger.active.values())
+    if (
+      other.view.state === "queued" &&
+      (rank(other) < rank(record) || (rank(other) === rank(record) && other.sequence < record.sequence))
+    )
+      ahead++;
+  return ahead + 1;
+}
+
+function inWords(view: TaskView, receipt: Receipt | null, queuePosition: number | null): string {
+  if (view.state === "queued") {
+    const place = `queued, number ${queuePosition}`;
+    return receipt === null || receipt.hostId !== null ? `${place}; no host has been asked yet` : `${place}: ${receipt.summary}`;
+  }
+  if (view.state === "waiting") return `waits: ${view.reason}`;
+  if (view.attempt === 0) return `${view.state}: it was on no host${view.reason ? ` (${view.reason})` : ""}`;
+  const where = `${view.state}: attempt ${view.attempt} on ${view.hostId}`;
+  return receipt?.hostId === view.hostId ? `${where}, because ${receipt?.summary}` : where;
+}
