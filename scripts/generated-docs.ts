@@ -1,0 +1,77 @@
+// The parts of the documentation that are made from the code, each between two marks in its file.
+import { API_VERBS, apiSubject } from "../shared/contracts/api.ts";
+import { artifactSubject } from "../shared/contracts/artifact.ts";
+import { deadSubject } from "../shared/contracts/dead.ts";
+import { FACT_BODIES, FACT_KINDS, type FactKind, factSubject, SPEAKER_OF } from "../shared/contracts/fact.ts";
+import { heartbeatSubject } from "../shared/contracts/heartbeat.ts";
+import { logSubject } from "../shared/contracts/log.ts";
+import { orderSubject } from "../shared/contracts/order.ts";
+import { receiptSubject } from "../shared/contracts/receipt.ts";
+import { describeVariable, ENVIRONMENT_NAMES } from "../shared/config/environment.ts";
+import { lifecycleDiagram } from "../shared/lifecycle/diagram.ts";
+
+/** Each takes the file's text and gives it back with its generated part made anew. */
+export const generatedDocs: Record<string, (text: string) => string> = {
+  "docs/architecture.md": (text) => between(text, "lifecycle", `\`\`\`mermaid\n${lifecycleDiagram()}\n\`\`\``),
+  "docs/protocol.md": (text) => between(between(text, "facts", factTable()), "subjects", subjectTable()),
+  ".env.example": () => environmentExample(),
+};
+
+const WHO = { host: "the host `<hostId>`", control: "status tracker, or the API", priority: "orchestrator, gateway" };
+
+function factTable(): string {
+  const rows = FACT_KINDS.map((kind: FactKind) => {
+    const who = SPEAKER_OF[kind];
+    const speaker = who === "priority" ? "<high, normal or low>" : who === "control" ? "control" : "<hostId>";
+    const fields = Object.keys(FACT_BODIES[kind].shape)
+      .filter((field) => kind !== "requested" || field === "after")
+      .map((field) => `\`${field}\``);
+    const body = kind === "requested" ? "the deploy request, `after` (0)" : fields.join(", ");
+    return `| \`${filled(factSubject.template, { kind, speaker })}\` | ${WHO[who]} | ${body} |`;
+  });
+  return ["| subject | speaker | body |", "|---|---|---|", ...rows].join("\n");
+}
+
+function subjectTable(): string {
+  const rows: [string, string, string][] = [
+    [heartbeatSubject.template, "stream HOSTS, last value", "the host"],
+    [logSubject.template, "stream LOGS", "the host"],
+    [artifactSubject.template, "stream ARTIFACTS", "the host"],
+    [receiptSubject.template, "stream RECEIPTS, last value", "scheduler"],
+    [deadSubject.template, "stream DEAD", "status tracker"],
+    [filled(orderSubject.template, { order: "run" }), "request/reply", "scheduler"],
+    [filled(orderSubject.template, { order: "stop" }), "request/reply", "status tracker"],
+    [filled(orderSubject.template, { order: "who" }), "request/reply", "a host that starts"],
+    ...API_VERBS.map((verb): [string, string, string] => [
+      filled(apiSubject.template, { verb }),
+      "request/reply, queue group",
+      "anybody",
+    ]),
+  ];
+  return [
+    "| subject | kind | who speaks or asks |",
+    "|---|---|---|",
+    ...rows.map(([subject, kind, who]) => `| \`${filled(subject, {})}\` | ${kind} | ${who} |`),
+  ].join("\n");
+}
+
+const filled = (template: string, values: Record<string, string>): string =>
+  template.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? `<${name}>`);
+
+function environmentExample(): string {
+  const lines = ENVIRONMENT_NAMES.flatMap((name) => ["", `# ${describeVariable(name)}`, `#${name}=`]);
+  return [
+    "# Every environment variable the mesh reads. Each has a default or is optional; set what you need.",
+    ...lines,
+    "",
+  ].join("\n");
+}
+
+function between(text: string, mark: string, content: string): string {
+  const [begin, end] = [`<!-- generated: ${mark} -->`, "<!-- /generated -->"];
+  const from = text.indexOf(begin);
+  const to = text.indexOf(end, from);
+  if (from < 0 || to < 0) throw new Error(`the marks of the generated part "${mark}" are missing`);
+  return `${text.slice(0, from + begin.length)}\n${content}\n${text.slice(to)}`;
+}
+

@@ -1,0 +1,132 @@
+// `mesh deploy`: submits one task and, with --wait, watches it to its end. It must never leave in doubt whether the
+// task goes on: who interrupts the waiting is told so.
+import { readFile } from "node:fs/promises";
+import { text as readAll } from "node:stream/consumers";
+import { Command } from "commander";
+import type { MeshClient } from "../../shared/client/mesh-client.ts";
+import type { DeployRequest, TaskView } from "../../shared/contracts/task.ts";
+import type { DeployFlags } from "./deploy-request.ts";
+import { Interrupted } from "./interruption.ts";
+import { Failure, messageOf, UsageError, valueOf } from "./outcome.ts";
+import { type CommonOptions, tell, withCommonFlags, withMesh } from "./session.ts";
+
+interface Options extends DeployFlags, CommonOptions {
+  file?: string;
+  wait?: boolean;
+}
+
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
+
+export const deployCommand = (): Command =>
+  withCommonFlags(
+    new Command("deploy")
+      .description("deploy a pull request: run a command on it at an exact commit, then the checks")
+      .usage("--repo URL|owner/name --pr-branch B --sha S [options] -- CMD ARG…   (or --file F|-)")
+      .argument("[command...]", "what to run; one quoted argument with spaces is a line for sh -c")
+      .option("--repo <repository>", "clone URL, local path, or owner/name on GitHub")
+      .option("--pr-branch <branch>", "the pull request's branch")
+      .option("--sha <sha>", "the exact commit, in full")
+      .option("--pr <number>", "the pull request's number: a newer commit of it supersedes this task")
+      .option("--priority <priority>", "high, normal or low")
+      .option("--label <key=value>", "a label that the host must carry (repeatable)", collect)
+      .option("--memory <size>", "what it is expected to use, for placement: 512MB, 2GB, 1GiB")
+      .option("--memory-limit <size>", "what it may never exceed")
+      .option("--cpus <number>", "processor cores it is expected to use")
+      .option("--timeout <duration>", "of one attempt: 90s, 10m, 1h")
+      .option("--max-attempts <number>", "attempts that may fail before the task does")
+      .option(
+        "--check <command>",
+        "a command that must succeed on the result, run by sh -c (repeatable)",
+        collect,
+      )
+      .option("--task-id <id>", "makes the call safe to repeat: one id is one task")
+      .option("--env <key=value>", "an environment variable of the command (repeatable)", collect)
+      .option("--no-supersede", "cancel no older task of the same pull request")
+      .option("--file <file>", "a deploy request in JSON, `-` for standard input, instead of the flags above")
+      .option("--wait", "watch it to its end; exit 0 only if it succeeded"),
+  ).action(async (words: string[], options: Options, command: Command) => {
+    const request = await readRequest(words, options, command);
+    await withMesh(options, (mesh, interruption) => submitAndTell(mesh, request, options, interruption));
+  });
+
+async function readRequest(words: string[], options: Options, command: Command): Promise<DeployRequest> {
+  if (words.length > 0 && !process.argv.includes("--"))
+    throw new UsageError(`write the command after "--": … -- ${words.join(" ")}`);
+  const { requestFromFlags, requestFromText } = await import("./deploy-request.ts");
+  if (options.file === undefined) return requestFromFlags(options, words);
+  const besides = new Set(["file", "wait", "json", "quiet", "url", "taskId"]);
+  const flag = command.options.find(
+    (option) =>
+      !besides.has(option.attributeName()) && command.getOptionValueSource(option.attributeName()) === "cli",
+  );
+  if (flag !== undefined || words.length > 0)
+    throw new UsageError(
+      `${flag?.long ?? "a command"} and --file exclude each other: write it into the file`,
+    );
+  return requestFromText(
+    await readSource(options.file),
+    options.file === "-" ? "standard input" : options.file,
+    options.taskId,
+  );
+}
+
+async function readSource(file: string): Promise<string> {
+  if (file === "-") return readAll(process.stdin);
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new UsageError(`--file: ${messageOf(error)}`);
+  }
+}
+
+async function submitAndTell(
+  mesh: MeshClient,
+  given: DeployRequest,
+  options: Options,
+  signal: AbortSignal,
+): Promise<void> {
+  const { uuidv7 } = await import("uuidv7");
+  // Chosen here, so that it can be named whatever happens next.
+  const taskId = given.taskId ?? uuidv7();
+  try {
+    const task = valueOf(await mesh.submit({ ...given, taskId }));
+    signal.throwIfAborted();
+    if (!options.wait) await printTask(task, options);
+    else {
+      tell(options, `task ${taskId}`);
+      await waitAndPrint(mesh, taskId, options, signal);
+    }
+  } catch (error) {
+    if (error instanceof Interrupted)
+      process.stderr.write(
+        `\nmesh: you have stopped waiting; task ${taskId} goes on.\n` +
+          `Follow it with \`mesh logs ${taskId} --follow\`, end it with \`mesh cancel ${taskId}\`.\n`,
+      );
+    throw error;
+  }
+}
+
+/** Watches a task and prints its result; throws a `Failure` for any end but success. */
+export async function waitAndPrint(
+  mesh: MeshClient,
+  taskId: string,
+  options: CommonOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { watchTask } = await import("./watch.ts");
+  const { createProgress } = await import("./progress.ts");
+  const progress = createProgress(options.quiet);
+  const { task, tail } = await watchTask(mesh, taskId, { progress, signal });
+  if (task.state !== "succeeded" && progress.live && tail.length > 0)
+    tell(options, `The last of its output:\n${tail.map((line) => `  | ${line}`).join("\n")}`);
+  await printTask(task, options);
+  if (task.state !== "succeeded") throw new Failure("");
+}
+
+/** One line of JSON is exactly what `GET /v1/tasks/:id` gives. */
+export async function printTask(task: TaskView, options: CommonOptions): Promise<void> {
+  if (options.json) {
+    const { jsonLine } = await import("./plain-text.ts");
+    process.stdout.write(jsonLine(task));
+  } else process.stdout.write((await import("./task-text.ts")).taskText(task));
+}

@@ -1,0 +1,37 @@
+// `mesh explain ID`: why a task is where it is, from the scheduler's receipt.
+import { Command } from "commander";
+import type { Explanation } from "../../shared/contracts/api.ts";
+import { valueOf } from "./outcome.ts";
+import { type CommonOptions, withCommonFlags, withMesh } from "./session.ts";
+
+export const explainCommand = (): Command =>
+  withCommonFlags(
+    new Command("explain").description("say why a task is where it is").argument("<id>", "the task's id"),
+  ).action((taskId: string, options: CommonOptions) =>
+    withMesh(options, async (mesh) => {
+      const { jsonLine } = await import("./plain-text.ts");
+      const explanation = valueOf(await mesh.explain(taskId));
+      process.stdout.write(options.json ? jsonLine(explanation) : await explanationText(explanation));
+    }),
+  );
+
+export async function explanationText({ summary, queuePosition, receipt }: Explanation): Promise<string> {
+  const { properties } = await import("./table.ts");
+  const { plainLine } = await import("./plain-text.ts");
+  const counts = (of: Record<string, number>) =>
+    Object.entries(of)
+      .map(([name, value]) => `${plainLine(name)} ${Number.isInteger(value) ? value : value.toFixed(3)}`)
+      .join(", ");
+  const refusals = receipt === null ? "" : counts(receipt.refusals);
+  return (
+    `${plainLine(summary)}\n` +
+    properties([
+      ["queue", queuePosition === null ? null : `number ${queuePosition}`],
+      ["hosts", receipt === null ? null : `${receipt.hosts} looked at, ${receipt.feasible} could take it`],
+      ["refused", refusals === "" ? null : refusals],
+      ["score", receipt?.score ? counts(receipt.score) : null],
+      ["policy", receipt === null ? null : plainLine(receipt.policy)],
+      ["decided", receipt?.at ?? null],
+    ])
+  );
+}

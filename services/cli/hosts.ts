@@ -1,0 +1,47 @@
+// `mesh hosts`: the machines of the mesh and how they are, as a table.
+import { Command } from "commander";
+import type { HostView } from "../../shared/contracts/api.ts";
+import { valueOf } from "./outcome.ts";
+import { type CommonOptions, tell, withCommonFlags, withMesh } from "./session.ts";
+
+export const hostsCommand = (): Command =>
+  withCommonFlags(new Command("hosts").description("list hosts with their live load")).action(
+    (options: CommonOptions) =>
+      withMesh(options, async (mesh) => {
+        const { jsonLine } = await import("./plain-text.ts");
+        const hosts = valueOf(await mesh.hosts());
+        if (options.json) process.stdout.write(jsonLine(hosts));
+        else if (hosts.data.length === 0) tell(options, "No host has been heard of.");
+        else process.stdout.write(await tableOf(hosts.data));
+      }),
+  );
+
+async function tableOf(hosts: HostView[]): Promise<string> {
+  const { styled, table } = await import("./table.ts");
+  const { plainLine } = await import("./plain-text.ts");
+  const { formatDuration, formatSize } = await import("./quantities.ts");
+  const stateOf = (host: HostView) =>
+    host.online
+      ? host.draining
+        ? styled("yellow", "draining")
+        : styled("green", "online")
+      : styled("red", "offline");
+  return table(
+    ["HOST", "STATE", "SLOTS FREE", "CPU", "MEMORY FREE", "DISK FREE", "RUNNING", "SEEN", "LABELS"],
+    hosts.map((host) => [
+      host.hostId,
+      stateOf(host),
+      `${host.slots.free} of ${host.slots.total}`,
+      `${Math.round(host.cpu.busy * 100)} % of ${host.cpu.cores}`,
+      `${formatSize(host.memory.availableBytes)} of ${formatSize(host.memory.totalBytes)}`,
+      formatSize(host.disk.freeBytes),
+      String(host.attempts.length),
+      `${formatDuration(Date.now() - Date.parse(host.lastSeenAt))} ago`,
+      plainLine(
+        Object.entries(host.labels)
+          .map(([key, value]) => `${key}=${value}`)
+          .join(" "),
+      ),
+    ]),
+  );
+}

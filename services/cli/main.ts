@@ -1,0 +1,72 @@
+// The program `mesh`: its verbs, each in a file of its own that is loaded when it is called. It must never load what
+// `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
+import { Command, CommanderError } from "commander";
+import { cancelCommand } from "./cancel.ts";
+
+import { demoCommand } from "./demo.ts";
+import { deployCommand } from "./deploy.ts";
+import { explainCommand } from "./explain.ts";
+import { hostsCommand } from "./hosts.ts";
+import { Interrupted, listenForInterruption } from "./interruption.ts";
+import { logsCommand } from "./logs.ts";
+import { Failure, UsageError } from "./outcome.ts";
+import { retryCommand } from "./retry.ts";
+import { taskCommand } from "./task.ts";
+import { tasksCommand } from "./tasks.ts";
+import { upCommand } from "./up.ts";
+
+export async function run(argv: string[] = process.argv): Promise<void> {
+  // `mesh logs | head` closes our output: there is nobody to write to.
+  for (const stream of [process.stdout, process.stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE") process.exit(0);
+      throw error;
+    });
+  listenForInterruption();
+  const code = await exitCodeOf(argv);
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
+}
+
+async function exitCodeOf(argv: string[]): Promise<number> {
+  try {
+    await program().parseAsync(argv);
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof Interrupted) return error.exitCode;
+    if (!(error instanceof UsageError || error instanceof Failure)) throw error;
+    if (error.message !== "") process.stderr.write(`mesh: ${error.message}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+function program(): Command {
+  const mesh = new Command("mesh")
+    .description(
+      "A fleet of machines for coding agents: deploys pull requests, streams what happens, tells the result",
+    )
+    .version("0.1.0")
+    .showSuggestionAfterError()
+    .addHelpText(
+      "after",
+      "\nClients find the mesh by --url, MESH_URL, NATS_URL, or the `mesh up` on the data folder (MESH_DATA_DIR)." +
+        "\nExit codes: 0 ok, 1 failure, 2 usage, 130 interrupted.",
+    );
+  for (const command of [
+    upCommand(),
+    deployCommand(),
+    tasksCommand(),
+    taskCommand(),
+    logsCommand(),
+    cancelCommand(),
+    retryCommand(),
+    hostsCommand(),
+    explainCommand(),
+    demoCommand(),
+  ])
+    mesh.addCommand(command);
+  for (const command of [mesh, ...mesh.commands]) command.exitOverride().allowExcessArguments(false);
+  return mesh;
+}
+
+if (import.meta.main) await run();

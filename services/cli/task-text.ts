@@ -1,0 +1,82 @@
+// A task in words: its result as `deploy --wait`, `task` and `demo` print it. Everything that others wrote is made
+// plain here.
+import type { CheckResult, TaskView } from "../../shared/contracts/task.ts";
+import { plainLine } from "./plain-text.ts";
+import { formatDuration, formatSize } from "./quantities.ts";
+import { cut, properties, styled, styledState } from "./table.ts";
+
+export function taskText(task: TaskView): string {
+  const { result, failure } = task;
+  const pullRequest = task.prNumber === null ? "" : `#${task.prNumber}`;
+  const head = `${styledState(task.state)}  ${task.taskId}\n`;
+  return (
+    head +
+    properties([
+      [
+        "what",
+        `${plainLine(task.repository)}${pullRequest}  ${plainLine(task.branch)} @ ${plainLine(task.sha).slice(0, 12)}`,
+      ],
+      ["priority", task.priority === "normal" ? null : task.priority],
+      [
+        "host",
+        task.hostId === null
+          ? null
+          : `${task.hostId} (attempt ${task.attempt} of at most ${task.maxAttempts})`,
+      ],
+      ["times", timesText(task)],
+      ["exit", result === null ? null : exitText(result)],
+      ...(result?.checks ?? []).map((check, index): [string, string] => [
+        index === 0 ? "checks" : "",
+        checkText(check),
+      ]),
+      ["artifacts", artifactsText(task)],
+      [
+        "failure",
+        failure === null ? null : styled("red", `${failure.category}: ${plainLine(failure.message)}`),
+      ],
+      ["reason", task.reason === null ? null : plainLine(task.reason)],
+      ["superseded by", task.supersededBy],
+      ["retry of", task.retryOf],
+      ["waits until", task.waitingUntil],
+    ])
+  );
+}
+
+function exitText({ exitCode, signal }: NonNullable<TaskView["result"]>): string {
+  if (exitCode !== null) return String(exitCode);
+  return signal ? `ended by ${plainLine(signal)}` : "no command ran";
+}
+
+function checkText({ command, exitCode, verdict, durationMs }: CheckResult): string {
+  const words = cut(plainLine(commandText(command)), 60);
+  const mark =
+    verdict === "confirmed" ? styled("green", "✔") : verdict === "refuted" ? styled("red", "✘") : "?";
+  return `${mark} ${words}  ${verdict}, exit ${exitCode ?? "none"}, ${formatDuration(durationMs)}`;
+}
+
+const commandText = (command: CheckResult["command"]): string =>
+  typeof command === "string" ? command : command.join(" ");
+
+function artifactsText({ result }: TaskView): string | null {
+  if (result === null || result.artifacts.length === 0) return null;
+  return result.artifacts.map(({ name, size }) => `${plainLine(name)} ${formatSize(size)}`).join(", ");
+}
+
+function timesText({ requestedAt, startedAt, endedAt, result }: TaskView): string | null {
+  if (requestedAt === null) return null;
+  const phases = result?.phases ?? {};
+  const parts: [string, string | null][] = [
+    ["queued", between(requestedAt, startedAt)],
+    ["prepare", phases.prepareMs === undefined ? null : formatDuration(phases.prepareMs)],
+    ["run", phases.runMs === undefined ? null : formatDuration(phases.runMs)],
+    ["checks", phases.validateMs === undefined ? null : formatDuration(phases.validateMs)],
+    ["in all", between(requestedAt, endedAt)],
+  ];
+  const known = parts.filter(([, duration]) => duration !== null);
+  return known.length === 0
+    ? `requested ${requestedAt}`
+    : known.map(([name, duration]) => `${name} ${duration}`).join(" · ");
+}
+
+const between = (from: string | null, to: string | null): string | null =>
+  from === null || to === null ? null : formatDuration(Date.parse(to) - Date.parse(from));
