@@ -1,0 +1,167 @@
+// The program `mesh` as a user runs it, against a mesh without hosts: usage, errors, and the shapes of its answers.
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runMesh, startProgram, startUp, type UpMesh } from "../support/mesh-program.ts";
+
+const SHA = "0123456789abcdef0123456789abcdef01234567";
+const DEPLOY = ["deploy", "--repo", "acme/shop", "--pr-branch", "fix", "--sha", SHA];
+
+let up: UpMesh;
+beforeAll(async () => {
+  up = await startUp(["--hosts", "0"]);
+});
+afterAll(() => up[Symbol.asyncDispose]());
+
+const submitted = async (...more: string[]): Promise<string> => {
+  const { stdout } = await up.mesh([...DEPLOY, "--json", ...more, "--", "true"]);
+  return (JSON.parse(stdout) as { taskId: string }).taskId;
+};
+
+describe("usage", () => {
+  it.each([
+    [["--help"], /Commands:/],
+    [["deploy", "--help"], /--pr-branch/],
+    [["--version"], /^\d+\.\d+\.\d+/],
+  ])("%j is answered on stdout with exit 0", async (args, words) => {
+    const { code, stdout, stderr } = await runMesh(args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(words);
+  });
+
+  it.each([
+    [[], /Usage/],
+    [["deploi"], /Did you mean deploy/],
+    [["tasks", "--frob"], /unknown option '--frob'/],
+    [["tasks", "--state", "sleeping"], /state: /],
+    [["tasks", "surplus"], /too many arguments/],
+    [["task"], /missing required argument/],
+    [["cancel"], /expected one of/],
+    [["cancel", "a", "--pr", "a/b#1"], /expected one of/],
+    [["cancel", "--pr", "a/b"], /owner\/name#N/],
+    [["deploy"], /--repo, --pr-branch, --sha missing/],
+    [[...DEPLOY, "true"], /after "--"/],
+    [[...DEPLOY, "--memory", "lots", "--", "true"], /--memory: expected a size/],
+    [[...DEPLOY, "--priority", "urgent", "--", "true"], /priority/],
+    [["deploy", "--file", "/nowhere.json"], /--file: /],
+    [["deploy", "--file", "-", "--sha", SHA], /--sha and --file/],
+    [["hosts", "--url", "ftp://x"], /--url: expected http/],
+    [["up", "--hosts", "many"], /--hosts: expected a whole number/],
+    [["up", "--http-port", "70000"], /--http-port/],
+  ])("%j is exit 2 with words on stderr only", async (args, words) => {
+    const { code, stdout, stderr } = await runMesh(args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toMatch(words);
+  });
+
+  it("says where a file's request is wrong, and takes a right one", async () => {
+    const cloneUrl = "https://git.example.com/a/b";
+    const request = { type: "pr_deployment", repository: "a/b", branch: "b", sha: SHA, cloneUrl };
+    const wrong = await up.mesh(["deploy", "--file", "-"], { input: JSON.stringify({ ...request, shaa: 1 }) });
+    expect(wrong).toMatchObject({ code: 2, stdout: "" });
+    expect(wrong.stderr).toContain('did you mean "sha"?');
+    const right = await up.mesh(["deploy", "--file", "-", "--json"], { input: JSON.stringify(request) });
+    expect(JSON.parse(right.stdout)).toMatchObject({
+      repository: "a/b",
+      state: "queued",
+      type: "pr_deployment",
+    });
+  });
+});
+
+describe("the mesh", () => {
+  it("is found by --url, MESH_URL, NATS_URL and the data folder, in this order", async () => {
+    const { httpUrl, natsUrl } = up.ready;
+    const env = { MESH_DATA_DIR: "/nowhere" };
+    const nobody = { http: "http://127.0.0.1:9", nats: "nats://127.0.0.1:9" };
+    const found = [
+      runMesh(["hosts", "--url", httpUrl], { env: { ...env, MESH_URL: nobody.http } }),
+      runMesh(["hosts"], { env: { ...env, MESH_URL: httpUrl, NATS_URL: nobody.nats } }),
+      runMesh(["hosts"], { env: { ...env, NATS_URL: natsUrl } }),
+      up.mesh(["hosts"]),
+    ];
+    expect((await Promise.all(found)).map(({ code }) => code)).toEqual([0, 0, 0, 0]);
+    const lost = await runMesh(["hosts"], { env });
+    expect(lost).toMatchObject({ code: 1, stdout: "" });
+    expect(lost.stderr).toMatch(/mesh up.*--url, MESH_URL or NATS_URL/);
+    const wrongToken = { NATS_URL: natsUrl.replace(/\/\/.*@/, "//wrong@") };
+    const refused = await runMesh(["hosts"], { env: wrongToken });
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).not.toContain("wrong@");
+  });
+
+  it.each(["task", "logs", "explain", "cancel", "retry"])("answers exit 1 to `%s` of an unknown task", async (verb) => {
+    for (const url of [up.ready.httpUrl, up.ready.natsUrl]) {
+      const { code, stdout, stderr } = await up.mesh([verb, "nobody", "--url", url]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toMatch(/^mesh: .*nobody/);
+    }
+  });
+
+  it("tells in JSON exactly what the gateway gives", async () => {
+    const taskId = await submitted("--pr", "9", "--priority", "low");
+    for (const [args, route] of [
+      [["task", taskId], `v1/tasks/${taskId}`],
+      [["explain", taskId], `v1/tasks/${taskId}/explain`],
+      [["tasks"], "v1/tasks"],
+      [["hosts"], "v1/hosts"],
+    ] as const) {
+      const { code, stdout } = await up.mesh([...args, "--json"]);
+      const given: unknown = await (await fetch(`${up.ready.httpUrl}/${route}`)).json();
+      expect(code).toBe(0);
+      expect(stdout.split("\n")).toHaveLength(2);
+      expect(JSON.parse(stdout)).toEqual(given);
+    }
+  });
+
+  it("has one task for one id, and a conflict for another request under it", async () => {
+    const first = await submitted("--task-id", "known-1");
+    expect(await submitted("--task-id", "known-1")).toBe(first);
+    const other = await up.mesh([...DEPLOY, "--task-id", "known-1", "--", "false"]);
+    expect(other).toMatchObject({ code: 1, stdout: "" });
+    expect(other.stderr).toContain("known-1");
+  });
+
+  it("cancels a task, a pull request, and a repository", async () => {
+    const one = await submitted();
+    expect(await up.mesh(["cancel", one])).toMatchObject({ code: 0, stdout: `${one}\n` });
+    const two = await submitted("--pr", "4", "--no-supersede");
+    const cancelled = await up.mesh(["cancel", "--pr", "acme/shop#4", "--json"]);
+    expect(JSON.parse(cancelled.stdout)).toEqual({ cancelled: [two] });
+    const three = await submitted();
+    expect((await up.mesh(["cancel", "--repository", "acme/shop"])).stdout).toContain(three);
+    expect(await up.mesh(["cancel", "--repository", "acme/nothing"])).toMatchObject({ code: 0, stdout: "" });
+  });
+
+  it("shows tasks in a table, without colours where there is no terminal", async () => {
+    await submitted();
+    const { stdout } = await up.mesh(["tasks", "--limit", "3"], { env: { NO_COLOR: "" } });
+    expect(stdout).toMatch(/^TASK +STATE +HOST/);
+    expect(stdout).not.toContain("\u001b");
+  });
+});
+
+describe("waiting", () => {
+  it("ends with 130 at SIGINT, and says that the task goes on and how to end it", async () => {
+    const args = [...DEPLOY, "--task-id", "long-1", "--wait", "--", "true"];
+    const waiting = startProgram(args, { env: { MESH_DATA_DIR: up.dataDir } });
+    const queued = Promise.withResolvers<void>();
+    waiting.stderr?.on("data", (text: Buffer) => {
+      if (text.includes("queued")) queued.resolve();
+    });
+    await queued.promise;
+    waiting.kill("SIGINT");
+    const { code, stdout, stderr } = await waiting.ended;
+    expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
+    expect(stderr).toMatch(/task long-1 goes on/);
+    expect(stderr).toContain("mesh cancel long-1");
+    expect((await up.mesh(["task", "long-1"])).stdout).toMatch(/^queued/);
+  });
+
+  it("ends with 1 and the task when somebody cancels it", async () => {
+    const waiting = up.mesh([...DEPLOY, "--task-id", "long-2", "--wait", "--json", "--", "true"]);
+    let cancelled = 1;
+    while (cancelled !== 0) cancelled = (await up.mesh(["cancel", "long-2"])).code ?? 1;
+    const { code, stdout } = await waiting;
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ taskId: "long-2", state: "cancelled" });
+  });
+});

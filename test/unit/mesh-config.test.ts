@@ -1,0 +1,85 @@
+// The mesh's configuration file: what it may say, and the words for what it may not.
+import { readFile } from "node:fs/promises";
+import { describe, expect, it } from "vitest";
+import { ConfigurationError } from "../../shared/config/environment.ts";
+import {
+  EMPTY_CONFIG,
+  parseMeshConfig,
+  readMeshConfig,
+  settingsOf,
+} from "../../shared/config/mesh-config.ts";
+
+const EXAMPLE = "docs/mesh.example.toml";
+
+function problemOf(text: string): string {
+  try {
+    parseMeshConfig(text, "/etc/mesh.toml");
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.message;
+    throw error;
+  }
+  throw new Error("it was accepted");
+}
+
+describe("the mesh's configuration file", () => {
+  it("reads the example in the docs", async () => {
+    const config = await readMeshConfig(EXAMPLE);
+    expect(settingsOf(config, "some/thing")).toMatchObject({
+      priority: "normal",
+      drafts: false,
+      maxAttempts: 3,
+    });
+    expect(settingsOf(config, "octo-org/website")).toMatchObject({
+      run: { command: ["make", "deploy-preview"] },
+      priority: "high",
+      drafts: true,
+      // From the defaults.
+      timeoutMs: 1_800_000,
+    });
+  });
+
+  it("has an example that shows every key", async () => {
+    const text = await readFile(EXAMPLE, "utf8");
+    const known = problemOf("[defaults]\nzzzzzzzzzzzz = 1")
+      .replace(/^.*known are: /, "")
+      .split(", ");
+    expect(known).toContain("drafts");
+    expect(known.filter((key) => !text.includes(`\n${key} = `))).toStrictEqual([]);
+  });
+
+  it("is not needed", async () => {
+    expect(await readMeshConfig(undefined)).toStrictEqual(EMPTY_CONFIG);
+    expect(parseMeshConfig("", "mesh.toml")).toStrictEqual(EMPTY_CONFIG);
+  });
+
+  it("names the file, the key and the nearest known name for a typing error", () => {
+    expect(problemOf("[default]\n")).toBe(
+      '/etc/mesh.toml: unknown field "default"; did you mean "defaults"?',
+    );
+    expect(problemOf("[defaults]\ncheck = []")).toBe(
+      '/etc/mesh.toml: defaults: unknown field "check"; did you mean "checks"?',
+    );
+    expect(problemOf('[repositories."a/b"]\nmaxAttempt = 2')).toBe(
+      '/etc/mesh.toml: repositories.a/b: unknown field "maxAttempt"; did you mean "maxAttempts"?',
+    );
+    expect(problemOf('[repositories."a/b"]\nrun = { comand = "x" }')).toContain('did you mean "command"?');
+  });
+
+  it("names the key of a value that is none", () => {
+    expect(problemOf('[defaults]\npriority = "urgent"')).toMatch(
+      /^\/etc\/mesh\.toml: defaults\.priority: .*"high"/,
+    );
+    expect(problemOf('[defaults]\ntimeoutMs = "10m"')).toContain("defaults.timeoutMs: ");
+    expect(problemOf("[repositories.website]\n")).toContain('"owner/name"');
+  });
+
+  it("says where it is no TOML", () => {
+    expect(problemOf('[defaults]\npriority = "high')).toMatch(/^\/etc\/mesh\.toml:2:\d+: /);
+  });
+
+  it("says which file cannot be read", async () => {
+    await expect(readMeshConfig("/nowhere/mesh.toml")).rejects.toThrow(
+      /MESH_CONFIG: cannot read \/nowhere\/mesh\.toml/,
+    );
+  });
+});

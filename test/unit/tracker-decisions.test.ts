@@ -1,0 +1,170 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { decide, type Situation } from "../../services/status-tracker/decide.ts";
+import { Presence } from "../../services/status-tracker/presence.ts";
+import { recordOf, type TaskRecord } from "../../services/status-tracker/record.ts";
+import { afterFailure, backoffCapMs, RETRY_RULES } from "../../services/status-tracker/retry.ts";
+import { PullRequests, type PullRequestTask } from "../../services/status-tracker/supersede.ts";
+import type { Fact } from "../../shared/contracts/fact.ts";
+import { FailureCategory } from "../../shared/contracts/failure.ts";
+import { fold } from "../../shared/lifecycle/fold.ts";
+import { anyFact, fact, numbered } from "../support/facts.ts";
+import { heartbeat } from "../support/heartbeats.ts";
+
+const record = (...facts: Fact[]): TaskRecord => recordOf(facts) as TaskRecord;
+const situation = (overrides: Partial<Situation> = {}): Situation => ({
+  wallMs: 10_000,
+  lost: null,
+  chance: 0.5,
+  supersededBy: null,
+  ...overrides,
+});
+const queued = () => [fact(1, "requested")];
+const running = () => [...queued(), fact(2, "started", { after: 1 })];
+
+describe("what the tracker says next", () => {
+  it("is nothing about a task that is queued or runs well", () => {
+    expect(decide(record(...queued()), situation())).toEqual({ act: "nothing" });
+    expect(decide(record(...running()), situation())).toEqual({ act: "nothing" });
+  });
+
+  it("is that a fork's request is rejected", () => {
+    const fork = fact(1, "requested");
+    Object.assign(fork.body, { fork: true });
+    expect(decide(record(fork), situation())).toMatchObject({ act: "say", fact: { kind: "rejected" } });
+  });
+
+  it("is a retry after a retryable fault, and the end after any other", () => {
+    const faulted = (category: "host" | "agent") =>
+      record(...running(), fact(3, "faulted", { after: 2, failure: { category, message: "" } }));
+    expect(decide(faulted("host"), situation())).toMatchObject({ fact: { kind: "deferred", body: { failures: 1 } } });
+    expect(decide(faulted("agent"), situation())).toMatchObject({ fact: { kind: "failed", body: { exhausted: false } } });
+  });
+
+  it("is that a lost attempt's task is queued again, and failed once no attempts are left", () => {
+    expect(decide(record(...running()), situation({ lost: "silent" }))).toMatchObject({
+      fact: { kind: "requeued", body: { reason: "lost", attempt: 1, failures: 1, after: 2 } },
+    });
+    const last = fact(1, "requested");
+    Object.assign(last.body, { maxAttempts: 1 });
+    const exhausted = decide(record(last, fact(2, "started", { after: 1 })), situation({ lost: "absent" }));
+    expect(exhausted).toMatchObject({ fact: { kind: "failed", body: { lost: true, exhausted: true } } });
+  });
+
+  it("is a stop while a cancelled task's attempt may act, and its end once it is lost or over", () => {
+    const cancelling = [...running(), fact(3, "cancelRequested", { after: 2 })];
+    expect(decide(record(...cancelling), situation())).toMatchObject({ act: "stop", hostId: "h1" });
+    expect(decide(record(...cancelling), situation({ lost: "silent" }))).toMatchObject({
+      fact: { kind: "cancelled", body: { lost: true } },
+    });
+    expect(decide(record(...cancelling, fact(4, "faulted", { after: 3 })), situation())).toMatchObject({
+      fact: { kind: "cancelled", body: { lost: false } },
+    });
+  });
+
+  it("always fits what is true: the fold counts it", () => {
+    fc.assert(
+      fc.property(
+        fc.array(anyFact, { minLength: 1, maxLength: 30 }).map(numbered),
+        fc.constantFrom(null, "absent" as const, "silent" as const),
+        fc.constantFrom(null, "t2"),
+        (log, lost, supersededBy) => {
+          const known = recordOf(log) as TaskRecord;
+          const decision = decide(known, situation({ lost, supersededBy, wallMs: Number.MAX_SAFE_INTEGER }));
+          if (decision.act !== "say") return;
+          expect(decision.fact.body.after).toBe(known.lifecycle.lastSequence);
+          const said = { ...decision.fact, sequence: known.lifecycle.lastSequence + 1, timeMs: 0 } as Fact;
+          expect(fold(known.lifecycle, said).counted).toBe(true);
+        },
+      ),
+    );
+  });
+});
+
+describe("retries", () => {
+  it("have a rule for each category, and wait no longer than the cap", () => {
+    for (const category of FailureCategory.options) {
+      expect(RETRY_RULES[category]).toBeDefined();
+      const next = afterFailure({ category, message: "" }, 0, 3, 1);
+      if (next.next === "defer" && next.reason === "retry") expect(next.delayMs).toBeLessThanOrEqual(60_000);
+    }
+    expect([1, 2, 3, 20].map(backoffCapMs)).toEqual([1_000, 2_000, 4_000, 60_000]);
+  });
+
+  it("never count a quota, and never repeat what is permanent", () => {
+    expect(afterFailure({ category: "quota", message: "" }, 2, 3, 0)).toMatchObject({ next: "defer", failures: 2 });
+    expect(afterFailure({ category: "source", message: "", permanent: true }, 0, 3, 0)).toMatchObject({ next: "fail" });
+  });
+});
+
+describe("presence", () => {
+  const SILENCE = 15_000;
+  const task = record(...running()).lifecycle;
+  const listing = (overrides = {}) =>
+    heartbeat({ counter: 2, attempts: [{ taskId: "t1", attempt: 1, nonce: "n1" }], ...overrides });
+
+  it("calls an attempt absent when a later heartbeat of its installation does not list it", () => {
+    const presence = new Presence(SILENCE, 0);
+    presence.hear(listing(), 0, 0);
+    expect(presence.gone("t1", task, 1)).toBeNull();
+    presence.hear(listing({ counter: 3, attempts: [] }), 0, 1);
+    expect(presence.gone("t1", task, 1)).toBe("absent");
+  });
+
+  it("does not take the heartbeat that `started` names, or an earlier one, for absence", () => {
+    const presence = new Presence(SILENCE, 0);
+    presence.hear(heartbeat({ counter: 1 }), 0, 0);
+    expect(presence.gone("t1", task, 1)).toBeNull();
+  });
+
+  it("does not let another machine with the same id speak for it", () => {
+    const presence = new Presence(SILENCE, 0);
+    presence.hear(listing(), 0, 0);
+    presence.hear(heartbeat({ installation: "other", boot: 9, counter: 9 }), 0, 14_000);
+    expect(presence.gone("t1", task, 14_000)).toBeNull();
+    expect(presence.gone("t1", task, 15_001)).toBe("silent");
+  });
+
+  it("declares nobody silent before a full grace period after it was itself cut off", () => {
+    const presence = new Presence(SILENCE, 0);
+    presence.hear(listing(), 0, 0);
+    presence.startGrace(100_000);
+    expect(presence.gone("t1", task, 115_000)).toBeNull();
+    expect(presence.gone("t1", task, 115_001)).toBe("silent");
+  });
+});
+
+describe("a pull request's tasks", () => {
+  const task = (taskId: string, overrides: Partial<PullRequestTask> = {}): PullRequestTask => ({
+    taskId,
+    repository: "acme/shop",
+    prNumber: 7,
+    sha: taskId,
+    supersede: true,
+    updatedAtMs: null,
+    ...overrides,
+  });
+
+  it("are overtaken by a newer commit, whoever asks", () => {
+    const standing = new PullRequests();
+    expect(standing.requested(task("a", { updatedAtMs: 5 }))).toEqual([]);
+    expect(standing.requested(task("b", { repository: "Acme/Shop" }))).toEqual([{ taskId: "a", by: "b" }]);
+  });
+
+  it("are not overtaken by the same commit, another pull request, or a request that does not want it", () => {
+    const standing = new PullRequests();
+    standing.requested(task("a"));
+    expect(standing.requested(task("b", { sha: "a" }))).toEqual([]);
+    expect(standing.requested(task("c", { prNumber: 8 }))).toEqual([]);
+    expect(standing.requested(task("d", { supersede: false }))).toEqual([]);
+  });
+
+  it("are never overtaken by a late webhook, which is itself overtaken, even when the newer task has ended", () => {
+    const standing = new PullRequests();
+    standing.requested(task("new", { updatedAtMs: 10 }));
+    expect(standing.requested(task("late", { updatedAtMs: 9 }))).toEqual([{ taskId: "late", by: "new" }]);
+    standing.ended(task("new"));
+    expect(standing.requested(task("later", { updatedAtMs: 8 }))).toEqual([{ taskId: "later", by: "new" }]);
+    expect(standing.requested(task("same-second", { updatedAtMs: 10 }))).toContainEqual({ taskId: "late", by: "same-second" });
+  });
+});
