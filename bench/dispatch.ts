@@ -1,17 +1,18 @@
-// Measures dispatch against its floor, in one run with the same server and client, for both ways of syncing:
-// (a) one JetStream publish → consumer → core reply; (b) the mesh, idle: submit → host begins, submit → done
-// seen; (c) a closed loop with 100 outstanding. Prints one JSON document; times in ms, rates per second.
-import { spawn, type ChildProcess } from "node:child_process";
+// Measures dispatch against its floor, in one run with the same server and client, for both ways of syncing.
+// The floor is one hop: JetStream publish → consumer → core reply (starts), and its `done` onto the stream; the
+// mesh is real but for an executor that does nothing. Each is measured idle, one task after the other, and in a
+// closed loop with 100 outstanding. Prints one JSON document; times in ms, rates per second.
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { jetstream, jetstreamManager, StorageType } from "@nats-io/jetstream";
 import { Command } from "commander";
-import { connectBus, type Bus } from "../shared/bus/connect.ts";
+import { askApi } from "../shared/bus/ask.ts";
+import { type Bus, connectBus } from "../shared/bus/connect.ts";
 import { followFacts } from "../shared/bus/follow.ts";
 import { submitTask } from "../shared/bus/submit.ts";
-import { askApi } from "../shared/bus/ask.ts";
 import type { DeployRequest } from "../shared/contracts/task.ts";
 import { defaultCacheDir } from "../shared/nats-server/cache.ts";
 import { launchNatsServer } from "../shared/nats-server/launch.ts";
@@ -39,15 +40,25 @@ const request = (number: number): DeployRequest => ({
 
 const rows = [];
 for (const sync of options.sync.split(",")) rows.push(await measure(sync));
-process.stdout.write(`${JSON.stringify({ idle: Number(options.idle), loop: Number(options.loop), rows }, null, 2)}\n`);
+process.stdout.write(
+  `${JSON.stringify({ idle: Number(options.idle), loop: Number(options.loop), rows }, null, 2)}\n`,
+);
 
 async function measure(syncInterval: string) {
   const folder = await mkdtemp(path.join(tmpdir(), "mesh-bench-"));
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const { path: program } = await locateNatsServer({ env: process.env, cacheDir: defaultCacheDir(process.env) });
+  const { path: program } = await locateNatsServer({
+    env: process.env,
+    cacheDir: defaultCacheDir(process.env),
+  });
   const server = stack.use(
-    await launchNatsServer({ program, dataDir: path.join(folder, "nats"), port: 0, syncInterval: syncInterval as never }),
+    await launchNatsServer({
+      program,
+      dataDir: path.join(folder, "nats"),
+      port: 0,
+      syncInterval: syncInterval as never,
+    }),
   );
   const bus = stack.use(await connectBus({ url: server.url, name: "bench" }));
   const run = (file: string, env: NodeJS.ProcessEnv = {}) => {
@@ -72,8 +83,8 @@ async function measure(syncInterval: string) {
     floor,
     mesh,
     ratios: {
-      starts: round(mesh.startsMs.p50 / floor.replyMs.p50),
-      done: round(mesh.doneMs.p50 / floor.replyMs.p50),
+      starts: round(mesh.startsMs.p50 / floor.startsMs.p50),
+      done: round(mesh.doneMs.p50 / floor.doneMs.p50),
       loop: round(mesh.loopPerSecond / floor.loopPerSecond),
     },
   };
@@ -81,72 +92,88 @@ async function measure(syncInterval: string) {
 
 async function measureFloor(bus: Bus, run: (file: string) => void) {
   const manager = await jetstreamManager(bus.connection);
-  await manager.streams.add({ name: "FLOOR", subjects: ["floor.request.*"], storage: StorageType.File });
-  const waiting = new Map<string, () => void>();
-  bus.connection.subscribe("floor.reply.*", {
-    callback: (_, message) => waiting.get(message.subject.split(".").at(-1) ?? "")?.(),
+  await manager.streams.add({
+    name: "FLOOR",
+    subjects: ["floor.request.*", "floor.done.*"],
+    storage: StorageType.File,
+  });
+  const js = jetstream(bus.connection);
+  const marks = watchMarks();
+  const last = (subject: string) => subject.split(".").at(-1) ?? "";
+  bus.connection.subscribe("floor.reply.*", { callback: (_, message) => marks.began(last(message.subject)) });
+  const consumer = await js.consumers.get("FLOOR", { filter_subjects: "floor.done.*" });
+  const seen = await consumer.consume({
+    max_messages: 1_000,
+    callback: (message) => marks.ended(last(message.subject)),
   });
   const ready = bus.connection.subscribe("floor.ready", { max: 1 });
   run("bench/floor-worker.ts");
-  for await (const _ of ready) break;
-  const js = jetstream(bus.connection);
+  await ready[Symbol.asyncIterator]().next();
   const payload = JSON.stringify(request(0));
-  const once = async (id: string) => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    waiting.set(id, resolve);
-    await Promise.all([js.publish(`floor.request.${id}`, payload), promise]);
-    waiting.delete(id);
-  };
-  await closedLoop(500, (number) => once(`w${number}`));
-  const replies: number[] = [];
-  for (let number = 0; number < Number(options.idle); number++) {
-    const sentAt = performance.now();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    waiting.set(`i${number}`, () => {
-      replies.push(performance.now() - sentAt);
-      resolve();
-    });
-    await Promise.all([js.publish(`floor.request.i${number}`, payload), promise]);
-  }
-  const perSecond = await closedLoop(Number(options.loop), (number) => once(`l${number}`));
-  return { replyMs: quantiles(replies), loopPerSecond: Math.round(perSecond) };
+  const measured = await measureLoops(
+    (id, _, keep) => marks.around(id, keep, () => js.publish(`floor.request.${id}`, payload)),
+    marks,
+  );
+  await seen.close();
+  await manager.streams.delete("FLOOR");
+  return measured;
 }
 
 async function measureMesh(bus: Bus) {
-  const started = new Map<string, () => void>();
-  const done = new Map<string, () => void>();
+  const marks = watchMarks();
   bus.connection.subscribe("bench.started.*", {
-    callback: (_, message) => started.get(message.subject.split(".").at(-1) ?? "")?.(),
+    callback: (_, message) => marks.began(message.subject.split(".").at(-1) ?? ""),
   });
   await using following = await followFacts(bus, { from: "new" }, (fact) => {
-    if (fact.kind === "succeeded") done.get(fact.taskId)?.();
-    else if (["failed", "rejected", "cancelled"].includes(fact.kind)) throw new Error(`${fact.taskId}: ${fact.kind}`);
+    if (fact.kind === "succeeded") marks.ended(fact.taskId);
+    else if (["failed", "rejected", "cancelled"].includes(fact.kind))
+      throw new Error(`${fact.taskId}: ${fact.kind}`);
   });
   await following.caughtUp;
-  const startsMs: number[] = [];
-  const doneMs: number[] = [];
-  const task = async (taskId: string, number: number, keep: boolean) => {
-    const begins = Promise.withResolvers<void>();
-    const ends = Promise.withResolvers<void>();
-    const sentAt = performance.now();
-    started.set(taskId, () => {
-      if (keep) startsMs.push(performance.now() - sentAt);
-      begins.resolve();
-    });
-    done.set(taskId, () => {
-      if (keep) doneMs.push(performance.now() - sentAt);
-      ends.resolve();
-    });
+  const submit = async (taskId: string, number: number) => {
     const submitted = await submitTask(bus, { ...request(number), taskId });
     if (!submitted.ok) throw new Error(submitted.error.message);
-    await Promise.all([begins.promise, ends.promise]);
-    started.delete(taskId);
-    done.delete(taskId);
   };
-  await closedLoop(1_000, (number) => task(`w${number}`, number, false));
-  for (let number = 0; number < Number(options.idle); number++) await task(`i${number}`, number, true);
-  const perSecond = await closedLoop(Number(options.loop), (number) => task(`l${number}`, number, false));
-  return { startsMs: quantiles(startsMs), doneMs: quantiles(doneMs), loopPerSecond: Math.round(perSecond) };
+  return measureLoops((id, number, keep) => marks.around(id, keep, () => submit(id, number)), marks);
+}
+
+/** Warms up, then one after the other for the times, then the closed loop for the rate. */
+async function measureLoops(one: (id: string, number: number, keep: boolean) => Promise<void>, marks: Marks) {
+  await closedLoop(1_000, (number) => one(`w${number}`, number, false));
+  for (let number = 0; number < Number(options.idle); number++) await one(`i${number}`, number, true);
+  const perSecond = await closedLoop(Number(options.loop), (number) => one(`l${number}`, number, false));
+  return {
+    startsMs: quantiles(marks.startsMs),
+    doneMs: quantiles(marks.doneMs),
+    loopPerSecond: Math.round(perSecond),
+  };
+}
+
+type Marks = ReturnType<typeof watchMarks>;
+
+/** When what was sent began, and was done, by this process's clock. */
+function watchMarks() {
+  const open = new Map<string, { began: PromiseWithResolvers<void>; ended: PromiseWithResolvers<void> }>();
+  const startsMs: number[] = [];
+  const doneMs: number[] = [];
+  return {
+    startsMs,
+    doneMs,
+    began: (id: string) => open.get(id)?.began.resolve(),
+    ended: (id: string) => open.get(id)?.ended.resolve(),
+    async around(id: string, keep: boolean, send: () => Promise<unknown>): Promise<void> {
+      const began = Promise.withResolvers<void>();
+      const ended = Promise.withResolvers<void>();
+      open.set(id, { began, ended });
+      const sentAt = performance.now();
+      if (keep) {
+        void began.promise.then(() => startsMs.push(performance.now() - sentAt));
+        void ended.promise.then(() => doneMs.push(performance.now() - sentAt));
+      }
+      await Promise.all([send(), began.promise, ended.promise]);
+      open.delete(id);
+    },
+  };
 }
 
 /** Runs `total` with a fixed number under way; the rate. */
@@ -181,7 +208,8 @@ async function stop(child: ChildProcess): Promise<void> {
 
 function quantiles(values: number[]) {
   const sorted = values.toSorted((one, other) => one - other);
-  const at = (share: number) => round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0);
+  const at = (share: number) =>
+    round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0);
   return { p50: at(0.5), p99: at(0.99) };
 }
 
