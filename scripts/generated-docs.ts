@@ -1,4 +1,6 @@
 // The parts of the documentation that are made from the code, each between two marks in its file.
+
+import { describeVariable, ENVIRONMENT_NAMES } from "../shared/config/environment.ts";
 import { API_VERBS, apiSubject } from "../shared/contracts/api.ts";
 import { artifactSubject } from "../shared/contracts/artifact.ts";
 import { deadSubject } from "../shared/contracts/dead.ts";
@@ -7,17 +9,21 @@ import { heartbeatSubject } from "../shared/contracts/heartbeat.ts";
 import { logSubject } from "../shared/contracts/log.ts";
 import { orderSubject } from "../shared/contracts/order.ts";
 import { receiptSubject } from "../shared/contracts/receipt.ts";
-import { describeVariable, ENVIRONMENT_NAMES } from "../shared/config/environment.ts";
 import { lifecycleDiagram } from "../shared/lifecycle/diagram.ts";
 
 /** Each takes the file's text and gives it back with its generated part made anew. */
 export const generatedDocs: Record<string, (text: string) => string> = {
-  "docs/architecture.md": (text) => between(text, "lifecycle", `\`\`\`mermaid\n${lifecycleDiagram()}\n\`\`\``),
+  "docs/architecture.md": (text) =>
+    between(text, "lifecycle", `\`\`\`mermaid\n${lifecycleDiagram()}\n\`\`\``),
   "docs/protocol.md": (text) => between(between(text, "facts", factTable()), "subjects", subjectTable()),
   ".env.example": () => environmentExample(),
 };
 
-const WHO = { host: "the host `<hostId>`", control: "status tracker, or the API", priority: "orchestrator, gateway" };
+const WHO = {
+  host: "the host `<hostId>`",
+  control: "status tracker, or the API",
+  priority: "orchestrator, gateway",
+};
 
 function factTable(): string {
   const rows = FACT_KINDS.map((kind: FactKind) => {
@@ -74,4 +80,3 @@ function between(text: string, mark: string, content: string): string {
   if (from < 0 || to < 0) throw new Error(`the marks of the generated part "${mark}" are missing`);
   return `${text.slice(0, from + begin.length)}\n${content}\n${text.slice(to)}`;
 }
-

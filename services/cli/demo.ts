@@ -48,6 +48,8 @@ async function demo(keep: boolean): Promise<void> {
       startMesh({ dataDir, hosts: HOSTS, slots: 2, ...ports, log, env, onProgress, signal: interruption }),
     );
     const upMs = performance.now() - began;
+    // What is printed next must not land behind the line that is drawn.
+    progress[Symbol.dispose]();
     const task = await Promise.race([mainJob(mesh, folder, progress), diedBus(mesh)]);
     await tellResult(mesh, task, upMs);
     if (task.state !== "succeeded") throw new Failure("the task did not succeed");
@@ -96,7 +98,7 @@ async function tellResult(mesh: Mesh, task: TaskView, upMs: number): Promise<voi
   const { taskText } = await import("./task-text.ts");
   const { formatDuration } = await import("./quantities.ts");
   await using client = httpClient(mesh.httpUrl);
-  process.stdout.write(`\n${taskText(task)}\nWhy ${task.hostId ?? "no host"}: `);
+  process.stdout.write(`\n${taskText(task)}\nWhy there?\n`);
   process.stdout.write(await explanationText(valueOf(await client.explain(task.taskId))));
   const patch = task.result?.artifacts.find(({ name }) => name === "patch");
   if (patch !== undefined) {

@@ -118,7 +118,7 @@ async function followOutput(
 }
 
 /** One fact in words, plain. */
-export function factText(fact: TaskFact): string {
+function factText(fact: TaskFact): string {
   switch (fact.kind) {
     case "requested":
       return "queued";

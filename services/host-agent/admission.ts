@@ -24,7 +24,11 @@ const MEMORY_SHARE = 0.95;
 const MEMORY_RAMP_MS = 45_000;
 
 type Refusal = Extract<RunReply, { outcome: "refused" }>;
-const refused = (reason: Refusal["reason"], message: string): Refusal => ({ outcome: "refused", reason, message });
+const refused = (reason: Refusal["reason"], message: string): Refusal => ({
+  outcome: "refused",
+  reason,
+  message,
+});
 
 /** Null if the attempt may begin; what it asks for is then counted until it has ended. */
 export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterable<Admitted>): Refusal | null {
@@ -35,7 +39,8 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
   for (const [key, value] of Object.entries(request.labels ?? {}))
     if (capacity.labels[key] !== value) return refused("labels", `this host has no label ${key}=${value}`);
   const cpus = request.resources?.cpus ?? REQUEST_DEFAULTS.cpus;
-  if (cpus > capacity.cores) return refused("cpu", `${cpus} CPUs are asked for; this host has ${capacity.cores}`);
+  if (cpus > capacity.cores)
+    return refused("cpu", `${cpus} CPUs are asked for; this host has ${capacity.cores}`);
   let count = 0;
   let reserved = 0;
   let young = 0;
@@ -50,7 +55,8 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
     capacity.memoryAvailableBytes - young,
     MEMORY_SHARE * capacity.memoryTotalBytes - reserved,
   );
-  if (wanted > free) return refused("memory", `${mebi(wanted)} MiB are asked for; ${mebi(Math.max(0, free))} MiB are free`);
+  if (wanted > free)
+    return refused("memory", `${mebi(wanted)} MiB are asked for; ${mebi(Math.max(0, free))} MiB are free`);
   return null;
 }
 

@@ -14,9 +14,9 @@ import {
 import { publishArtifact } from "./artifacts.ts";
 import { type Executor, type Outcome, Stop, type Work } from "./executor.ts";
 import type { Guest } from "./guest-keeper.ts";
-import { createLogSink } from "./log-sink.ts";
-import { checkVerdict, infrastructureFailure } from "./judgement.ts";
 import { createInstance, type Instance } from "./instance.ts";
+import { checkVerdict, infrastructureFailure } from "./judgement.ts";
+import { createLogSink } from "./log-sink.ts";
 import { commandArgv } from "./runner/command.ts";
 import type { Runner } from "./runner/runner.ts";
 import { applyPatch } from "./workspace/patch.ts";
@@ -64,7 +64,14 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   const { bus, hostId, runner } = options;
   const { taskId, attempt, request } = work.order;
   const beganMs = performance.now();
-  const result: AttemptResult = { exitCode: null, signal: null, durationMs: 0, phases: {}, checks: [], artifacts: [] };
+  const result: AttemptResult = {
+    exitCode: null,
+    signal: null,
+    durationMs: 0,
+    phases: {},
+    checks: [],
+    artifacts: [],
+  };
   const timeoutMs = request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs;
   const files = new Map<string, string>();
   await using sink = createLogSink(bus, taskId, attempt, hostId);
@@ -79,7 +86,10 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
     const tree = await checkOut("work");
     result.phases.prepareMs = performance.now() - beganMs;
-    const instance = createInstance(options.guest, work, tree, { hostId, budgetMs: timeoutMs - result.phases.prepareMs });
+    const instance = createInstance(options.guest, work, tree, {
+      hostId,
+      budgetMs: timeoutMs - result.phases.prepareMs,
+    });
     const stretch = await work.stretch();
     const ran = await run(instance, stretch);
     const patch = await takePatch(instance);
@@ -147,7 +157,8 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     const tree = await checkOut("validation");
     const applied = await applyPatch(tree, patch, work.signal);
     work.signal.throwIfAborted();
-    if (!applied.ok) throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
+    if (!applied.ok)
+      throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
     const instance = createInstance(options.guest, work, tree, { hostId, budgetMs: worked.budgetMs() });
     const stretch = await work.stretch();
     for (const [index, command] of checks.entries()) {
@@ -173,7 +184,10 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
 
   async function keepArtifacts(): Promise<void> {
     const { exitCode, signal, durationMs, phases, checks } = result;
-    await writeFile(fileOf("result"), JSON.stringify({ exitCode, signal, durationMs, phases, checks, failure }, null, 2));
+    await writeFile(
+      fileOf("result"),
+      JSON.stringify({ exitCode, signal, durationMs, phases, checks, failure }, null, 2),
+    );
     for (const [name, file] of files)
       result.artifacts.push(await publishArtifact(bus, { taskId, attempt, hostId }, name, file, work.signal));
   }

@@ -34,6 +34,8 @@ interface Held {
   reply: Promise<RunReply>;
   stretch: PromiseWithResolvers<string>;
   resuming: boolean;
+  /** Its work is over, and takes no room any more; only its end is still to be said. */
+  over: boolean;
 }
 
 /** An end that the log has not answered for so long is written to disk, ms. */
@@ -57,40 +59,54 @@ export class Attempts {
 
   /** For the heartbeat. */
   list(): HeldAttempt[] {
-    return [...this.#held.values()].map(({ claim: { taskId, attempt, nonce } }) => ({ taskId, attempt, nonce }));
+    return [...this.#held.values()].map(({ claim: { taskId, attempt, nonce } }) => ({
+      taskId,
+      attempt,
+      nonce,
+    }));
   }
 
-  reserved(): { memoryBytes: number; cpus: number } {
-    let memoryBytes = 0;
-    let cpus = 0;
-    for (const held of this.#held.values()) {
-      memoryBytes += held.memoryBytes;
-      cpus += held.cpus;
+  reserved(): { attempts: number; memoryBytes: number; cpus: number } {
+    const sum = { attempts: 0, memoryBytes: 0, cpus: 0 };
+    for (const { memoryBytes, cpus } of this.#atWork()) {
+      sum.attempts++;
+      sum.memoryBytes += memoryBytes;
+      sum.cpus += cpus;
     }
-    return { memoryBytes, cpus };
+    return sum;
+  }
+
+  #atWork(): Held[] {
+    return [...this.#held.values()].filter(({ over }) => !over);
   }
 
   async run(order: RunOrder): Promise<RunReply> {
     const known = this.#held.get(order.taskId);
     if (known?.claim.attempt === order.attempt) return known.reply;
     if (known !== undefined)
-      return { outcome: "refused", reason: "superseded", message: `attempt ${known.claim.attempt} is still here` };
+      return {
+        outcome: "refused",
+        reason: "superseded",
+        message: `attempt ${known.claim.attempt} is still here`,
+      };
     const nowMs = performance.now();
-    const admitted = [...this.#held.values()].map((held) => ({
+    const admitted = this.#atWork().map((held) => ({
       memoryBytes: held.memoryBytes,
       ageMs: nowMs - held.sinceMs,
     }));
     const stretch = this.#options.guest.stretch();
     const refused = refusalOf(order, this.#options.capacity(), admitted);
     if (refused !== null) return refused;
-    if (stretch === null) return { outcome: "refused", reason: "not-ready", message: "this host holds no lease" };
+    if (stretch === null)
+      return { outcome: "refused", reason: "not-ready", message: "this host holds no lease" };
     return this.#hold(order, stretch).reply;
   }
 
   stop(order: StopOrder): StopReply {
     const held = this.#held.get(order.taskId);
     if (held?.claim.attempt !== order.attempt) return { outcome: "not-here" };
-    const message = order.reason === "cancelled" ? "the task was cancelled" : "the task took longer than it may";
+    const message =
+      order.reason === "cancelled" ? "the task was cancelled" : "the task took longer than it may";
     held.stop.abort(new Stop({ category: order.reason, message }));
     return { outcome: "stopping" };
   }
@@ -123,6 +139,7 @@ export class Attempts {
       reply: Promise.resolve({ outcome: "refused", reason: "superseded", message: "it has ended" }),
       stretch,
       resuming: false,
+      over: false,
     };
     this.#held.set(claim.taskId, held);
     return held;
@@ -139,7 +156,8 @@ export class Attempts {
     const begun = this.#begin(held, order, stretch);
     const patience = Promise.withResolvers<RunReply>();
     const timer = setTimeout(
-      () => patience.resolve({ outcome: "refused", reason: "unknown", message: "the log has not answered yet" }),
+      () =>
+        patience.resolve({ outcome: "refused", reason: "unknown", message: "the log has not answered yet" }),
       RUN_REPLY_MS,
     );
     held.reply = Promise.race([begun, patience.promise]).finally(() => clearTimeout(timer));
@@ -161,7 +179,8 @@ export class Attempts {
       held.stretch.reject(new Stop("dropped"));
       return { outcome: "refused", reason: "superseded", message: "the log has moved on" };
     }
-    if (standing === "stopping") held.stop.abort(new Stop({ category: "cancelled", message: "the task was cancelled" }));
+    if (standing === "stopping")
+      held.stop.abort(new Stop({ category: "cancelled", message: "the task was cancelled" }));
     held.stretch.resolve(stretch);
     return { outcome: "started", sequence: held.claim.after };
   }
@@ -179,7 +198,10 @@ export class Attempts {
       });
     } catch (error) {
       if (!(error instanceof Stop)) log.error({ error, attemptKey }, "an attempt met a bug");
-      outcome = { ok: false, failure: { category: "internal", message: String((error as Error).message ?? error) } };
+      outcome = {
+        ok: false,
+        failure: { category: "internal", message: error instanceof Error ? error.message : String(error) },
+      };
     }
     await this.#options.guest.release(attemptKey);
     // Nothing is said of an attempt before the log has decided whether it is one.
@@ -201,6 +223,7 @@ export class Attempts {
   async #conclude(held: Held, fact: Finished["fact"], onDisk = false): Promise<void> {
     const { voice, finishedFolder, log } = this.#options;
     const { taskId, attempt, nonce } = held.claim;
+    held.over = true;
     let kept: Promise<void> | null = onDisk ? Promise.resolve() : null;
     const keep = () => {
       const { after } = held.claim;

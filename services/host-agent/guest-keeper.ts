@@ -4,7 +4,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Stamp } from "./guest/lease.ts";
 import type { Hello } from "./guest/protocol.ts";
-import { connectSupervisor, type ExecSpec, type GuestProcess, type SupervisorLink } from "./supervisor-link.ts";
+import {
+  connectSupervisor,
+  type ExecSpec,
+  type GuestProcess,
+  type SupervisorLink,
+} from "./supervisor-link.ts";
 
 export interface Guest extends AsyncDisposable {
   /** Of the living supervisor; null while there is none. */

@@ -4,8 +4,8 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
-import { HostId } from "../../shared/contracts/ids.ts";
 import { ConfigurationError, defaultDataDir, type Environment } from "../../shared/config/environment.ts";
+import { HostId } from "../../shared/contracts/ids.ts";
 
 export interface Identity {
   installation: string;
@@ -22,7 +22,9 @@ export function chooseHostId(environment: Environment): string {
     .replace(/^-+/, "");
   const id = HostId.safeParse(name);
   if (id.success) return id.data;
-  throw new ConfigurationError(`this machine's name makes no host id; set MESH_HOST_ID (${id.error.issues[0]?.message})`);
+  throw new ConfigurationError(
+    `this machine's name makes no host id; set MESH_HOST_ID (${id.error.issues[0]?.message})`,
+  );
 }
 
 /** Reads the identity from the data folder, once `lock` has made it ours, and begins a new life. */
@@ -39,7 +41,9 @@ export async function readIdentity(
   await writeFile(installationFile, installation, { flush: true });
   const boot = Number((await readText(bootFile)) ?? "0") + 1;
   if (!Number.isSafeInteger(boot))
-    throw new ConfigurationError(`${bootFile} holds no number: it counts the lives of this host agent; put a larger number than ever before into it`);
+    throw new ConfigurationError(
+      `${bootFile} holds no number: it counts the lives of this host agent; put a larger number than ever before into it`,
+    );
   await writeFile(bootFile, String(boot), { flush: true });
   return { installation, boot, dataDir };
 }

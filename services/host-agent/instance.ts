@@ -13,7 +13,10 @@ import { patchCommand } from "./workspace/patch.ts";
 import type { PreparedTree } from "./workspace/tree.ts";
 
 export interface Instance {
-  run(command: { stretch: string; argv: string[]; env: Record<string, string> }, output: OutputSink): Promise<ExitRecord>;
+  run(
+    command: { stretch: string; argv: string[]; env: Record<string, string> },
+    output: OutputSink,
+  ): Promise<ExitRecord>;
   /** Writes what was changed in the tree to a file; the failure if that cannot be told. */
   writePatch(file: string): Promise<Failure | null>;
   /** What is left of the attempt's time, ms. */
@@ -55,7 +58,13 @@ export function createInstance(
     budgetMs: () => budgetMs,
     async run({ stretch, argv, env }, output) {
       const process = guest.exec(
-        { ...base, stretch, argv, env: { ...env, ...environment, ...pathOf(env) }, timeoutMs: Math.max(1, budgetMs) },
+        {
+          ...base,
+          stretch,
+          argv,
+          env: { ...env, ...environment, ...pathOf(env) },
+          timeoutMs: Math.max(1, budgetMs),
+        },
         (stream, bytes) => output.write(stream, bytes),
       );
       const exit = await process.finished;
@@ -86,7 +95,10 @@ export function createInstance(
         out.end(() => done());
       });
       if (bytes > PATCH_MAX_BYTES)
-        return { category: "resource", message: `the patch has ${bytes} bytes; ${PATCH_MAX_BYTES} are allowed` };
+        return {
+          category: "resource",
+          message: `the patch has ${bytes} bytes; ${PATCH_MAX_BYTES} are allowed`,
+        };
       const problem = infrastructureFailure(exit, "taking the patch");
       if (problem !== null) return problem;
       return exit.exitCode === 0
@@ -106,7 +118,6 @@ function machineEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
 
 /** A task may set its own PATH; what tells it who it is, it may not. */
 const pathOf = ({ PATH, LANG, LC_ALL, TZ }: Record<string, string>): Record<string, string> =>
-  Object.fromEntries(Object.entries({ PATH, LANG, LC_ALL, TZ }).filter(([, value]) => value !== undefined)) as Record<
-    string,
-    string
-  >;
+  Object.fromEntries(
+    Object.entries({ PATH, LANG, LC_ALL, TZ }).filter(([, value]) => value !== undefined),
+  ) as Record<string, string>;

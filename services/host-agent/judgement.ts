@@ -16,7 +16,10 @@ export function infrastructureFailure(exit: ExitRecord, what: string): Failure |
     case "timeout":
       return { category: "timeout", message: `${what} took longer than the task may` };
     case "spawn-failed":
-      return { category: "setup", message: `${what} could not be started: ${exit.message ?? "no reason was given"}` };
+      return {
+        category: "setup",
+        message: `${what} could not be started: ${exit.message ?? "no reason was given"}`,
+      };
     case "frozen-too-long":
       return { category: "host", message: `${what} was frozen for too long: this host was cut off` };
     case "killed":

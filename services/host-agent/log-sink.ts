@@ -8,7 +8,7 @@ import { type LogChunk, logSubject } from "../../shared/contracts/log.ts";
 const CHUNK_CHARACTERS = 16_384;
 const FLUSH_MS = 100;
 /** Per attempt; what comes after is said to be missing. */
-export const LOG_MAX_BYTES = 16 * 1_048_576;
+const LOG_MAX_BYTES = 16 * 1_048_576;
 
 type Source = "stdout" | "stderr" | "check";
 
@@ -45,7 +45,11 @@ export function createLogSink(bus: Bus, taskId: string, attempt: number, hostId:
     published += text.length;
     if (published > LOG_MAX_BYTES) {
       flush();
-      publish({ source: "phase", phase: "truncated", text: `more than ${LOG_MAX_BYTES} bytes: the rest is not shown` });
+      publish({
+        source: "phase",
+        phase: "truncated",
+        text: `more than ${LOG_MAX_BYTES} bytes: the rest is not shown`,
+      });
       return;
     }
     if (pending !== null && pending.source !== source) flush();
@@ -59,7 +63,8 @@ export function createLogSink(bus: Bus, taskId: string, attempt: number, hostId:
       flush();
       publish({ source: "phase", phase, text });
     },
-    open: (source, file) => openOutput(file, (stream, text) => say(source === "output" ? stream : source, text)),
+    open: (source, file) =>
+      openOutput(file, (stream, text) => say(source === "output" ? stream : source, text)),
     async [Symbol.asyncDispose]() {
       flush();
     },

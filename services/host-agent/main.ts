@@ -29,7 +29,10 @@ const CLOSE_MS = 8_000;
 const METER_MS = 1_000;
 
 /** `executor` is what attempts do; a benchmark gives one that does nothing. */
-export async function start(context: ServiceContext, options: { executor?: Executor } = {}): Promise<AsyncDisposable> {
+export async function start(
+  context: ServiceContext,
+  options: { executor?: Executor } = {},
+): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const { environment } = context;
   const hostId = chooseHostId(environment);
@@ -47,7 +50,9 @@ export async function start(context: ServiceContext, options: { executor?: Execu
   });
   const { installation, boot, dataDir } = identity;
   if (dataDir.startsWith("/srv/"))
-    throw new ConfigurationError(`${dataDir} lies under /srv, which instances see as their own: set MESH_DATA_DIR to another folder`);
+    throw new ConfigurationError(
+      `${dataDir} lies under /srv, which instances see as their own: set MESH_DATA_DIR to another folder`,
+    );
   const attemptsFolder = path.join(dataDir, "attempts");
   const stateDir = path.join(dataDir, "supervisor");
   const finishedFolder = path.join(dataDir, "finished");
@@ -115,11 +120,25 @@ export async function start(context: ServiceContext, options: { executor?: Execu
 
   const onBug = (error: unknown) => log.error(error, "an order met a bug");
   const orders = [
-    serve(bus, orderSubject.build({ hostId, order: "run" }), RunOrder, async (order) => answer(await attempts.run(order)), {
+    serve(
+      bus,
+      orderSubject.build({ hostId, order: "run" }),
+      RunOrder,
+      async (order) => answer(await attempts.run(order)),
+      {
+        onBug,
+      },
+    ),
+    serve(
+      bus,
+      orderSubject.build({ hostId, order: "stop" }),
+      StopOrder,
+      (order) => answer(attempts.stop(order)),
+      { onBug },
+    ),
+    serve(bus, whoSubject, WhoOrder, () => answer({ hostId, installation, boot, since } satisfies WhoReply), {
       onBug,
     }),
-    serve(bus, orderSubject.build({ hostId, order: "stop" }), StopOrder, (order) => answer(attempts.stop(order)), { onBug }),
-    serve(bus, whoSubject, WhoOrder, () => answer({ hostId, installation, boot, since } satisfies WhoReply), { onBug }),
   ];
   stack.defer(() => {
     for (const subscription of orders) subscription.unsubscribe();
@@ -135,7 +154,7 @@ export async function start(context: ServiceContext, options: { executor?: Execu
       stamp: () => guest.stamp(),
       renew: (stamp) => guest.renew(stamp),
       compose: () => {
-        const held = attempts.list();
+        const { attempts: atWork, ...reserved } = attempts.reserved();
         const { cpu, memory, disk } = meter.latest();
         return {
           hostId,
@@ -147,10 +166,10 @@ export async function start(context: ServiceContext, options: { executor?: Execu
           disk,
           slots: {
             total: environment.MESH_HOST_SLOTS,
-            free: Math.max(0, environment.MESH_HOST_SLOTS - held.length),
+            free: Math.max(0, environment.MESH_HOST_SLOTS - atWork),
           },
-          reserved: attempts.reserved(),
-          attempts: held,
+          reserved,
+          attempts: attempts.list(),
           labels: environment.MESH_HOST_LABELS,
           runners: [commandRunner.name],
           isolation: guest.hello()?.isolation ?? "none",

@@ -5,7 +5,7 @@ import { availableParallelism, totalmem } from "node:os";
 import { currentLoad, mem } from "systeminformation";
 
 /** Bytes, cores, and a share between 0 and 1. */
-export interface Readings {
+interface Readings {
   cpu: { cores: number; busy: number };
   memory: { totalBytes: number; availableBytes: number };
   disk: { totalBytes: number; freeBytes: number };
@@ -47,7 +47,8 @@ async function read(folder: string): Promise<Readings> {
 
 /** On Windows systeminformation starts PowerShell for its memory figures; Node's own need no process. */
 async function availableMemory(): Promise<Readings["memory"]> {
-  if (process.platform === "win32") return { totalBytes: totalmem(), availableBytes: process.availableMemory() };
+  if (process.platform === "win32")
+    return { totalBytes: totalmem(), availableBytes: process.availableMemory() };
   const { total, available } = await mem();
   return { totalBytes: total, availableBytes: available };
 }

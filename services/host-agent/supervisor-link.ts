@@ -4,11 +4,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import path from "node:path";
 import type { Stamp } from "./guest/lease.ts";
 import {
-  encodeControl,
-  encodeData,
   type Exec,
   type Exit,
   type ExitCause,
+  encodeControl,
+  encodeData,
   type Frame,
   FrameDecoder,
   type FromGuest,
@@ -128,7 +128,9 @@ export async function connectSupervisor(options: {
   }
 
   child.on("error", (error) => die(error.message));
-  child.on("exit", (code, signal) => die(signal === null ? `it exited ${code}` : `it was ended by ${signal}`));
+  child.on("exit", (code, signal) =>
+    die(signal === null ? `it exited ${code}` : `it was ended by ${signal}`),
+  );
   child.stdin.on("error", () => {});
   child.stderr.setEncoding("utf8").on("data", options.onStderr);
   child.stdout.on("data", (chunk: Buffer) => {

@@ -4,8 +4,8 @@ import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
-import type { Fleet } from "./fleet.ts";
 import type { PlacementTimes } from "./feasible.ts";
+import type { Fleet } from "./fleet.ts";
 import { inWords, place, toReceipt } from "./placement.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
 
@@ -113,7 +113,10 @@ export class Dispatcher {
 
   #anyFreeSlot(nowMs: number): boolean {
     for (const host of this.#fleet.hosts.values())
-      if (nowMs - host.heardAtMs <= this.#times.silenceMs && host.reservations.size < host.heartbeat.slots.total)
+      if (
+        nowMs - host.heardAtMs <= this.#times.silenceMs &&
+        host.reservations.size < host.heartbeat.slots.total
+      )
         return true;
     return false;
   }

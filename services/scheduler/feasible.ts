@@ -3,7 +3,16 @@ import type { FleetHost } from "./fleet.ts";
 import type { QueueEntry } from "./queue.ts";
 
 /** The checks in the order they are made: the first that fails is the host's refusal. */
-export const CHECKS = ["offline", "draining", "untrusted", "labels", "cpus", "slots", "memory", "avoided"] as const;
+export const CHECKS = [
+  "offline",
+  "draining",
+  "untrusted",
+  "labels",
+  "cpus",
+  "slots",
+  "memory",
+  "avoided",
+] as const;
 export type Check = (typeof CHECKS)[number];
 
 export interface PlacementTimes {
@@ -29,14 +38,20 @@ export function effectiveFreeBytes(host: FleetHost, nowMs: number, times: Placem
 }
 
 /** Null if the host could begin the task now. */
-export function refusal(entry: QueueEntry, host: FleetHost, nowMs: number, times: PlacementTimes): Check | null {
+export function refusal(
+  entry: QueueEntry,
+  host: FleetHost,
+  nowMs: number,
+  times: PlacementTimes,
+): Check | null {
   const { heartbeat } = host;
   if (nowMs - host.heardAtMs > times.silenceMs) return "offline";
   if (heartbeat.draining) return "draining";
   // No host takes the work of strangers yet.
   if (entry.fork) return "untrusted";
   if (entry.labels !== null)
-    for (const [key, value] of Object.entries(entry.labels)) if (heartbeat.labels[key] !== value) return "labels";
+    for (const [key, value] of Object.entries(entry.labels))
+      if (heartbeat.labels[key] !== value) return "labels";
   if (entry.cpus > heartbeat.cpu.cores) return "cpus";
   if (host.reservations.size >= heartbeat.slots.total) return "slots";
   if (effectiveFreeBytes(host, nowMs, times) < entry.memoryBytes) return "memory";

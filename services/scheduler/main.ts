@@ -77,12 +77,14 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
       queue.remove(fact.taskId);
       requests.delete(fact.taskId);
       dispatcher.forget(fact.taskId);
-      if (entry !== undefined && after.state !== "succeeded" && after.state !== "failed") parked.set(fact.taskId, entry);
+      if (entry !== undefined && after.state !== "succeeded" && after.state !== "failed")
+        parked.set(fact.taskId, entry);
       if (entry !== undefined && after.active && after.hostId !== null)
         fleet.reserve(after.hostId, fact.taskId, { ...entry, sinceMs: performance.now() });
     }
     if (before.active && !after.active && before.hostId !== null) fleet.release(before.hostId, fact.taskId);
-    if (after.state === "succeeded" || after.state === "failed" || after.state === "cancelled") parked.delete(fact.taskId);
+    if (after.state === "succeeded" || after.state === "failed" || after.state === "cancelled")
+      parked.delete(fact.taskId);
     dispatcher.wake();
   };
   /** Entries of tasks that run or wait, in case they come back. */

@@ -5,7 +5,7 @@ import type { FleetHost } from "./fleet.ts";
 import type { QueueEntry } from "./queue.ts";
 import { type Score, score } from "./rank.ts";
 
-export const POLICY = "resource";
+const POLICY = "resource";
 
 export interface Placement {
   hostId: string | null;
@@ -73,6 +73,6 @@ export const toReceipt = (entry: QueueEntry, placement: Placement, at: Date): Re
   summary: inWords(placement),
   hosts: placement.hosts,
   feasible: placement.feasible,
-  refusals: placement.refusals as Record<string, number>,
+  refusals: placement.refusals,
   ...(placement.score === null ? {} : { score: placement.score }),
 });

@@ -42,7 +42,8 @@ export class Queue {
     const lane = this.#lanes[entry.priority];
     const last = lane.at(-1);
     // A task that is tried again keeps its place.
-    if (last !== undefined && last.sequence > entry.sequence) lane.splice(insertionPoint(lane, entry.sequence), 0, entry);
+    if (last !== undefined && last.sequence > entry.sequence)
+      lane.splice(insertionPoint(lane, entry.sequence), 0, entry);
     else lane.push(entry);
   }
 

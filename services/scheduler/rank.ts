@@ -1,6 +1,7 @@
 // Which of the feasible hosts is the best: the one with the most room left once the task runs there. Pure.
-import type { FleetHost } from "./fleet.ts";
+
 import { effectiveFreeBytes, type PlacementTimes } from "./feasible.ts";
+import type { FleetHost } from "./fleet.ts";
 import type { Footprint } from "./queue.ts";
 
 const WEIGHTS = { memory: 0.6, cpu: 0.3, slots: 0.1 };
@@ -17,7 +18,8 @@ export function score(footprint: Footprint, host: FleetHost, nowMs: number, time
   const { heartbeat, reservations } = host;
   let cpus = footprint.cpus;
   for (const reservation of reservations.values()) cpus += reservation.cpus;
-  const memory = (effectiveFreeBytes(host, nowMs, times) - footprint.memoryBytes) / heartbeat.memory.totalBytes;
+  const memory =
+    (effectiveFreeBytes(host, nowMs, times) - footprint.memoryBytes) / heartbeat.memory.totalBytes;
   const cpu = Math.max(0, Math.min(1 - heartbeat.cpu.busy, 1 - cpus / heartbeat.cpu.cores));
   const slots = 1 - (reservations.size + 1) / heartbeat.slots.total;
   return {

@@ -1,5 +1,7 @@
 // Carries out what `decide` decides: on every fact that touches a task, and by a sweep over all that are
 // unfinished, which finds again whatever an event has missed.
+
+import type { Logger } from "pino";
 import { appendFact } from "../../shared/bus/append.ts";
 import { ask } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
@@ -9,7 +11,6 @@ import { answer } from "../../shared/contracts/failure.ts";
 import { Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
 import type { LeaseTimes } from "../../shared/contracts/lease.ts";
 import { orderSubject, type StopOrder, StopReply } from "../../shared/contracts/order.ts";
-import type { Logger } from "pino";
 import { decide, type Situation } from "./decide.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Presence } from "./presence.ts";
@@ -65,7 +66,8 @@ export class Caretaker {
   look(taskId: string): void {
     const { ledger, bus, leads, random } = this.#options;
     const record = ledger.active.get(taskId);
-    if (record === undefined || this.#speaking.has(taskId) || !leads() || bus.connectedSince() === null) return;
+    if (record === undefined || this.#speaking.has(taskId) || !leads() || bus.connectedSince() === null)
+      return;
     const decision = decide(record, {
       wallMs: Date.now(),
       lost: this.#lost(record),
@@ -99,7 +101,8 @@ export class Caretaker {
       const { bus, presence } = this.#options;
       const known = presence.hosts.get(hostId);
       const last = await lastMessage(bus, HOSTS, heartbeatSubject.build({ hostId }));
-      const heartbeat = last === null ? null : Heartbeat.safeParse(JSON.parse(Buffer.from(last.payload).toString()));
+      const heartbeat =
+        last === null ? null : Heartbeat.safeParse(JSON.parse(Buffer.from(last.payload).toString()));
       const isNews =
         heartbeat?.success &&
         (heartbeat.data.installation !== known?.heartbeat.installation ||
@@ -122,7 +125,8 @@ export class Caretaker {
       if (said.outcome === "appended") {
         log.info({ taskId, fact: fact.kind, ...fact.body }, fact.kind);
         await ledger.until(() => ledger.sequence >= said.sequence, APPEND_MS);
-      } else log.info({ taskId, fact: fact.kind, outcome: said.outcome }, "not said: decided anew from the log");
+      } else
+        log.info({ taskId, fact: fact.kind, outcome: said.outcome }, "not said: decided anew from the log");
     } finally {
       this.#speaking.delete(taskId);
     }
@@ -134,7 +138,13 @@ export class Caretaker {
     if (nowMs - (this.#stoppedAtMs.get(order.taskId) ?? Number.NEGATIVE_INFINITY) < STOP_EVERY_MS) return;
     this.#stoppedAtMs.set(order.taskId, nowMs);
     // What came of it shows on the log, or in the host's heartbeats.
-    await ask(this.#options.bus, orderSubject.build({ hostId, order: "stop" }), order, StopReply, STOP_REPLY_MS);
+    await ask(
+      this.#options.bus,
+      orderSubject.build({ hostId, order: "stop" }),
+      order,
+      StopReply,
+      STOP_REPLY_MS,
+    );
   }
 
   forget(taskId: string): void {

@@ -37,7 +37,10 @@ export function decide(record: TaskRecord, situation: Situation): Decision {
     fact: { taskId, speaker: CONTROL, ...fact } as NewFact,
   });
 
-  if (situation.supersededBy !== null && ["queued", "waiting", "running", "faulted"].includes(lifecycle.state))
+  if (
+    situation.supersededBy !== null &&
+    ["queued", "waiting", "running", "faulted"].includes(lifecycle.state)
+  )
     return say({
       kind: "cancelRequested",
       body: {
@@ -49,7 +52,9 @@ export function decide(record: TaskRecord, situation: Situation): Decision {
 
   switch (lifecycle.state) {
     case "unknown":
-      return record.malformed === null ? NOTHING : say({ kind: "rejected", body: { after, message: record.malformed } });
+      return record.malformed === null
+        ? NOTHING
+        : say({ kind: "rejected", body: { after, message: record.malformed } });
     case "queued":
       if (!record.fork) return NOTHING;
       return say({
@@ -68,8 +73,10 @@ export function decide(record: TaskRecord, situation: Situation): Decision {
     case "faulted":
       return say(followUp(record, record.failure ?? UNEXPLAINED, false, situation.chance));
     case "running":
-      if (situation.lost !== null) return say(followUp(record, lostFailure(record, situation.lost), true, situation.chance));
-      if (situation.wallMs > record.startedAtMs + record.timeoutMs + TIMEOUT_GRACE_MS) return stop(record, "timeout");
+      if (situation.lost !== null)
+        return say(followUp(record, lostFailure(record, situation.lost), true, situation.chance));
+      if (situation.wallMs > record.startedAtMs + record.timeoutMs + TIMEOUT_GRACE_MS)
+        return stop(record, "timeout");
       return NOTHING;
     case "cancelling":
       if (lifecycle.active && situation.lost === null) return stop(record, "cancelled");
@@ -101,17 +108,32 @@ const lostFailure = ({ lifecycle }: TaskRecord, how: "absent" | "silent"): Failu
 });
 
 /** The control fact that follows a failed or lost attempt. */
-function followUp(record: TaskRecord, failure: Failure, lost: boolean, chance: number): Pick<NewFact, "kind" | "body"> {
+function followUp(
+  record: TaskRecord,
+  failure: Failure,
+  lost: boolean,
+  chance: number,
+): Pick<NewFact, "kind" | "body"> {
   const { lastSequence: after, attempt, hostId, nonce } = record.lifecycle;
   const next = afterFailure(failure, record.lifecycle.failures, record.view.maxAttempts, chance);
   const { failures } = next;
   switch (next.next) {
     case "requeue":
-      return { kind: "requeued", body: { after, attempt, failures, reason: lost ? "lost" : "retry", failure } };
+      return {
+        kind: "requeued",
+        body: { after, attempt, failures, reason: lost ? "lost" : "retry", failure },
+      };
     case "defer":
       return {
         kind: "deferred",
-        body: { after, attempt, failures, reason: lost ? "lost" : next.reason, delayMs: next.delayMs, failure },
+        body: {
+          after,
+          attempt,
+          failures,
+          reason: lost ? "lost" : next.reason,
+          delayMs: next.delayMs,
+          failure,
+        },
       };
     case "fail":
       return {

@@ -90,7 +90,9 @@ export class Ledger {
 
   /** Unfinished and lately ended tasks, the newest request first. */
   newestFirst(): TaskRecord[] {
-    return [...this.#recent.values(), ...this.active.values()].sort((one, other) => other.sequence - one.sequence);
+    return [...this.#recent.values(), ...this.active.values()].sort(
+      (one, other) => other.sequence - one.sequence,
+    );
   }
 
   /** Resolves when the condition holds, looked at after each message; false at the deadline. */

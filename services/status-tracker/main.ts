@@ -41,7 +41,10 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   });
   stack.defer(() => caretaker.stop());
 
-  async function bury({ sequence, problem, taskId, kind, speaker }: Malformed, payload: Uint8Array): Promise<void> {
+  async function bury(
+    { sequence, problem, taskId, kind, speaker }: Malformed,
+    payload: Uint8Array,
+  ): Promise<void> {
     const subject = factSubject.build({ taskId, kind, speaker });
     const head = Buffer.from(payload.subarray(0, DEAD_PAYLOAD_BYTES)).toString("base64");
     try {
@@ -79,7 +82,9 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await Promise.all([tasks.caughtUp, heartbeats.caughtUp]);
   presence.startGrace(performance.now());
   leadership = stack.use(
-    await standForLeader(bus, "status-tracker", `${process.pid}`, (leads) => log.info({ leads }, "leadership")),
+    await standForLeader(bus, "status-tracker", `${process.pid}`, (leads) =>
+      log.info({ leads }, "leadership"),
+    ),
   );
   caretaker.sweep();
 

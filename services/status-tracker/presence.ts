@@ -19,7 +19,8 @@ export interface SeenHost {
 
 export type Gone = "absent" | "silent";
 
-const attemptKey = (taskId: string, attempt: number, nonce: string | null): string => `${taskId} ${attempt} ${nonce}`;
+const attemptKey = (taskId: string, attempt: number, nonce: string | null): string =>
+  `${taskId} ${attempt} ${nonce}`;
 
 export class Presence {
   /** The last heartbeat of each host. */

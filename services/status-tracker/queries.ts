@@ -31,7 +31,10 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
       minSequence = Math.max(minSequence, last.sequence);
     }
     if ((record?.lifecycle.lastSequence ?? 0) < minSequence) {
-      await ledger.until(() => (ledger.active.get(taskId)?.lifecycle.lastSequence ?? ledger.sequence) >= minSequence, FOLLOW_MS);
+      await ledger.until(
+        () => (ledger.active.get(taskId)?.lifecycle.lastSequence ?? ledger.sequence) >= minSequence,
+        FOLLOW_MS,
+      );
       record = await ledger.find(taskId);
     }
     if (record === null || record.lifecycle.lastSequence < minSequence)
@@ -74,7 +77,10 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
       }
       minSequence = lifecycle.lastSequence + 1;
     }
-    return refuse("unavailable", `the wish to cancel task ${taskId} could not be put on the log; send it again`);
+    return refuse(
+      "unavailable",
+      `the wish to cancel task ${taskId} could not be put on the log; send it again`,
+    );
   }
 
   async function cancel(request: CancelRequest): Promise<Answer<ApiReply<"cancel">>> {
@@ -82,10 +88,12 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
     if ("taskId" in request) {
       const cancelled = await cancelOne(request.taskId, reason);
       if (!cancelled.ok) return cancelled;
-      if (!cancelled.value) return refuse("conflict", `task ${request.taskId} has ended: there is nothing to cancel`);
+      if (!cancelled.value)
+        return refuse("conflict", `task ${request.taskId} has ended: there is nothing to cancel`);
       return answer({ cancelled: [request.taskId] });
     }
-    const updatedAtMs = "updatedAt" in request && request.updatedAt ? Date.parse(request.updatedAt) : Number.POSITIVE_INFINITY;
+    const updatedAtMs =
+      "updatedAt" in request && request.updatedAt ? Date.parse(request.updatedAt) : Number.POSITIVE_INFINITY;
     const prNumber = "prNumber" in request ? request.prNumber : null;
     const meant = [...ledger.active.values()].filter(
       ({ view, pullRequestUpdatedAtMs }) =>
@@ -98,15 +106,22 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
     );
     const failed = outcomes.find(({ said }) => !said.ok && said.error.code !== "not_found");
     if (failed && !failed.said.ok) return failed.said;
-    return answer({ cancelled: outcomes.flatMap(({ taskId, said }) => (said.ok && said.value ? [taskId] : [])) });
+    return answer({
+      cancelled: outcomes.flatMap(({ taskId, said }) => (said.ok && said.value ? [taskId] : [])),
+    });
   }
 
   async function retry(taskId: string): Promise<Answer<TaskView>> {
     const found = await find(taskId);
     if (!found.ok) return found;
     if (!isEnd(found.value.lifecycle.state))
-      return refuse("conflict", `task ${taskId} is ${found.value.view.state}: only an ended task is done again`);
-    const first = (await factsOfTask(bus, taskId)).find((fact) => fact.kind === "requested" && fact.body !== null);
+      return refuse(
+        "conflict",
+        `task ${taskId} is ${found.value.view.state}: only an ended task is done again`,
+      );
+    const first = (await factsOfTask(bus, taskId)).find(
+      (fact) => fact.kind === "requested" && fact.body !== null,
+    );
     if (first?.kind !== "requested" || first.body === null)
       return refuse("not_found", `the request of task ${taskId} is no longer on the log`);
     const { after, taskId: _, ...request } = first.body;
@@ -135,9 +150,16 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
     if (!found.ok) return found;
     const { view } = found.value;
     const stored = await lastMessage(bus, RECEIPTS, receiptSubject.build({ taskId }));
-    const receipt = stored === null ? null : Receipt.parse(JSON.parse(Buffer.from(stored.payload).toString()));
+    const receipt =
+      stored === null ? null : Receipt.parse(JSON.parse(Buffer.from(stored.payload).toString()));
     const queuePosition = view.state === "queued" ? position(ledger, found.value) : null;
-    return answer({ taskId, state: view.state, queuePosition, receipt, summary: inWords(view, receipt, queuePosition) });
+    return answer({
+      taskId,
+      state: view.state,
+      queuePosition,
+      receipt,
+      summary: inWords(view, receipt, queuePosition),
+    });
   }
 
   function hosts(): HostView[] {
@@ -177,7 +199,9 @@ function position(ledger: Ledger, record: TaskRecord): number {
 function inWords(view: TaskView, receipt: Receipt | null, queuePosition: number | null): string {
   if (view.state === "queued") {
     const place = `queued, number ${queuePosition}`;
-    return receipt === null || receipt.hostId !== null ? `${place}; no host has been asked yet` : `${place}: ${receipt.summary}`;
+    return receipt === null || receipt.hostId !== null
+      ? `${place}; no host has been asked yet`
+      : `${place}: ${receipt.summary}`;
   }
   if (view.state === "waiting") return `waits: ${view.reason}`;
   if (view.attempt === 0) return `${view.state}: it was on no host${view.reason ? ` (${view.reason})` : ""}`;

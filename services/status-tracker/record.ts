@@ -99,7 +99,9 @@ function changes(record: TaskRecord, fact: Fact): Partial<TaskView> {
       const { body } = fact;
       record.timeoutMs = body.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs;
       record.fork = body.fork === true;
-      record.pullRequestUpdatedAtMs = body.pullRequestUpdatedAt ? Date.parse(body.pullRequestUpdatedAt) : null;
+      record.pullRequestUpdatedAtMs = body.pullRequestUpdatedAt
+        ? Date.parse(body.pullRequestUpdatedAt)
+        : null;
       return {
         type: body.type,
         // The subject says it: a request published by hand may leave it out of its body.

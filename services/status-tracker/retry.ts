@@ -35,10 +35,16 @@ export type AfterFailure =
   | { next: "fail"; failures: number; exhausted: boolean };
 
 /** Longest wait before the n-th retry, ms: exponential, without its jitter. */
-export const backoffCapMs = (failures: number): number => Math.min(CAP_MS, BASE_MS * 2 ** Math.max(0, failures - 1));
+export const backoffCapMs = (failures: number): number =>
+  Math.min(CAP_MS, BASE_MS * 2 ** Math.max(0, failures - 1));
 
 /** `chance` is between 0 and 1: full jitter. */
-export function afterFailure(failure: Failure, failuresBefore: number, maxAttempts: number, chance: number): AfterFailure {
+export function afterFailure(
+  failure: Failure,
+  failuresBefore: number,
+  maxAttempts: number,
+  chance: number,
+): AfterFailure {
   const rule = RETRY_RULES[failure.category];
   const failures = failuresBefore + (rule.counts ? 1 : 0);
   if (!rule.retryable || failure.permanent) return { next: "fail", failures, exhausted: false };

@@ -1,8 +1,8 @@
 // The one way to put a fact on the log: under the guard "nothing was said about this task since `after`".
 // An append whose answer got lost is sent again as it was; the guard lets at most one of them in.
 import { JetStreamApiError } from "@nats-io/jetstream";
-import type { Answer } from "../contracts/failure.ts";
 import { factSubject, type NewFact, taskSubjects } from "../contracts/fact.ts";
+import type { Answer } from "../contracts/failure.ts";
 import type { TaskView } from "../contracts/task.ts";
 import { askApi } from "./ask.ts";
 import type { Bus } from "./connect.ts";
@@ -50,7 +50,8 @@ export async function appendFact<Now>(
         return { outcome: "appended", sequence: stored.seq };
       } catch (error) {
         if (error instanceof JetStreamApiError) {
-          if (error.code === TOO_LARGE) return { outcome: "impossible", message: "it is larger than the log takes" };
+          if (error.code === TOO_LARGE)
+            return { outcome: "impossible", message: "it is larger than the log takes" };
           refused = WRONG_LAST_SEQUENCE.has(error.code);
         } else if ((error as Error).name === "InvalidArgumentError") {
           return { outcome: "impossible", message: "it is larger than the server takes" };

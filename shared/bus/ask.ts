@@ -3,7 +3,7 @@
 import { Empty, type Msg, NoRespondersError, RequestError, type Subscription, TimeoutError } from "nats";
 import type { z } from "zod";
 import { API, type ApiInput, type ApiReply, type ApiVerb, apiSubject } from "../contracts/api.ts";
-import { answer, type Answer, refuse, WireError } from "../contracts/failure.ts";
+import { type Answer, answer, refuse, WireError } from "../contracts/failure.ts";
 import { explainIssues } from "../contracts/unknown-field.ts";
 import type { Bus } from "./connect.ts";
 
@@ -21,7 +21,10 @@ export async function ask<Schema extends z.ZodType>(
   } catch (error) {
     if (error instanceof NoRespondersError || (error instanceof RequestError && error.isNoResponders()))
       return refuse("unavailable", `nobody answers on ${subject}`);
-    if (error instanceof TimeoutError || (error instanceof RequestError && error.cause instanceof TimeoutError))
+    if (
+      error instanceof TimeoutError ||
+      (error instanceof RequestError && error.cause instanceof TimeoutError)
+    )
       return refuse("unavailable", `no answer on ${subject} within ${timeoutMs} ms`);
     return refuse("unavailable", `${subject}: ${(error as Error).message}`);
   }
@@ -29,7 +32,9 @@ export async function ask<Schema extends z.ZodType>(
   const refused = WireError.safeParse(json);
   if (refused.success) return { ok: false, error: refused.data };
   const value = reply.safeParse(json);
-  return value.success ? answer(value.data) : refuse("internal", `unreadable answer on ${subject}: ${value.error.message}`);
+  return value.success
+    ? answer(value.data)
+    : refuse("internal", `unreadable answer on ${subject}: ${value.error.message}`);
 }
 
 /** Asks the mesh's API. */
@@ -39,7 +44,13 @@ export const askApi = <Verb extends ApiVerb>(
   request: ApiInput<Verb>,
   timeoutMs?: number,
 ): Promise<Answer<ApiReply<Verb>>> =>
-  ask(bus, apiSubject.build({ verb }), request, API[verb].reply as unknown as z.ZodType<ApiReply<Verb>>, timeoutMs);
+  ask(
+    bus,
+    apiSubject.build({ verb }),
+    request,
+    API[verb].reply as unknown as z.ZodType<ApiReply<Verb>>,
+    timeoutMs,
+  );
 
 /** Answers every request on a subject; a handler that throws is a bug and answers `internal`. */
 export function serve<Schema extends z.ZodType>(

@@ -1,7 +1,7 @@
 // The connection to NATS: waits for the server, never gives up on it, notices a dead link within a lease,
 // and refuses a server that lacks what the mesh relies on.
-import { jetstream, type JetStreamClient } from "@nats-io/jetstream";
-import { connect, type ConnectionOptions, type NatsConnection } from "nats";
+import { type JetStreamClient, jetstream } from "@nats-io/jetstream";
+import { type ConnectionOptions, connect, type NatsConnection } from "nats";
 import { isRecentEnough, refusal } from "../nats-server/requirements.ts";
 
 export interface Bus extends AsyncDisposable {
@@ -64,20 +64,27 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     async [Symbol.asyncDispose]() {
       since = null;
       // A drain waits for the server's answer, which may be gone.
-      await Promise.race([connection.drain().catch(() => {}), new Promise((done) => setTimeout(done, 1_000).unref())]);
+      await Promise.race([
+        connection.drain().catch(() => {}),
+        new Promise((done) => setTimeout(done, 1_000).unref()),
+      ]);
       await connection.close();
     },
   };
 }
 
 /** The client takes no credentials from a URL: they are handed over apart. */
-export function connectionTarget(urls: string): Pick<ConnectionOptions, "servers" | "token" | "user" | "pass"> {
+export function connectionTarget(
+  urls: string,
+): Pick<ConnectionOptions, "servers" | "token" | "user" | "pass"> {
   const servers: string[] = [];
   let credentials: Pick<ConnectionOptions, "token" | "user" | "pass"> = {};
   for (const text of urls.split(",")) {
     const url = URL.parse(text.trim());
     if (url === null || !["nats:", "tls:"].includes(url.protocol) || url.hostname === "")
-      throw new BusError(`"${withoutSecret(text)}" is no NATS URL: expected nats://[token@]host:port or tls://…`);
+      throw new BusError(
+        `"${withoutSecret(text)}" is no NATS URL: expected nats://[token@]host:port or tls://…`,
+      );
     servers.push(`${url.hostname}:${url.port || "4222"}`);
     if (url.username !== "") {
       const user = decodeURIComponent(url.username);

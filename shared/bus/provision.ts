@@ -1,6 +1,6 @@
 // Makes every stream and bucket what this version of the mesh says it is: idempotent, safe to run from
 // several services at once, and never takes a newer version's configuration back.
-import { JetStreamApiError, jetstreamManager, type JetStreamManager } from "@nats-io/jetstream";
+import { JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import type { Bus } from "./connect.ts";
 import { LEASES, type MeshStream, STREAMS, STREAMS_VERSION } from "./streams.ts";
@@ -9,13 +9,21 @@ const VERSION_KEY = "mesh-streams-version";
 const NAME_IN_USE = 10058;
 const STREAM_NOT_FOUND = 10059;
 
-export async function provision(bus: Bus, streams: MeshStream[] = STREAMS, version = STREAMS_VERSION): Promise<void> {
+export async function provision(
+  bus: Bus,
+  streams: MeshStream[] = STREAMS,
+  version = STREAMS_VERSION,
+): Promise<void> {
   const manager = await jetstreamManager(bus.connection);
   for (const stream of streams) await provisionStream(manager, stream, version);
   await new Kvm(bus.js).create(LEASES.bucket, { ttl: LEASES.ttlMs, history: 1 });
 }
 
-async function provisionStream(manager: JetStreamManager, stream: MeshStream, version: number): Promise<void> {
+async function provisionStream(
+  manager: JetStreamManager,
+  stream: MeshStream,
+  version: number,
+): Promise<void> {
   const wanted = { ...stream, metadata: { [VERSION_KEY]: String(version) } };
   const present = await manager.streams.info(stream.name).catch((error: unknown) => {
     if (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND) return null;

@@ -1,5 +1,5 @@
 // Every stream and bucket of the mesh, in one place. Sizes in bytes, ages in nanoseconds (the server's unit).
-import { DiscardPolicy, PersistMode, type StreamConfig, StorageType } from "@nats-io/jetstream";
+import { DiscardPolicy, PersistMode, StorageType, type StreamConfig } from "@nats-io/jetstream";
 import { artifactSubject } from "../contracts/artifact.ts";
 import { deadSubject } from "../contracts/dead.ts";
 import { FACT_WILDCARDS } from "../contracts/fact.ts";
@@ -15,7 +15,7 @@ const DAY = 86_400 * SECOND;
 const MEBIBYTE = 1024 * 1024;
 
 /** The largest request the log takes. */
-export const FACT_MAX_BYTES = 512 * 1024;
+const FACT_MAX_BYTES = 512 * 1024;
 
 export type MeshStream = Partial<StreamConfig> & Pick<StreamConfig, "name" | "subjects">;
 
@@ -24,7 +24,7 @@ export const HOSTS = "HOSTS";
 export const LOGS = "LOGS";
 export const RECEIPTS = "RECEIPTS";
 export const ARTIFACTS = "ARTIFACTS";
-export const DEAD = "DEAD";
+const DEAD = "DEAD";
 
 export const STREAMS: MeshStream[] = [
   {

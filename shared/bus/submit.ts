@@ -49,4 +49,8 @@ function known(taskId: string, body: object, facts: (Fact | Malformed)[]): Answe
 }
 
 /** As it is on the log: what JSON does not carry is not compared. */
-const withoutAfter = (body: object): unknown => ({ ...JSON.parse(JSON.stringify(body)), after: 0, taskId: null });
+const withoutAfter = (body: object): unknown => ({
+  ...JSON.parse(JSON.stringify(body)),
+  after: 0,
+  taskId: null,
+});

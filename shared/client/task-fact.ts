@@ -24,7 +24,6 @@ const Head = z.object({
 
 export function factView({ sequence, timeMs, taskId, kind, speaker, body }: Fact): TaskFact {
   const view = { ...body, sequence, at: new Date(timeMs).toISOString(), taskId, kind, speaker };
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- kind and body are of one fact
   return view as TaskFact;
 }
 
@@ -34,6 +33,5 @@ export function parseFactView(json: unknown): TaskFact | null {
   const kind = FACT_KINDS.find((known) => known === head.data?.kind);
   if (!head.success || kind === undefined) return null;
   const body = FACT_BODIES[kind].safeParse(json);
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the body was parsed as its kind's
   return body.success ? ({ ...body.data, ...head.data } as TaskFact) : null;
 }

@@ -6,10 +6,10 @@ const MAXIMUM = 2_048;
 /** Why a host does not clone from here; null if it may. */
 export function cloneUrlProblem(url: string, options: { allowFileClones: boolean }): string | null {
   if (url.length > MAXIMUM) return `expected a clone URL of at most ${MAXIMUM} characters`;
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
   if (/[\s\u0000-\u001f\u007f]/.test(url)) return "expected a clone URL without blanks or control characters";
   if (url.startsWith("-")) return "expected a clone URL, not an option of git";
-  if (/^[A-Za-z0-9+.-]+::/.test(url)) return `transport helpers are not allowed: expected https://, ssh:// or user@host:path`;
+  if (/^[A-Za-z0-9+.-]+::/.test(url))
+    return `transport helpers are not allowed: expected https://, ssh:// or user@host:path`;
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url)?.[1]?.toLowerCase();
   if (scheme === undefined) return scpLikeProblem(url);
   if (scheme === "file") {
@@ -35,7 +35,8 @@ function scpLikeProblem(url: string): string | null {
   const parts = /^(?:([^@:/]+)@)?([^@:/]+):(.+)$/.exec(url);
   if (parts === null) return "expected a clone URL such as https://host/owner/name.git";
   const [, user = "", host = "", path = ""] = parts;
-  if ([user, host, path].some((part) => part.startsWith("-"))) return "expected user@host:path, not an option of git";
+  if ([user, host, path].some((part) => part.startsWith("-")))
+    return "expected user@host:path, not an option of git";
   return null;
 }
 
@@ -43,10 +44,12 @@ function scpLikeProblem(url: string): string | null {
 export function branchProblem(name: string): string | null {
   const refused = (why: string) => `expected a branch name: ${why}`;
   if (name.startsWith("-")) return refused("it must not begin with a hyphen");
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
-  if (/[\u0000-\u0020\u007f~^:?*[\\]/.test(name)) return refused("blanks, control characters and ~^:?*[\\ are not allowed");
-  if (name.includes("..") || name.includes("@{") || name === "@") return refused('"..", "@{" and "@" are not allowed');
-  if (name.startsWith("/") || name.endsWith("/") || name.includes("//")) return refused("slashes stand between names");
+  if (/[\u0000-\u0020\u007f~^:?*[\\]/.test(name))
+    return refused("blanks, control characters and ~^:?*[\\ are not allowed");
+  if (name.includes("..") || name.includes("@{") || name === "@")
+    return refused('"..", "@{" and "@" are not allowed');
+  if (name.startsWith("/") || name.endsWith("/") || name.includes("//"))
+    return refused("slashes stand between names");
   if (name.endsWith(".")) return refused("it must not end with a dot");
   if (name.split("/").some((part) => part.startsWith(".") || part.endsWith(".lock")))
     return refused("no part begins with a dot or ends with .lock");

@@ -100,7 +100,9 @@ export const FACT_WILDCARDS: string[] = FACT_KINDS.flatMap((kind) => {
 });
 
 /** A fact that somebody wants on the log. */
-export type NewFact = { [Kind in FactKind]: { taskId: string; kind: Kind; speaker: string; body: FactBody<Kind> } }[FactKind];
+export type NewFact = {
+  [Kind in FactKind]: { taskId: string; kind: Kind; speaker: string; body: FactBody<Kind> };
+}[FactKind];
 
 /** A fact as it stands on the log. `timeMs` is the broker's. */
 export type Fact = NewFact & { sequence: number; timeMs: number };
@@ -129,9 +131,18 @@ export function decodeFact(
   if (parameters === null || !Object.hasOwn(FACT_BODIES, parameters.kind)) return null;
   const { taskId, speaker } = parameters;
   const kind = parameters.kind as FactKind;
-  const malformed = (problem: string): Malformed => ({ taskId, kind, speaker, body: null, problem, sequence, timeMs });
+  const malformed = (problem: string): Malformed => ({
+    taskId,
+    kind,
+    speaker,
+    body: null,
+    problem,
+    sequence,
+    timeMs,
+  });
   if (!TaskId.safeParse(taskId).success) return malformed("the task id in the subject is not valid");
-  if (SPEAKER_OF[kind] === "host" && !HostId.safeParse(speaker).success) return malformed("the host id is not valid");
+  if (SPEAKER_OF[kind] === "host" && !HostId.safeParse(speaker).success)
+    return malformed("the host id is not valid");
   let json: unknown;
   try {
     json = JSON.parse(decoder.decode(payload));

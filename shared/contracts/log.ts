@@ -10,6 +10,8 @@ export const LogChunk = z.object({
   source: z.enum(["phase", "stdout", "stderr", "check"]),
   text: z.string(),
   /** Of a `phase` chunk. */
-  phase: z.enum(["preparing", "running", "validating", "collecting", "frozen", "resumed", "truncated"]).optional(),
+  phase: z
+    .enum(["preparing", "running", "validating", "collecting", "frozen", "resumed", "truncated"])
+    .optional(),
 });
 export type LogChunk = z.infer<typeof LogChunk>;

@@ -21,14 +21,28 @@ export const RunReply = z.discriminatedUnion("outcome", [
   z.object({ outcome: z.literal("started"), sequence: z.int() }),
   z.object({
     outcome: z.literal("refused"),
-    reason: z.enum(["full", "memory", "cpu", "labels", "draining", "not-ready", "policy", "superseded", "unknown"]),
+    reason: z.enum([
+      "full",
+      "memory",
+      "cpu",
+      "labels",
+      "draining",
+      "not-ready",
+      "policy",
+      "superseded",
+      "unknown",
+    ]),
     message: z.string(),
   }),
 ]);
 export type RunReply = z.infer<typeof RunReply>;
 
 /** Asks the host to end the attempt; its `faulted` follows on the log. */
-export const StopOrder = z.object({ taskId: TaskId, attempt: z.int().positive(), reason: z.enum(["cancelled", "timeout"]) });
+export const StopOrder = z.object({
+  taskId: TaskId,
+  attempt: z.int().positive(),
+  reason: z.enum(["cancelled", "timeout"]),
+});
 export type StopOrder = z.infer<typeof StopOrder>;
 export const StopReply = z.object({ outcome: z.enum(["stopping", "not-here"]) });
 export type StopReply = z.infer<typeof StopReply>;
@@ -36,5 +50,10 @@ export type StopReply = z.infer<typeof StopReply>;
 /** Who speaks as this host? Answered by every live agent of that id, so that a second one notices. */
 export const WhoOrder = z.object({ installation: z.string(), boot: z.int() });
 export type WhoOrder = z.infer<typeof WhoOrder>;
-export const WhoReply = z.object({ hostId: HostId, installation: z.string(), boot: z.int(), since: z.iso.datetime() });
+export const WhoReply = z.object({
+  hostId: HostId,
+  installation: z.string(),
+  boot: z.int(),
+  since: z.iso.datetime(),
+});
 export type WhoReply = z.infer<typeof WhoReply>;

@@ -21,7 +21,6 @@ const TOKEN = /^[a-zA-Z0-9_-]+$/;
 export function subject<const Template extends string>(
   template: Template,
 ): Subject<ParameterNames<Template>> {
-  type Names = ParameterNames<Template>;
   const tokens = template.split(".");
   const names = tokens.map((token) => (token.startsWith("{") ? token.slice(1, -1) : null));
 
@@ -32,7 +31,8 @@ export function subject<const Template extends string>(
         if (name === null || name === undefined) return token;
         const value = parameters[name];
         if (value === undefined) return missing(name);
-        if (!TOKEN.test(value)) throw new Error(`"${value}" is no subject token, for {${name}} of ${template}`);
+        if (!TOKEN.test(value))
+          throw new Error(`"${value}" is no subject token, for {${name}} of ${template}`);
         return value;
       })
       .join(".");
@@ -53,7 +53,7 @@ export function subject<const Template extends string>(
         if (name) parameters[name] = part;
         else if (part !== tokens[index]) return null;
       }
-      return parameters as Record<Names, string>;
+      return parameters;
     },
   };
 }

@@ -15,12 +15,22 @@ export const Command = z.union(
 );
 export type Command = z.infer<typeof Command>;
 
-const SHA = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/, "expected a full commit SHA (40 or 64 hex digits)");
+const SHA = z
+  .string()
+  .regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/, "expected a full commit SHA (40 or 64 hex digits)");
 const BYTES = z.int().positive();
-const ENVIRONMENT_NAME = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, "expected an environment variable's name");
+const ENVIRONMENT_NAME = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, "expected an environment variable's name");
 
 /** The defaults a request without these fields gets; every reader uses the same. */
-export const REQUEST_DEFAULTS = { timeoutMs: 1_800_000, maxAttempts: 3, memoryBytes: 536_870_912, memoryLimitBytes: 4_294_967_296, cpus: 1 };
+export const REQUEST_DEFAULTS = {
+  timeoutMs: 1_800_000,
+  maxAttempts: 3,
+  memoryBytes: 536_870_912,
+  memoryLimitBytes: 4_294_967_296,
+  cpus: 1,
+};
 
 const text = (maximum: number, problem: (value: string) => string | null) =>
   z
@@ -46,7 +56,9 @@ const fields = {
   /** Labels that the host must carry. */
   labels: z.record(z.string().min(1).max(63), z.string().max(63)).optional(),
   /** What the task is expected to use, for placement. */
-  resources: z.strictObject({ memoryBytes: BYTES.optional(), cpus: z.number().positive().optional() }).optional(),
+  resources: z
+    .strictObject({ memoryBytes: BYTES.optional(), cpus: z.number().positive().optional() })
+    .optional(),
   /** What it may never exceed. */
   limits: z.strictObject({ memoryBytes: BYTES.optional() }).optional(),
   timeoutMs: z.int().positive().max(86_400_000).optional(),
@@ -76,7 +88,7 @@ export const DeployRequest = z.object({
 });
 export type DeployRequest = z.infer<typeof DeployRequest>;
 
-export const Verdict = z.enum(["confirmed", "refuted", "inconclusive"]);
+const Verdict = z.enum(["confirmed", "refuted", "inconclusive"]);
 
 export const CheckResult = z.object({
   command: Command,
@@ -158,4 +170,3 @@ export const TaskView = z.object({
   lastSequence: z.int(),
 });
 export type TaskView = z.infer<typeof TaskView>;
-

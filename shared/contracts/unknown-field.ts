@@ -42,7 +42,7 @@ function unwrap(schema: z.ZodType): z.ZodType {
 }
 
 /** The known name at most a third of the key's letters away, ignoring case; null when none is near. */
-export function nearestName(key: string, known: string[]): string | null {
+function nearestName(key: string, known: string[]): string | null {
   let best: string | null = null;
   let bestDistance = Math.max(1, Math.floor(key.length / 3)) + 1;
   for (const name of known) {

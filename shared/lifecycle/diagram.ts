@@ -10,7 +10,8 @@ export function lifecycleDiagram(): string {
     for (const kind of FACT_KINDS) {
       const cell = TABLE[state][kind];
       if (cell === "ignored") continue;
-      const [to, when] = typeof cell === "string" ? [cell, ""] : [RULES[cell.rule].to, ` [${RULES[cell.rule].when}]`];
+      const [to, when] =
+        typeof cell === "string" ? [cell, ""] : [RULES[cell.rule].to, ` [${RULES[cell.rule].when}]`];
       lines.push(`  ${state} --> ${to}: ${kind}${when}`);
     }
     if (isEnd(state)) lines.push(`  ${state} --> [*]`);

@@ -62,7 +62,13 @@ function enter(task: Lifecycle, fact: Fact, state: Lifecycle["state"]): Lifecycl
       // A lost attempt may not act any more; what it had finished still counts.
       return { ...next, active: false, failures: fact.body.failures };
     case "failed":
-      return { ...next, ...named(fact.body), failures: fact.body.failures, active: false, resultCounts: false };
+      return {
+        ...next,
+        ...named(fact.body),
+        failures: fact.body.failures,
+        active: false,
+        resultCounts: false,
+      };
     case "cancelled":
       return { ...next, ...named(fact.body), active: false, resultCounts: false };
     default:

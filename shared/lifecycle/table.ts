@@ -101,12 +101,14 @@ export const RULES = {
   lostRequeued: {
     to: "queued",
     when: "the attempt is lost",
-    holds: (task, fact) => fact.kind === "requeued" && fact.body.reason === "lost" && aboutLatestAttempt(task, fact),
+    holds: (task, fact) =>
+      fact.kind === "requeued" && fact.body.reason === "lost" && aboutLatestAttempt(task, fact),
   },
   lostDeferred: {
     to: "waiting",
     when: "the attempt is lost",
-    holds: (task, fact) => fact.kind === "deferred" && fact.body.reason === "lost" && aboutLatestAttempt(task, fact),
+    holds: (task, fact) =>
+      fact.kind === "deferred" && fact.body.reason === "lost" && aboutLatestAttempt(task, fact),
   },
   lostFails: {
     to: "failed",
@@ -121,7 +123,7 @@ export const RULES = {
   },
 } as const satisfies Record<string, Rule>;
 
-export type RuleName = keyof typeof RULES;
+type RuleName = keyof typeof RULES;
 export type Cell = TaskState | "ignored" | { rule: RuleName };
 
 const rule = (name: RuleName): Cell => ({ rule: name });

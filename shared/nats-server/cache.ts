@@ -3,8 +3,8 @@
 import { chmod, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, posix, win32 } from "node:path";
-import { programName } from "./probe.ts";
 import { systemErrorCode } from "../process/system-error.ts";
+import { programName } from "./probe.ts";
 
 /** `$XDG_CACHE_HOME/agent-mesh`, else the platform's own place for caches. */
 export function defaultCacheDir(

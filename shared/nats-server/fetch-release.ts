@@ -1,7 +1,8 @@
 // Fetches nats-server from its official release, checked against the release's own SHA256SUMS. It must never wait
 // long for a host that cannot be reached: many machines of a fleet have no way there.
-import { type FetchTask, type FetchWay, unpackProgram, verifySha256, within } from "./fetch-way.ts";
+
 import { systemErrorCode } from "../process/system-error.ts";
+import { type FetchTask, type FetchWay, unpackProgram, verifySha256, within } from "./fetch-way.ts";
 
 const version = "2.15.2";
 const releases = "https://github.com/nats-io/nats-server/releases/download";

@@ -2,8 +2,8 @@
 // never outlive this process, and the token must never appear on a command line.
 import { chmod, mkdir, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { isPortBusy } from "./busy-port.ts";
 import { type FolderLock, lockFolder } from "../process/folder-lock.ts";
+import { isPortBusy } from "./busy-port.ts";
 import { type LeashedProcess, spawnLeashed } from "./leash.ts";
 import { untilReady } from "./readiness.ts";
 import { isRecentEnough, refusal } from "./requirements.ts";
@@ -23,7 +23,7 @@ export interface LaunchOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface ServerExit {
+interface ServerExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }

@@ -1,7 +1,7 @@
 // How each service runs as a process of its own: configuration from the environment, JSON logs on stdout, a
 // graceful stop on SIGINT or SIGTERM, and a forced one when that takes too long.
-import { pino, type Logger } from "pino";
-import { type BusOptions, BusError, withoutSecret } from "../bus/connect.ts";
+import { type Logger, pino } from "pino";
+import { BusError, type BusOptions, withoutSecret } from "../bus/connect.ts";
 import { ConfigurationError, type Environment, readEnvironment } from "../config/environment.ts";
 
 export interface ServiceContext {
@@ -25,7 +25,9 @@ export function createLog(name: string, environment: Environment): Logger {
 /** The bus as a service connects to it: it waits for a server that is not there yet. */
 export function busOptions({ environment }: ServiceContext, name: string): BusOptions {
   if (environment.NATS_URL === undefined)
-    throw new ConfigurationError("NATS_URL is not set: expected the bus's address, such as nats://127.0.0.1:4222");
+    throw new ConfigurationError(
+      "NATS_URL is not set: expected the bus's address, such as nats://127.0.0.1:4222",
+    );
   return { url: environment.NATS_URL, name, caFile: environment.NATS_CA_FILE, wait: true };
 }
 

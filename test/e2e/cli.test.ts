@@ -55,7 +55,9 @@ describe("usage", () => {
   it("says where a file's request is wrong, and takes a right one", async () => {
     const cloneUrl = "https://git.example.com/a/b";
     const request = { type: "pr_deployment", repository: "a/b", branch: "b", sha: SHA, cloneUrl };
-    const wrong = await up.mesh(["deploy", "--file", "-"], { input: JSON.stringify({ ...request, shaa: 1 }) });
+    const wrong = await up.mesh(["deploy", "--file", "-"], {
+      input: JSON.stringify({ ...request, shaa: 1 }),
+    });
     expect(wrong).toMatchObject({ code: 2, stdout: "" });
     expect(wrong.stderr).toContain('did you mean "sha"?');
     const right = await up.mesh(["deploy", "--file", "-", "--json"], { input: JSON.stringify(request) });
@@ -88,13 +90,16 @@ describe("the mesh", () => {
     expect(refused.stderr).not.toContain("wrong@");
   });
 
-  it.each(["task", "logs", "explain", "cancel", "retry"])("answers exit 1 to `%s` of an unknown task", async (verb) => {
-    for (const url of [up.ready.httpUrl, up.ready.natsUrl]) {
-      const { code, stdout, stderr } = await up.mesh([verb, "nobody", "--url", url]);
-      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toMatch(/^mesh: .*nobody/);
-    }
-  });
+  it.each(["task", "logs", "explain", "cancel", "retry"])(
+    "answers exit 1 to `%s` of an unknown task",
+    async (verb) => {
+      for (const url of [up.ready.httpUrl, up.ready.natsUrl]) {
+        const { code, stdout, stderr } = await up.mesh([verb, "nobody", "--url", url]);
+        expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+        expect(stderr).toMatch(/^mesh: .*nobody/);
+      }
+    },
+  );
 
   it("tells in JSON exactly what the gateway gives", async () => {
     const taskId = await submitted("--pr", "9", "--priority", "low");

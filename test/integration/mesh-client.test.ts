@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { httpClient } from "../../shared/client/http-client.ts";
 import type { MeshClient } from "../../shared/client/mesh-client.ts";
 import { natsClient } from "../../shared/client/nats-client.ts";
+import { startCuttingProxy } from "../support/cutting-proxy.ts";
 import { request } from "../support/facts.ts";
 import {
   collect,
@@ -12,7 +13,6 @@ import {
   saySucceeded,
   startGatewayMesh,
 } from "../support/gateway.ts";
-import { startCuttingProxy } from "../support/cutting-proxy.ts";
 
 const clients: [string, (mesh: GatewayMesh) => MeshClient][] = [
   ["NATS", ({ bus }) => natsClient(bus)],
@@ -39,7 +39,10 @@ describe.each(clients)("a client over %s", (_, connect) => {
     expect(await client.hosts()).toEqual({ ok: true, value: { data: [] } });
     const cancelled = await client.cancel({ repository: "acme/shop", prNumber: 3, reason: "enough" });
     expect(cancelled).toEqual({ ok: true, value: { cancelled: ["one"] } });
-    expect(await client.waitForEnd("one")).toMatchObject({ ok: true, value: { state: "cancelled", reason: "enough" } });
+    expect(await client.waitForEnd("one")).toMatchObject({
+      ok: true,
+      value: { state: "cancelled", reason: "enough" },
+    });
     const again = await client.retry("one");
     expect(again).toMatchObject({ ok: true, value: { retryOf: "one", state: "queued" } });
   });
@@ -106,14 +109,14 @@ describe.each(clients)("a client over %s", (_, connect) => {
     await using mesh = await startGatewayMesh();
     await using client = connect(mesh);
     const taskId = await submitted(client);
-    for (const stream of [
-      (signal: AbortSignal) => client.facts(taskId, { signal }),
-      (signal: AbortSignal) => client.logs(taskId, { signal, follow: true }),
-    ]) {
+    const endless = [
+      (signal: AbortSignal) => collect<object>(client.facts(taskId, { signal })),
+      (signal: AbortSignal) => collect<object>(client.logs(taskId, { signal, follow: true })),
+    ];
+    for (const read of endless) {
       const leave = new AbortController();
-      const reading = collect(stream(leave.signal));
       setTimeout(() => leave.abort(new Error("enough")), 100);
-      await expect(reading).rejects.toThrow("enough");
+      await expect(read(leave.signal)).rejects.toThrow("enough");
     }
     const signal = AbortSignal.timeout(100);
     await expect(client.waitForEnd(taskId, { signal })).rejects.toMatchObject({ name: "TimeoutError" });

@@ -61,13 +61,13 @@ export function fact<Kind extends FactKind>(
 
 /** Any fact of any speaker, with attempts, hosts and nonces drawn from so few that many fit. */
 export const anyFact = fc.record({
-    kind: fc.constantFrom(...(Object.keys(BODIES) as FactKind[])),
-    attempt: fc.integer({ min: 1, max: 3 }),
-    host: fc.constantFrom("h1", "h2"),
-    nonce: fc.constantFrom("n1", "n2"),
-    behind: fc.constantFrom(0, 0, 0, 1, 5),
-    lost: fc.boolean(),
-    malformed: fc.constantFrom(false, false, false, false, true),
+  kind: fc.constantFrom(...(Object.keys(BODIES) as FactKind[])),
+  attempt: fc.integer({ min: 1, max: 3 }),
+  host: fc.constantFrom("h1", "h2"),
+  nonce: fc.constantFrom("n1", "n2"),
+  behind: fc.constantFrom(0, 0, 0, 1, 5),
+  lost: fc.boolean(),
+  malformed: fc.constantFrom(false, false, false, false, true),
 });
 type Drawn = typeof anyFact extends fc.Arbitrary<infer Value> ? Value : never;
 

@@ -26,7 +26,10 @@ interface Wanted {
   node?: string;
 }
 
-export function startProgram(args: string[], { env = {}, input, node }: Wanted = {}): ChildProcess & { ended: Promise<Ended> } {
+export function startProgram(
+  args: string[],
+  { env = {}, input, node }: Wanted = {},
+): ChildProcess & { ended: Promise<Ended> } {
   const inherited = Object.entries(process.env).filter(([name]) => !OTHER_MESH.includes(name));
   const child = spawn(node ?? PROGRAM, node === undefined ? args : [PROGRAM, ...args], {
     env: {
@@ -41,11 +44,14 @@ export function startProgram(args: string[], { env = {}, input, node }: Wanted =
   });
   child.stdin.end(input ?? "");
   const outcome = Promise.all([once(child, "close"), text(child.stdout), text(child.stderr)]);
-  const ended = outcome.then(([[code], stdout, stderr]): Ended => ({ code: code as number | null, stdout, stderr }));
+  const ended = outcome.then(
+    ([[code], stdout, stderr]): Ended => ({ code: code as number | null, stdout, stderr }),
+  );
   return Object.assign(child, { ended });
 }
 
-export const runMesh = (args: string[], wanted: Wanted = {}): Promise<Ended> => startProgram(args, wanted).ended;
+export const runMesh = (args: string[], wanted: Wanted = {}): Promise<Ended> =>
+  startProgram(args, wanted).ended;
 
 export interface UpMesh extends AsyncDisposable {
   ready: { ready: true; natsUrl: string; httpUrl: string; pids: { mesh: number; nats: number } };
@@ -56,7 +62,10 @@ export interface UpMesh extends AsyncDisposable {
 }
 
 /** `mesh up --json` on a folder of its own and free ports, once it is ready. */
-export async function startUp(args: string[] = [], wanted: Wanted & { dataDir?: string } = {}): Promise<UpMesh> {
+export async function startUp(
+  args: string[] = [],
+  wanted: Wanted & { dataDir?: string } = {},
+): Promise<UpMesh> {
   const dataDir = wanted.dataDir ?? (await mkdtemp(path.join(tmpdir(), "mesh-up-")));
   const ports = ["--http-port", "0", "--nats-port", "0"];
   const child = startProgram(["up", "--data", dataDir, ...ports, "--json", ...args], wanted);
@@ -75,7 +84,8 @@ export async function startUp(args: string[] = [], wanted: Wanted & { dataDir?: 
     ready: JSON.parse(line) as UpMesh["ready"],
     dataDir,
     process: child,
-    mesh: (verb, { env, ...rest } = {}) => runMesh(verb, { ...rest, env: { MESH_DATA_DIR: dataDir, ...env } }),
+    mesh: (verb, { env, ...rest } = {}) =>
+      runMesh(verb, { ...rest, env: { MESH_DATA_DIR: dataDir, ...env } }),
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
       await child.ended;

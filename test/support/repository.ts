@@ -19,7 +19,12 @@ export interface Repository extends Disposable {
 const IDENTITY = { name: "Test", email: "test@example.invalid" };
 
 export function makeRepository(
-  options: { files?: Record<string, string>; prFiles?: Record<string, string>; branch?: string; prNumber?: number } = {},
+  options: {
+    files?: Record<string, string>;
+    prFiles?: Record<string, string>;
+    branch?: string;
+    prNumber?: number;
+  } = {},
 ): Repository {
   const folder = mkdtempSync(path.join(tmpdir(), "mesh-repository-"));
   const work = path.join(folder, "work");
@@ -28,11 +33,23 @@ export function makeRepository(
   const prNumber = options.prNumber ?? 7;
   mkdirSync(work);
   const run = (cwd: string, args: string[]) =>
-    execFileSync("git", ["-c", `user.name=${IDENTITY.name}`, "-c", `user.email=${IDENTITY.email}`, "-c", "protocol.file.allow=always", ...args], {
-      cwd,
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "pipe"],
-    }).trim();
+    execFileSync(
+      "git",
+      [
+        "-c",
+        `user.name=${IDENTITY.name}`,
+        "-c",
+        `user.email=${IDENTITY.email}`,
+        "-c",
+        "protocol.file.allow=always",
+        ...args,
+      ],
+      {
+        cwd,
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    ).trim();
   const git = (...args: string[]) => run(work, args);
   const write = (files: Record<string, string>) => {
     for (const [name, text] of Object.entries(files)) {
@@ -48,7 +65,7 @@ export function makeRepository(
   run(folder, ["init", "-q", "--bare", "-b", "main", origin]);
   git("init", "-q", "-b", "main");
   git("remote", "add", "origin", origin);
-  write(options.files ?? { "README.md": "# Shop\n", "src/sum.sh": 'echo $(($1 - $2))\n' });
+  write(options.files ?? { "README.md": "# Shop\n", "src/sum.sh": "echo $(($1 - $2))\n" });
   const baseSha = commitAll("Begin");
   git("push", "-q", "origin", "main");
   git("checkout", "-q", "-b", branch);

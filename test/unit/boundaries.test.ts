@@ -65,7 +65,8 @@ describe("imports", () => {
 
   it("of what runs in the guest are node's own and its neighbours: it is copied there alone", () => {
     const foreign = among("services/host-agent/guest").filter(
-      (one) => !one.of.startsWith("node:") && (isPackage(one) || !one.of.startsWith("services/host-agent/guest/")),
+      (one) =>
+        !one.of.startsWith("node:") && (isPackage(one) || !one.of.startsWith("services/host-agent/guest/")),
     );
     expect(among("services/host-agent/guest").length).toBeGreaterThan(0);
     expect(foreign).toEqual([]);

@@ -97,10 +97,17 @@ describe("--repo", () => {
 
   it("never gives a name that a request may not carry", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.webUrl(), fc.webPath().map((path) => `file://${path}`)), (text) => {
-        const named = parseRepository(text, "/home/work");
-        if (named !== null) expect(RepositoryName.safeParse(named.repository).success).toBe(true);
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.webUrl(),
+          fc.webPath().map((path) => `file://${path}`),
+        ),
+        (text) => {
+          const named = parseRepository(text, "/home/work");
+          if (named !== null) expect(RepositoryName.safeParse(named.repository).success).toBe(true);
+        },
+      ),
     );
   });
 });

@@ -29,7 +29,21 @@ describe("plain text", () => {
   });
 
   it("is the same however the text is cut", () => {
-    const piece = fc.constantFrom("\u001b", "[", "]", "31m", "\u0007", "\\", "text", "\n", "\r", "\u009b", "P", "(", "B");
+    const piece = fc.constantFrom(
+      "\u001b",
+      "[",
+      "]",
+      "31m",
+      "\u0007",
+      "\\",
+      "text",
+      "\n",
+      "\r",
+      "\u009b",
+      "P",
+      "(",
+      "B",
+    );
     fc.assert(
       fc.property(fc.array(piece), (pieces) => {
         const stripper = new EscapeStripper();

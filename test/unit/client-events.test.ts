@@ -54,7 +54,8 @@ describe("server-sent events", () => {
     let opened = 0;
     const events = resumedEvents({
       after: 4,
-      open: async () => (opened++ === 0 ? body("id: 4\ndata: old\n\nid: 5\ndata: new\n\nid: 5\ndata: new\n\n") : null),
+      open: async () =>
+        opened++ === 0 ? body("id: 4\ndata: old\n\nid: 5\ndata: new\n\nid: 5\ndata: new\n\n") : null,
     });
     expect(await collect(events)).toEqual([{ id: "5", data: "new" }]);
   });

@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decodeFact, type Fact, FACT_KINDS, factSubject, type Malformed } from "../../shared/contracts/fact.ts";
+import {
+  decodeFact,
+  FACT_KINDS,
+  type Fact,
+  factSubject,
+  type Malformed,
+} from "../../shared/contracts/fact.ts";
 import { TaskState } from "../../shared/contracts/task.ts";
 import { fold, foldAll } from "../../shared/lifecycle/fold.ts";
 import { FoldedLog } from "../../shared/lifecycle/folded-log.ts";
@@ -134,14 +140,19 @@ describe("the fold, case by case", () => {
     expect(unreadable).toMatchObject({ body: null, kind: "requested" });
     expect(after(unreadable as Malformed).state).toBe("unknown");
     expect(after(unreadable as Malformed, fact(2, "requested")).state).toBe("queued");
-    expect(after(unreadable as Malformed, fact(2, "rejected", { after: 1, message: "unreadable" })).state).toBe("failed");
+    expect(
+      after(unreadable as Malformed, fact(2, "rejected", { after: 1, message: "unreadable" })).state,
+    ).toBe("failed");
   });
 
   it("takes a success from `queued` and `waiting` while its attempt is the latest and has not faulted", () => {
     const lost = { after: 2, attempt: 1, failures: 1, reason: "lost" } as const;
-    expect(after(...begun(), fact(3, "requeued", lost), fact(4, "succeeded", { after: 3 })).state).toBe("succeeded");
+    expect(after(...begun(), fact(3, "requeued", lost), fact(4, "succeeded", { after: 3 })).state).toBe(
+      "succeeded",
+    );
     expect(
-      after(...begun(), fact(3, "deferred", { ...lost, delayMs: 5 }), fact(4, "succeeded", { after: 3 })).state,
+      after(...begun(), fact(3, "deferred", { ...lost, delayMs: 5 }), fact(4, "succeeded", { after: 3 }))
+        .state,
     ).toBe("succeeded");
     expect(
       after(
@@ -164,8 +175,12 @@ describe("the fold, case by case", () => {
     expect(after(...begun(), wish, fact(4, "cancelled", { ...done, lost: false })).state).toBe("cancelling");
     expect(after(...begun(), wish, fact(4, "cancelled", { ...done, lost: true })).state).toBe("cancelled");
     expect(
-      after(...begun(), wish, fact(4, "faulted", { after: 3 }), fact(5, "cancelled", { ...done, after: 4, lost: false }))
-        .state,
+      after(
+        ...begun(),
+        wish,
+        fact(4, "faulted", { after: 3 }),
+        fact(5, "cancelled", { ...done, after: 4, lost: false }),
+      ).state,
     ).toBe("cancelled");
   });
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { refusalOf, type Capacity } from "../../services/host-agent/admission.ts";
+import { type Capacity, refusalOf } from "../../services/host-agent/admission.ts";
 import { refusal } from "../../services/scheduler/feasible.ts";
 import { Fleet, type FleetHost } from "../../services/scheduler/fleet.ts";
 import { inWords, place } from "../../services/scheduler/placement.ts";
@@ -46,10 +46,20 @@ describe("a host is refused", () => {
   it("when the work is a stranger's", () => expect(refused({ fork: true }, {})).toBe("untrusted"));
   it("when it lacks a label", () => expect(refused({ labels: { gpu: "yes" } }, {})).toBe("labels"));
   it("not when it carries the label", () =>
-    expect(refused({ labels: { gpu: "yes" } }, { heartbeat: heartbeat({ labels: { gpu: "yes" } }) })).toBeNull());
+    expect(
+      refused({ labels: { gpu: "yes" } }, { heartbeat: heartbeat({ labels: { gpu: "yes" } }) }),
+    ).toBeNull());
   it("when its slots are taken", () =>
     expect(
-      refused({}, { reservations: new Map([["a", tiny], ["b", tiny]]) }),
+      refused(
+        {},
+        {
+          reservations: new Map([
+            ["a", tiny],
+            ["b", tiny],
+          ]),
+        },
+      ),
     ).toBe("slots"));
   it("when what young attempts will still take leaves too little memory", () => {
     const reservations = new Map([["a", { memoryBytes: 7.5 * GIB, cpus: 1, sinceMs: 0 }]]);
@@ -65,13 +75,23 @@ describe("placement", () => {
 
   it("takes the host with the most room", () => {
     const busy = host({ reservations: new Map([["a", { memoryBytes: 4 * GIB, cpus: 2, sinceMs: 0 }]]) });
-    expect(place(entry(), hosts({ busy, idle: host() }), 0, TIMES)).toMatchObject({ hostId: "idle", feasible: 2 });
+    expect(place(entry(), hosts({ busy, idle: host() }), 0, TIMES)).toMatchObject({
+      hostId: "idle",
+      feasible: 2,
+    });
   });
 
   it("spreads equal tasks over equal hosts, by its own reservations alone", () => {
     const fleet = new Fleet();
     for (const id of ["a", "b", "c"])
-      fleet.hear(heartbeat({ hostId: id, slots: { total: 4, free: 4 }, memory: { totalBytes: 64 * GIB, availableBytes: 60 * GIB } }), 0);
+      fleet.hear(
+        heartbeat({
+          hostId: id,
+          slots: { total: 4, free: 4 },
+          memory: { totalBytes: 64 * GIB, availableBytes: 60 * GIB },
+        }),
+        0,
+      );
     for (let number = 0; number < 9; number++) {
       const { hostId } = place(entry({ taskId: `t${number}` }), fleet.hosts, 0, TIMES);
       fleet.reserve(hostId ?? "", `t${number}`, { memoryBytes: GIB, cpus: 1, sinceMs: 0 });
@@ -93,7 +113,12 @@ describe("placement", () => {
 
   it("never takes a host that is not feasible", () => {
     const anyHost = fc
-      .record({ free: fc.nat(8), slots: fc.integer({ min: 1, max: 3 }), taken: fc.nat(4), age: fc.nat(30_000) })
+      .record({
+        free: fc.nat(8),
+        slots: fc.integer({ min: 1, max: 3 }),
+        taken: fc.nat(4),
+        age: fc.nat(30_000),
+      })
       .map(({ free, slots, taken, age }) =>
         host({
           heartbeat: heartbeat({
@@ -143,7 +168,10 @@ describe("the queue", () => {
         }
         const lanes = ["high", "normal", "low"];
         const wanted = [...model.values()]
-          .toSorted((one, other) => lanes.indexOf(one.priority) - lanes.indexOf(other.priority) || one.sequence - other.sequence)
+          .toSorted(
+            (one, other) =>
+              lanes.indexOf(one.priority) - lanes.indexOf(other.priority) || one.sequence - other.sequence,
+          )
           .map(({ taskId }) => taskId);
         expect(order(queue)).toEqual(wanted);
         expect(queue.size).toBe(wanted.length);
@@ -167,14 +195,23 @@ describe("admission at the host", () => {
 
   it("never admits more than it has slots or memory for, in any order of requests", () => {
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 10 }), fc.integer({ min: 1, max: 4 }), (asks, slots) => {
-        const admitted: { memoryBytes: number; ageMs: number }[] = [];
-        for (const gib of asks)
-          if (refusalOf(order({ resources: { memoryBytes: gib * GIB } }), capacity({ slots }), admitted) === null)
-            admitted.push({ memoryBytes: gib * GIB, ageMs: 0 });
-        expect(admitted.length).toBeLessThanOrEqual(slots);
-        expect(admitted.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)).toBeLessThanOrEqual(6 * GIB);
-      }),
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 10 }),
+        fc.integer({ min: 1, max: 4 }),
+        (asks, slots) => {
+          const admitted: { memoryBytes: number; ageMs: number }[] = [];
+          for (const gib of asks)
+            if (
+              refusalOf(order({ resources: { memoryBytes: gib * GIB } }), capacity({ slots }), admitted) ===
+              null
+            )
+              admitted.push({ memoryBytes: gib * GIB, ageMs: 0 });
+          expect(admitted.length).toBeLessThanOrEqual(slots);
+          expect(admitted.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)).toBeLessThanOrEqual(
+            6 * GIB,
+          );
+        },
+      ),
     );
   });
 

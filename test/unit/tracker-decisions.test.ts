@@ -37,8 +37,12 @@ describe("what the tracker says next", () => {
   it("is a retry after a retryable fault, and the end after any other", () => {
     const faulted = (category: "host" | "agent") =>
       record(...running(), fact(3, "faulted", { after: 2, failure: { category, message: "" } }));
-    expect(decide(faulted("host"), situation())).toMatchObject({ fact: { kind: "deferred", body: { failures: 1 } } });
-    expect(decide(faulted("agent"), situation())).toMatchObject({ fact: { kind: "failed", body: { exhausted: false } } });
+    expect(decide(faulted("host"), situation())).toMatchObject({
+      fact: { kind: "deferred", body: { failures: 1 } },
+    });
+    expect(decide(faulted("agent"), situation())).toMatchObject({
+      fact: { kind: "failed", body: { exhausted: false } },
+    });
   });
 
   it("is that a lost attempt's task is queued again, and failed once no attempts are left", () => {
@@ -73,7 +77,7 @@ describe("what the tracker says next", () => {
           const decision = decide(known, situation({ lost, supersededBy, wallMs: Number.MAX_SAFE_INTEGER }));
           if (decision.act !== "say") return;
           expect(decision.fact.body.after).toBe(known.lifecycle.lastSequence);
-          const said = { ...decision.fact, sequence: known.lifecycle.lastSequence + 1, timeMs: 0 } as Fact;
+          const said = { ...decision.fact, sequence: known.lifecycle.lastSequence + 1, timeMs: 0 };
           expect(fold(known.lifecycle, said).counted).toBe(true);
         },
       ),
@@ -92,8 +96,13 @@ describe("retries", () => {
   });
 
   it("never count a quota, and never repeat what is permanent", () => {
-    expect(afterFailure({ category: "quota", message: "" }, 2, 3, 0)).toMatchObject({ next: "defer", failures: 2 });
-    expect(afterFailure({ category: "source", message: "", permanent: true }, 0, 3, 0)).toMatchObject({ next: "fail" });
+    expect(afterFailure({ category: "quota", message: "" }, 2, 3, 0)).toMatchObject({
+      next: "defer",
+      failures: 2,
+    });
+    expect(afterFailure({ category: "source", message: "", permanent: true }, 0, 3, 0)).toMatchObject({
+      next: "fail",
+    });
   });
 });
 
@@ -165,6 +174,9 @@ describe("a pull request's tasks", () => {
     expect(standing.requested(task("late", { updatedAtMs: 9 }))).toEqual([{ taskId: "late", by: "new" }]);
     standing.ended(task("new"));
     expect(standing.requested(task("later", { updatedAtMs: 8 }))).toEqual([{ taskId: "later", by: "new" }]);
-    expect(standing.requested(task("same-second", { updatedAtMs: 10 }))).toContainEqual({ taskId: "late", by: "same-second" });
+    expect(standing.requested(task("same-second", { updatedAtMs: 10 }))).toContainEqual({
+      taskId: "late",
+      by: "same-second",
+    });
   });
 });

@@ -1,6 +1,6 @@
 // One attempt in the guest: its processes, started only under the present stretch of lease, frozen and thawed
 // together, and ended with everything they have started.
-import { spawn, type ChildProcess } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
 import { signalAll, treeOf } from "./processes.ts";
 import type { Exec, Exit, ExitCause } from "./protocol.ts";
@@ -93,13 +93,15 @@ export class AttemptGroup {
 
   /** Called often: time-outs, SIGKILL after SIGTERM, frozen for too long. */
   look(nowMs: number, sinceLastMs: number, frozenLimitMs: number): void {
-    if (this.#frozenSinceMs !== null && nowMs - this.#frozenSinceMs > frozenLimitMs) this.kill("frozen-too-long", nowMs);
+    if (this.#frozenSinceMs !== null && nowMs - this.#frozenSinceMs > frozenLimitMs)
+      this.kill("frozen-too-long", nowMs);
     for (const running of this.#running.values()) {
       if (!this.frozen) running.activeMs += sinceLastMs;
       const { timeoutMs } = running.exec;
       if (timeoutMs !== undefined && running.activeMs > timeoutMs && running.ending === null)
         this.#end(running, "timeout", nowMs, false);
-      if (running.killAtMs !== null && nowMs >= running.killAtMs) this.#end(running, running.ending, nowMs, true);
+      if (running.killAtMs !== null && nowMs >= running.killAtMs)
+        this.#end(running, running.ending, nowMs, true);
     }
   }
 
@@ -113,7 +115,9 @@ export class AttemptGroup {
   }
 
   pids(): number[] {
-    const trees = [...this.#running.values()].flatMap(({ child }) => (child.pid === undefined ? [] : treeOf(child.pid)));
+    const trees = [...this.#running.values()].flatMap(({ child }) =>
+      child.pid === undefined ? [] : treeOf(child.pid),
+    );
     return [...new Set([...trees, ...(this.#cgroup?.members() ?? [])])];
   }
 
@@ -167,9 +171,14 @@ export class AttemptGroup {
         process: exec.process,
         exitCode,
         signal,
-        durationMs: this.#frozenSinceMs === null && running.activeMs === 0 ? performance.now() - beganMs : running.activeMs,
+        durationMs:
+          this.#frozenSinceMs === null && running.activeMs === 0
+            ? performance.now() - beganMs
+            : running.activeMs,
         cause: running.ending ?? "exited",
-        ...(memory ? { outOfMemory: memory.outOfMemory && !outOfMemoryBefore, peakMemoryBytes: memory.peakBytes } : {}),
+        ...(memory
+          ? { outOfMemory: memory.outOfMemory && !outOfMemoryBefore, peakMemoryBytes: memory.peakBytes }
+          : {}),
       });
     });
   }

@@ -22,8 +22,14 @@ export function findCgroups(tag: string): CgroupSupport {
   const memory2 = v2 !== null && enableMemory(v2);
   const memory1 = usable(path.join(ROOT, "memory", own.get("memory") ?? "/", tag), "memory.limit_in_bytes");
   return {
-    freezer: v2 !== null ? { version: 2, parent: v2 } : freezer1 !== null ? { version: 1, parent: freezer1 } : null,
-    memory: memory2 && v2 !== null ? { version: 2, parent: v2 } : memory1 !== null ? { version: 1, parent: memory1 } : null,
+    freezer:
+      v2 !== null ? { version: 2, parent: v2 } : freezer1 !== null ? { version: 1, parent: freezer1 } : null,
+    memory:
+      memory2 && v2 !== null
+        ? { version: 2, parent: v2 }
+        : memory1 !== null
+          ? { version: 1, parent: memory1 }
+          : null,
   };
 }
 
@@ -56,7 +62,8 @@ function usable(folder: string, file: string): string | null {
 /** Hands the memory controller down to the attempts' groups, where version 2 has one to hand. */
 function enableMemory(parent: string): boolean {
   for (const folder of [path.dirname(parent), parent]) {
-    if (!(readable(path.join(folder, "cgroup.controllers")) ?? "").split(/\s/).includes("memory")) return false;
+    if (!(readable(path.join(folder, "cgroup.controllers")) ?? "").split(/\s/).includes("memory"))
+      return false;
     try {
       writeFileSync(path.join(folder, "cgroup.subtree_control"), "+memory");
     } catch {
@@ -79,11 +86,14 @@ export interface Cgroup {
 
 export function createCgroup(support: CgroupSupport, name: string, memoryBytes: number | undefined): Cgroup {
   const { freezer, memory } = support;
-  const folders = [...new Set([freezer, memory].flatMap((one) => (one ? [path.join(one.parent, name)] : [])))];
+  const folders = [
+    ...new Set([freezer, memory].flatMap((one) => (one ? [path.join(one.parent, name)] : []))),
+  ];
   for (const folder of folders) mkdirSync(folder, { recursive: true });
   const freezerFolder = freezer && path.join(freezer.parent, name);
   const memoryFolder = memory && path.join(memory.parent, name);
-  if (memory && memoryFolder && memoryBytes !== undefined) limitMemory(memory.version, memoryFolder, memoryBytes);
+  if (memory && memoryFolder && memoryBytes !== undefined)
+    limitMemory(memory.version, memoryFolder, memoryBytes);
   return {
     procsFiles: folders.map((folder) => path.join(folder, "cgroup.procs")),
     members: () => [...new Set(folders.flatMap(pidsIn))],
@@ -119,7 +129,7 @@ function memoryUse(version: 1 | 2, folder: string): { outOfMemory: boolean; peak
   return { outOfMemory: Number(/oom_kill (\d+)/.exec(events)?.[1] ?? 0) > 0, peakBytes: Number(peak ?? 0) };
 }
 
-export const pidsIn = (folder: string): number[] =>
+const pidsIn = (folder: string): number[] =>
   (readable(path.join(folder, "cgroup.procs")) ?? "")
     .split("\n")
     .filter((line) => line !== "")

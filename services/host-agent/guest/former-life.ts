@@ -24,7 +24,8 @@ export async function endFormerLife(stateDir: string): Promise<{ ended: number }
         ...leftGroups(cgroups).flatMap(({ pids }) => pids),
       ]);
       if (left.size === 0) break;
-      if (performance.now() > deadline) throw new Error(`a former life's processes cannot be ended: ${[...left].join(", ")}`);
+      if (performance.now() > deadline)
+        throw new Error(`a former life's processes cannot be ended: ${[...left].join(", ")}`);
       for (const pid of left) seen.add(pid);
       signalAll(left, "SIGKILL");
       // A frozen process takes no signal before it thaws.
@@ -47,7 +48,10 @@ export async function recordLife(stateDir: string): Promise<void> {
 
 async function formerSupervisor(stateDir: string): Promise<number[]> {
   try {
-    const { pid, start } = JSON.parse(await readFile(fileOf(stateDir), "utf8")) as { pid: number; start: string };
+    const { pid, start } = JSON.parse(await readFile(fileOf(stateDir), "utf8")) as {
+      pid: number;
+      start: string;
+    };
     return start !== null && startOf(pid) === start ? [pid] : [];
   } catch {
     return [];

@@ -10,7 +10,7 @@ export interface Stamp {
 }
 
 /** The largest of the three differences: the clock that errs by too little is outvoted. */
-export function elapsedMs(now: Stamp, then: Stamp): number {
+function elapsedMs(now: Stamp, then: Stamp): number {
   const uptime = now.uptimeMs === null || then.uptimeMs === null ? 0 : now.uptimeMs - then.uptimeMs;
   return Math.max(now.monotonicMs - then.monotonicMs, now.wallMs - then.wallMs, uptime);
 }
@@ -36,7 +36,8 @@ export class Lease {
     this.look(now);
     if (this.#lapsedAt !== null && stamp.monotonicMs < this.#lapsedAt.monotonicMs) return;
     if (this.#stamp === null || stamp.monotonicMs > this.#stamp.monotonicMs) this.#stamp = stamp;
-    if (this.#stretch === null && this.#holds(now)) this.#stretch = `${this.#supervisor}.${++this.#stretches}`;
+    if (this.#stretch === null && this.#holds(now))
+      this.#stretch = `${this.#supervisor}.${++this.#stretches}`;
   }
 
   /** The unbroken stretch that holds now; null, from this moment on, if the lease has ended. */

@@ -3,8 +3,8 @@
 import type { Stamp } from "./lease.ts";
 
 export const PROTOCOL_VERSION = 1;
-export const CONTROL_MAX_BYTES = 1_048_576;
-export const DATA_MAX_BYTES = 65_536;
+const CONTROL_MAX_BYTES = 1_048_576;
+const DATA_MAX_BYTES = 65_536;
 
 export interface Exec {
   /** Unique in the life of the supervisor. */
@@ -75,7 +75,7 @@ export type FromGuest =
   | { type: "gone"; attempt: string }
   | { type: "protocolError"; message: string };
 
-export const DATA_KINDS = { stdout: 1, stderr: 2, stdin: 3 } as const;
+const DATA_KINDS = { stdout: 1, stderr: 2, stdin: 3 } as const;
 export type DataKind = keyof typeof DATA_KINDS;
 const CONTROL = 0;
 const HEADER_BYTES = 5;
@@ -127,7 +127,8 @@ export class FrameDecoder<Control> {
       const length = head.readUInt32BE();
       const kind = head.readUInt8(4);
       const limit = kind === CONTROL ? CONTROL_MAX_BYTES : DATA_MAX_BYTES + 4;
-      if (length > limit) throw new ProtocolError(`a frame of kind ${kind} with ${length} bytes: ${limit} are allowed`);
+      if (length > limit)
+        throw new ProtocolError(`a frame of kind ${kind} with ${length} bytes: ${limit} are allowed`);
       if (this.#length < HEADER_BYTES + length) return;
       yield decode(kind, this.#take(HEADER_BYTES + length).subarray(HEADER_BYTES));
     }
@@ -135,7 +136,8 @@ export class FrameDecoder<Control> {
 
   /** The stream has ended. */
   end(): void {
-    if (this.#length > 0) throw new ProtocolError(`the stream ended within a frame (${this.#length} bytes of it came)`);
+    if (this.#length > 0)
+      throw new ProtocolError(`the stream ended within a frame (${this.#length} bytes of it came)`);
   }
 
   #peek(bytes: number): Buffer {
@@ -167,6 +169,7 @@ function decode<Control>(kind: number, payload: Buffer): Frame<Control> {
     }
   }
   const name = KIND_NAMES[kind];
-  if (name === undefined || payload.length < 4) throw new ProtocolError(`a frame of the unknown kind ${kind}`);
+  if (name === undefined || payload.length < 4)
+    throw new ProtocolError(`a frame of the unknown kind ${kind}`);
   return { kind: name, process: payload.readUInt32BE(), bytes: payload.subarray(4) };
 }

@@ -36,7 +36,12 @@ export function findSandbox(): Sandbox {
   const tools = { setpriv: find("setpriv"), unshare: find("unshare"), mount: find("mount") };
   if (process.platform === "linux" && tools.setpriv && tools.unshare && tools.mount) {
     const sandbox = namespaces(tools.setpriv, tools.unshare, tools.mount, process.getuid?.() === 0);
-    const probe = { argv: ["/bin/true"], cwd: WORK_PATH, mounts: { workTree: "/", home: "/" }, procsFiles: [] };
+    const probe = {
+      argv: ["/bin/true"],
+      cwd: WORK_PATH,
+      mounts: { workTree: "/", home: "/" },
+      procsFiles: [],
+    };
     const [program = "", ...args] = sandbox.wrap(probe);
     if (spawnSync(program, args, { env: {}, timeout: 10_000 }).status === 0) return sandbox;
   }

@@ -13,7 +13,10 @@ export const commandRunner: Runner = {
     if (exit.exitCode === 0) return null;
     return {
       category: "agent",
-      message: exit.signal === null ? `the command exited ${exit.exitCode}` : `the command was ended by ${exit.signal}`,
+      message:
+        exit.signal === null
+          ? `the command exited ${exit.exitCode}`
+          : `the command was ended by ${exit.signal}`,
     };
   },
 };

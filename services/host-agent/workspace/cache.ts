@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
-import { git, type GitOptions } from "./git.ts";
+import { type GitOptions, git } from "./git.ts";
 
 export interface Source {
   cloneUrl: string;
@@ -38,7 +38,10 @@ export function fetchCommit(cacheDir: string, source: Source, options: Fetching)
 export const discardCache = (cache: string): Promise<void> => rm(cache, { recursive: true, force: true });
 
 const nameOf = (cloneUrl: string): string => {
-  const slug = cloneUrl.replace(/^.*?:\/\//, "").replaceAll(/[^A-Za-z0-9]+/g, "-").slice(-40);
+  const slug = cloneUrl
+    .replace(/^.*?:\/\//, "")
+    .replaceAll(/[^A-Za-z0-9]+/g, "-")
+    .slice(-40);
   return `${slug}-${createHash("sha256").update(cloneUrl).digest("hex").slice(0, 16)}.git`;
 };
 
@@ -47,7 +50,10 @@ async function fetchInto(cache: string, source: Source, options: Fetching): Prom
   const first = await attemptFetch(cache, source, options);
   if (first.ok || first.reached || isNew || options.signal?.aborted) return told(first, cache, source);
   // Is it the network, or the cache?
-  const remote = await git(["ls-remote", "--heads", "--", source.cloneUrl], { ...options, timeoutMs: 120_000 });
+  const remote = await git(["ls-remote", "--heads", "--", source.cloneUrl], {
+    ...options,
+    timeoutMs: 120_000,
+  });
   if (!remote.ok) return told(first, cache, source);
   await discardCache(cache);
   return told(await attemptFetch(cache, source, options), cache, source);
@@ -71,7 +77,16 @@ async function attemptFetch(cache: string, source: Source, options: Fetching): P
   };
   if (await isThere()) return keep();
   const fetch = (refspecs: string[]) =>
-    inCache(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--force", "--", cloneUrl, ...refspecs]);
+    inCache([
+      "fetch",
+      "--quiet",
+      "--no-tags",
+      "--no-write-fetch-head",
+      "--force",
+      "--",
+      cloneUrl,
+      ...refspecs,
+    ]);
   await fetch([`${sha}:${keptRef(sha)}`]);
   if (await isThere()) return { ok: true };
   // A server that gives only what it names: everything it names, then.

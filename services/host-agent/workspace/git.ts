@@ -49,7 +49,9 @@ export async function git(args: string[], options: GitOptions = {}): Promise<Git
     ok: !result.failed,
     exitCode: result.exitCode ?? null,
     stdout: result.stdout,
-    stderr: withoutSecrets(result.stderr || (result.failed ? (result.shortMessage ?? "") : "")).slice(-STDERR_CHARACTERS),
+    stderr: withoutSecrets(result.stderr || (result.failed ? (result.shortMessage ?? "") : "")).slice(
+      -STDERR_CHARACTERS,
+    ),
   };
 }
 

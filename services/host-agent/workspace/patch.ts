@@ -7,7 +7,12 @@ import type { PreparedTree } from "./tree.ts";
 /** `git` twice, so that new files count: everything not ignored, against the commit. */
 const TAKE = `git "$@" add --all -- . && git "$@" diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv "$SHA" --`;
 
-const CONFIG = ["core.hooksPath=/dev/null", "core.fsmonitor=false", "core.untrackedCache=false", "advice.addEmbeddedRepo=false"];
+const CONFIG = [
+  "core.hooksPath=/dev/null",
+  "core.fsmonitor=false",
+  "core.untrackedCache=false",
+  "advice.addEmbeddedRepo=false",
+];
 
 /** Argv and environment of the process that writes the patch to its stdout; paths as seen inside. */
 export function patchCommand(inside: { workTree: string; gitDir: string; sha: string }): {

@@ -6,7 +6,7 @@ import path from "node:path";
 import { execa } from "execa";
 import { branchProblem, cloneUrlProblem } from "../../../shared/contracts/clone-url.ts";
 import { discardCache, fetchCommit, type Source } from "./cache.ts";
-import { git, type GitOptions, type GitResult } from "./git.ts";
+import { type GitOptions, type GitResult, git } from "./git.ts";
 
 export interface PreparedTree {
   workTree: string;
@@ -32,7 +32,8 @@ export async function prepareTree(options: TreeOptions): Promise<Prepared> {
   if (problem !== null) return { ok: false, category: "source", permanent: true, message: problem };
   for (const lastTry of [false, true]) {
     const fetched = await fetchCommit(options.cacheDir, options.source, options);
-    if (!fetched.ok) return { ok: false, category: "source", permanent: fetched.permanent, message: fetched.message };
+    if (!fetched.ok)
+      return { ok: false, category: "source", permanent: fetched.permanent, message: fetched.message };
     const prepared = await checkOut(options, fetched.cache);
     if (prepared !== "cache is broken") return prepared;
     if (lastTry || options.signal.aborted) break;
@@ -52,15 +53,27 @@ async function checkOut(options: TreeOptions, cache: string): Promise<Prepared |
   await mkdir(tree.workTree, { recursive: true });
   await mkdir(tree.home, { recursive: true });
   const base: GitOptions = { cwd: tree.workTree, allowFileClones, signal };
-  const own = (args: string[]) => git(args, { ...base, env: { GIT_DIR: tree.gitDir, GIT_WORK_TREE: tree.workTree } });
+  const own = (args: string[]) =>
+    git(args, { ...base, env: { GIT_DIR: tree.gitDir, GIT_WORK_TREE: tree.workTree } });
 
   const made = await git(["init", "--quiet", "--bare", tree.gitDir], base);
   if (!made.ok) return failed("host", made);
-  await writeFile(path.join(tree.gitDir, "objects", "info", "alternates"), `${path.join(cache, "objects")}\n`);
+  await writeFile(
+    path.join(tree.gitDir, "objects", "info", "alternates"),
+    `${path.join(cache, "objects")}\n`,
+  );
   await own(["config", "core.bare", "false"]);
   await own(["config", "remote.origin.url", source.cloneUrl]);
   await own(["config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"]);
-  const checkedOut = await own([...NO_LFS_FILTER, "checkout", "--quiet", "--force", "--detach", source.sha, "--"]);
+  const checkedOut = await own([
+    ...NO_LFS_FILTER,
+    "checkout",
+    "--quiet",
+    "--force",
+    "--detach",
+    source.sha,
+    "--",
+  ]);
   if (!checkedOut.ok) return signal.aborted ? failed("host", checkedOut) : "cache is broken";
   await own(["update-ref", `refs/heads/${source.branch}`, source.sha]);
 
@@ -72,13 +85,23 @@ async function checkOut(options: TreeOptions, cache: string): Promise<Prepared |
   return submodules ?? { ok: true, tree };
 }
 
-const NO_LFS_FILTER = ["filter.lfs.smudge=", "filter.lfs.process=", "filter.lfs.required=false"].flatMap((pair) => [
-  "-c",
-  pair,
-]);
+const NO_LFS_FILTER = ["filter.lfs.smudge=", "filter.lfs.process=", "filter.lfs.required=false"].flatMap(
+  (pair) => ["-c", pair],
+);
 
-async function fetchLargeFiles(own: (args: string[]) => Promise<GitResult>, cache: string): Promise<Prepared | null> {
-  const used = await own(["grep", "--quiet", "--cached", "-e", "filter=lfs", "--", ":(glob)**/.gitattributes"]);
+async function fetchLargeFiles(
+  own: (args: string[]) => Promise<GitResult>,
+  cache: string,
+): Promise<Prepared | null> {
+  const used = await own([
+    "grep",
+    "--quiet",
+    "--cached",
+    "-e",
+    "filter=lfs",
+    "--",
+    ":(glob)**/.gitattributes",
+  ]);
   if (!used.ok) return null;
   if (!(await own(["lfs", "version"])).ok)
     return {
@@ -120,4 +143,3 @@ export async function removeTree(folder: string): Promise<void> {
     await rm(folder, { recursive: true, force: true, maxRetries: 3 });
   }
 }
-

@@ -1,0 +1,143 @@
+// `mesh up`: ready means ready, one on a folder, and nothing is left however it ends.
+
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { describe, expect, it } from "vitest";
+import { makeDemoRepository } from "../../services/cli/demo-repository.ts";
+import { processesWith, runMesh, startUp, untilGone } from "../support/mesh-program.ts";
+
+interface Hosts {
+  data: { hostId: string; online: boolean; slots: { total: number } }[];
+}
+
+describe("mesh up", () => {
+  it("is ready when it says so: every host online, the gateway ready, nothing else on stdout", async () => {
+    await using up = await startUp(["--hosts", "2", "--slots", "5"]);
+    expect((await fetch(`${up.ready.httpUrl}/readyz`)).status).toBe(200);
+    const hosts = JSON.parse((await up.mesh(["hosts", "--json"])).stdout) as Hosts;
+    expect(hosts.data.map(({ hostId, online, slots }) => [hostId, online, slots.total])).toEqual([
+      ["local-1", true, 5],
+      ["local-2", true, 5],
+    ]);
+    expect(up.ready.pids.mesh).toBe(up.process.pid);
+    expect(await processesWith("nats-server.conf")).toEqual(
+      expect.arrayContaining([expect.stringContaining(String(up.ready.pids.nats))]),
+    );
+    up.process.kill("SIGTERM");
+    const { code, stdout } = await up.process.ended;
+    expect(code).toBe(0);
+    expect(stdout.trim().split("\n")).toHaveLength(1);
+    expect(await untilGone(up.dataDir)).toEqual([]);
+    expect(await readdir(up.dataDir)).not.toContain("mesh.json");
+  });
+
+  it("keeps its token, which only the owner may read, from run to run", async () => {
+    const dataDir = await mkdtemp(path.join(tmpdir(), "mesh-up-"));
+    const tokens: string[] = [];
+    for (let run = 0; run < 2; run++) {
+      await using up = await startUp(["--hosts", "0"], { dataDir });
+      const token = (await readFile(path.join(dataDir, "token"), "utf8")).trim();
+      expect(up.ready.natsUrl).toContain(`//${token}@127.0.0.1:`);
+      for (const file of ["token", "mesh.json", "mesh.log"])
+        expect((await stat(path.join(dataDir, file))).mode & 0o077).toBe(0);
+      tokens.push(token);
+    }
+    expect(tokens[0]).toBe(tokens[1]);
+    await rm(dataDir, { recursive: true });
+  });
+
+  it("refuses a folder on which another runs, and says whose", async () => {
+    await using up = await startUp(["--hosts", "0"]);
+    const second = await runMesh([
+      "up",
+      "--data",
+      up.dataDir,
+      "--http-port",
+      "0",
+      "--nats-port",
+      "0",
+      "--json",
+    ]);
+    expect(second).toMatchObject({ code: 1, stdout: "" });
+    expect(second.stderr).toContain(`process ${up.ready.pids.mesh}`);
+    expect(await up.mesh(["hosts"])).toMatchObject({ code: 0 });
+  });
+
+  it("names the flag of a port that is in use", async () => {
+    const busy = createServer().listen(0, "127.0.0.1");
+    await once(busy, "listening");
+    const port = String((busy.address() as { port: number }).port);
+    const dataDir = await mkdtemp(path.join(tmpdir(), "mesh-up-"));
+    for (const [flag, other] of [
+      ["--http-port", "--nats-port"],
+      ["--nats-port", "--http-port"],
+    ] as const) {
+      const { code, stdout, stderr } = await runMesh(["up", "--data", dataDir, flag, port, other, "0"]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toContain(`port ${port}`);
+      expect(stderr).toContain(flag);
+    }
+    busy.close();
+    expect(await untilGone(dataDir)).toEqual([]);
+    await rm(dataDir, { recursive: true });
+  });
+
+  it("says so and exits 1 when its nats-server dies", async () => {
+    await using up = await startUp(["--hosts", "1"]);
+    process.kill(up.ready.pids.nats, "SIGKILL");
+    const { code, stderr } = await up.process.ended;
+    expect(code).toBe(1);
+    expect(stderr).toContain("nats-server ended unasked (SIGKILL)");
+    expect(await untilGone(up.dataDir)).toEqual([]);
+  });
+
+  it.each(["SIGKILL", "SIGTERM"] as const)(
+    "leaves neither nats-server nor attempts at %s",
+    async (signal) => {
+      const folder = await mkdtemp(path.join(tmpdir(), "mesh-repo-"));
+      const { cloneUrl, branch, sha } = await makeDemoRepository(folder);
+      await using up = await startUp(["--hosts", "1"]);
+      const sleep = `sleep 98${process.pid}`;
+      const task = ["deploy", "--repo", cloneUrl, "--pr-branch", branch, "--sha", sha, "--json", "--"];
+      expect((await up.mesh([...task, `echo it runs; ${sleep} & ${sleep}`])).code).toBe(0);
+      const deadline = performance.now() + 20_000;
+      while ((await processesWith(sleep)).length === 0) {
+        if (performance.now() > deadline) throw new Error("the attempt does not begin");
+        await new Promise((done) => setTimeout(done, 100));
+      }
+      up.process.kill(signal);
+      expect((await up.process.ended).code).toBe(signal === "SIGTERM" ? 0 : null);
+      expect(await untilGone(sleep, 20_000)).toEqual([]);
+      expect(await untilGone(up.dataDir, 20_000)).toEqual([]);
+      await rm(folder, { recursive: true });
+    },
+  );
+
+  it("starts again on the folder of one that was killed, whose task it takes up", async () => {
+    const dataDir = await mkdtemp(path.join(tmpdir(), "mesh-up-"));
+    const { ready, process: killed, mesh } = await startUp(["--hosts", "0"], { dataDir });
+    const SHA = "a".repeat(40);
+    await mesh([
+      "deploy",
+      "--repo",
+      "a/b",
+      "--pr-branch",
+      "b",
+      "--sha",
+      SHA,
+      "--task-id",
+      "kept-1",
+      "--",
+      "true",
+    ]);
+    process.kill(ready.pids.mesh, "SIGKILL");
+    await killed.ended;
+    await using again = await startUp(["--hosts", "0"], { dataDir });
+    expect((await again.mesh(["task", "kept-1"])).stdout).toMatch(/^queued/);
+    await again[Symbol.asyncDispose]();
+    await rm(dataDir, { recursive: true });
+  });
+});
