@@ -134,7 +134,7 @@ async function measureMesh(bus: Bus) {
     const submitted = await submitTask(bus, { ...request(number), taskId });
     if (!submitted.ok) throw new Error(submitted.error.message);
   };
-  return measureLoops((id, number, keep) => marks.around(id, keep, () => submit(id, number)), marks);
+  return await measureLoops((id, number, keep) => marks.around(id, keep, () => submit(id, number)), marks);
 }
 
 /** Warms up, then one after the other for the times, then the closed loop for the rate. */

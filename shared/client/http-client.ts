@@ -84,7 +84,7 @@ async function request(base: string, method: string, path: string, body?: unknow
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(REQUEST_MS),
     });
-    return response.ok ? answer(await response.json()) : problemOf(response);
+    return response.ok ? answer(await response.json()) : await problemOf(response);
   } catch (error) {
     return refuse("unavailable", `cannot reach ${base}: ${reasonOf(error)}`);
   }
