@@ -13,6 +13,7 @@ import { askApi } from "../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../shared/bus/connect.ts";
 import { followFacts } from "../shared/bus/follow.ts";
 import { submitTask } from "../shared/bus/submit.ts";
+import { type FactKind, factSubject } from "../shared/contracts/fact.ts";
 import type { DeployRequest } from "../shared/contracts/task.ts";
 import { defaultCacheDir } from "../shared/nats-server/cache.ts";
 import { launchNatsServer } from "../shared/nats-server/launch.ts";
@@ -21,10 +22,11 @@ import { locateNatsServer } from "../shared/nats-server/locate.ts";
 const ROOT = path.resolve(import.meta.dirname, "..");
 const OUTSTANDING = 100;
 const SLOTS = 50;
+const ENDS: FactKind[] = ["succeeded", "failed", "rejected", "cancelled"];
 
 const options = new Command()
   .option("--idle <n>", "tasks one after the other", "300")
-  .option("--loop <n>", "tasks in the closed loop", "10000")
+  .option("--loop <n>", "tasks in the closed loop", "20000")
   .option("--sync <modes>", "sync intervals, with commas between", "2m,always")
   .parse()
   .opts<{ idle: string; loop: string; sync: string }>();
@@ -124,10 +126,10 @@ async function measureMesh(bus: Bus) {
   bus.connection.subscribe("bench.started.*", {
     callback: (_, message) => marks.began(message.subject.split(".").at(-1) ?? ""),
   });
-  await using following = await followFacts(bus, { from: "new" }, (fact) => {
-    if (fact.kind === "succeeded") marks.ended(fact.taskId);
-    else if (["failed", "rejected", "cancelled"].includes(fact.kind))
-      throw new Error(`${fact.taskId}: ${fact.kind}`);
+  const subjects = ENDS.map((kind) => factSubject.wildcard({ kind }));
+  await using following = await followFacts(bus, { from: "new", subjects }, (fact) => {
+    if (fact.kind !== "succeeded") throw new Error(`${fact.taskId}: ${fact.kind}`);
+    marks.ended(fact.taskId);
   });
   await following.caughtUp;
   const submit = async (taskId: string, number: number) => {
@@ -139,7 +141,7 @@ async function measureMesh(bus: Bus) {
 
 /** Warms up, then one after the other for the times, then the closed loop for the rate. */
 async function measureLoops(one: (id: string, number: number, keep: boolean) => Promise<void>, marks: Marks) {
-  await closedLoop(1_000, (number) => one(`w${number}`, number, false));
+  await closedLoop(2_000, (number) => one(`w${number}`, number, false));
   for (let number = 0; number < Number(options.idle); number++) await one(`i${number}`, number, true);
   const perSecond = await closedLoop(Number(options.loop), (number) => one(`l${number}`, number, false));
   return {

@@ -3,7 +3,7 @@
 import path from "node:path";
 import { askTracker } from "../../shared/bus/append.ts";
 import { ask, serve } from "../../shared/bus/ask.ts";
-import { connectBus } from "../../shared/bus/connect.ts";
+import { type Bus, connectBus } from "../../shared/bus/connect.ts";
 import { ConfigurationError, leaseTimes } from "../../shared/config/environment.ts";
 import { answer } from "../../shared/contracts/failure.ts";
 import { orderSubject, RunOrder, StopOrder, WhoOrder, WhoReply } from "../../shared/contracts/order.ts";
@@ -28,10 +28,10 @@ const WHO_MS = 1_000;
 const CLOSE_MS = 8_000;
 const METER_MS = 1_000;
 
-/** `executor` is what attempts do; a benchmark gives one that does nothing. */
+/** `executor` makes what attempts do; a benchmark gives one that does nothing. */
 export async function start(
   context: ServiceContext,
-  options: { executor?: Executor } = {},
+  options: { executor?: (bus: Bus) => Executor } = {},
 ): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const { environment } = context;
@@ -89,7 +89,7 @@ export async function start(
     voice: new Voice(bus, askTracker(bus)),
     guest,
     executor:
-      options.executor ??
+      options.executor?.(bus) ??
       attemptExecutor({
         bus,
         guest,

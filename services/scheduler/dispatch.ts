@@ -22,7 +22,7 @@ export interface DispatchPorts {
 
 /** A host that refused or did not answer is passed over for so long, ms. */
 const AVOID_MS = 300;
-/** Receipts of tasks that fit nowhere, per pass: the first in the queue are the ones people ask about. */
+/** Tasks whose waiting is explained: the first in the queue are the ones people ask about. */
 const WAITING_RECEIPTS = 100;
 
 export class Dispatcher {
@@ -51,34 +51,39 @@ export class Dispatcher {
     });
   }
 
-  /** One pass over the queue. */
+  /** One pass over the queue: places what fits. */
   pass(): void {
     if (!this.#ports.leads()) return;
     const nowMs = this.#ports.nowMs();
     // Tasks that ask for the same find the same refusals until something changes.
-    const infeasible = new Map<string, string>();
-    let receipts = 0;
+    const infeasible = new Set<string>();
     for (const entry of this.#queue) {
       if (entry.asked) continue;
       const shape = shapeOf(entry);
-      let words = infeasible.get(shape);
-      if (words === undefined) {
-        const placement = place(entry, this.#fleet.hosts, nowMs, this.#times);
-        if (placement.hostId !== null) {
-          void this.#ask(entry, placement.hostId, toReceipt(entry, placement, new Date()), nowMs);
-          continue;
-        }
-        words = inWords(placement);
-        infeasible.set(shape, words);
-      }
-      if (receipts >= WAITING_RECEIPTS) {
-        if (!this.#anyFreeSlot(nowMs)) return;
+      if (infeasible.has(shape)) continue;
+      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times);
+      if (placement.hostId !== null) {
+        void this.#ask(entry, placement.hostId, toReceipt(entry, placement, new Date()), nowMs);
         continue;
       }
-      receipts++;
-      if (this.#waiting.get(entry.taskId) === words) continue;
+      infeasible.add(shape);
+      if (!this.#anyFreeSlot(nowMs)) return;
+    }
+  }
+
+  /** Writes why the first in the queue wait, where that has changed. Made at leisure: most tasks wait briefly. */
+  explainWaiting(): void {
+    if (!this.#ports.leads()) return;
+    const nowMs = this.#ports.nowMs();
+    let looked = 0;
+    for (const entry of this.#queue) {
+      if (entry.asked) continue;
+      if (looked++ >= WAITING_RECEIPTS) return;
+      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times);
+      const words = inWords(placement);
+      if (placement.hostId !== null || this.#waiting.get(entry.taskId) === words) continue;
       this.#waiting.set(entry.taskId, words);
-      this.#ports.publish(toReceipt(entry, place(entry, this.#fleet.hosts, nowMs, this.#times), new Date()));
+      this.#ports.publish(toReceipt(entry, placement, new Date()));
     }
   }
 

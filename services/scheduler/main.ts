@@ -118,7 +118,10 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     }),
   );
   dispatcher.wake();
-  const sweep = setInterval(() => dispatcher.wake(), SWEEP_MS);
+  const sweep = setInterval(() => {
+    dispatcher.pass();
+    dispatcher.explainWaiting();
+  }, SWEEP_MS);
   stack.defer(() => clearInterval(sweep));
   return stack.move();
 }

@@ -3,6 +3,7 @@
 import { Empty, type Msg, NoRespondersError, RequestError, type Subscription, TimeoutError } from "nats";
 import type { z } from "zod";
 import { API, type ApiInput, type ApiReply, type ApiVerb, apiSubject } from "../contracts/api.ts";
+import { describeIssues } from "../contracts/fact.ts";
 import { type Answer, answer, refuse, WireError } from "../contracts/failure.ts";
 import { explainIssues } from "../contracts/unknown-field.ts";
 import type { Bus } from "./connect.ts";
@@ -29,12 +30,12 @@ export async function ask<Schema extends z.ZodType>(
     return refuse("unavailable", `${subject}: ${(error as Error).message}`);
   }
   const json: unknown = message.data.length === 0 ? null : message.json();
-  const refused = WireError.safeParse(json);
-  if (refused.success) return { ok: false, error: refused.data };
   const value = reply.safeParse(json);
-  return value.success
-    ? answer(value.data)
-    : refuse("internal", `unreadable answer on ${subject}: ${value.error.message}`);
+  if (value.success) return answer(value.data);
+  const refused = WireError.safeParse(json);
+  return refused.success
+    ? { ok: false, error: refused.data }
+    : refuse("internal", `unreadable answer on ${subject}: ${describeIssues(value.error)}`);
 }
 
 /** Asks the mesh's API. */

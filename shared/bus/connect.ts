@@ -40,6 +40,8 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       reconnectJitter: 250,
       pingInterval: 3_000,
       maxPingOut: 2,
+      // Otherwise every request and publish takes a stack trace, for the case that it fails.
+      noAsyncTraces: true,
       ignoreAuthErrorAbort: options.wait ?? false,
     });
   } catch (error) {

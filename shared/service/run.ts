@@ -14,7 +14,7 @@ export type Start = (context: ServiceContext) => Promise<AsyncDisposable>;
 
 const STOP_DEADLINE_MS = 15_000;
 
-export function createLog(name: string, environment: Environment): Logger {
+function createLog(name: string, environment: Environment): Logger {
   return pino({
     name,
     level: environment.MESH_LOG_LEVEL,
