@@ -33,13 +33,13 @@ function factTable(): string {
       .filter((field) => kind !== "requested" || field === "after")
       .map((field) => `\`${field}\``);
     const body = kind === "requested" ? "the deploy request, `after` (0)" : fields.join(", ");
-    return `| \`${filled(factSubject.template, { kind, speaker })}\` | ${WHO[who]} | ${body} |`;
+    return [`\`${filled(factSubject.template, { kind, speaker })}\``, WHO[who], body];
   });
-  return ["| subject | speaker | body |", "|---|---|---|", ...rows].join("\n");
+  return table(["subject", "speaker", "body"], rows);
 }
 
 function subjectTable(): string {
-  const rows: [string, string, string][] = [
+  const rows = [
     [heartbeatSubject.template, "stream HOSTS, last value", "the host"],
     [logSubject.template, "stream LOGS", "the host"],
     [artifactSubject.template, "stream ARTIFACTS", "the host"],
@@ -48,17 +48,24 @@ function subjectTable(): string {
     [filled(orderSubject.template, { order: "run" }), "request/reply", "scheduler"],
     [filled(orderSubject.template, { order: "stop" }), "request/reply", "status tracker"],
     [filled(orderSubject.template, { order: "who" }), "request/reply", "a host that starts"],
-    ...API_VERBS.map((verb): [string, string, string] => [
+    ...API_VERBS.map((verb) => [
       filled(apiSubject.template, { verb }),
       "request/reply, queue group",
       "anybody",
     ]),
   ];
-  return [
-    "| subject | kind | who speaks or asks |",
-    "|---|---|---|",
-    ...rows.map(([subject, kind, who]) => `| \`${filled(subject, {})}\` | ${kind} | ${who} |`),
-  ].join("\n");
+  return table(
+    ["subject", "kind", "who speaks or asks"],
+    rows.map(([subject = "", ...others]) => [`\`${filled(subject, {})}\``, ...others]),
+  );
+}
+
+/** Columns of even width, as the formatter writes them. */
+function table(head: string[], rows: string[][]): string {
+  const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column]?.length ?? 0)));
+  const line = (cells: string[], filler: string) =>
+    `| ${widths.map((width, column) => (cells[column] ?? "").padEnd(width, filler)).join(" | ")} |`;
+  return [line(head, " "), line([], "-"), ...rows.map((row) => line(row, " "))].join("\n");
 }
 
 const filled = (template: string, values: Record<string, string>): string =>
