@@ -27,7 +27,10 @@ const VARIABLES = {
   NATS_TOKEN: z
     .string()
     .optional()
-    .describe("token of the bus that `nats.conf` and `docker-compose.yml` are given"),
+    .describe("token of the bus that `nats.conf` and `docker-compose.yml` are given: a letter first, no #"),
+  NATS_STORE_DIR: z.string().optional().describe("where the bus of `nats.conf` keeps the log"),
+  NATS_TLS_CERT: z.string().optional().describe("PEM file of the certificate of the bus of `nats.conf`"),
+  NATS_TLS_KEY: z.string().optional().describe("PEM file of that certificate's key"),
   NATS_SERVER_BIN: z
     .string()
     .optional()
@@ -52,6 +55,14 @@ const VARIABLES = {
   MESH_LEASE_MS: whole(500, 600_000)
     .default(LEASE.leaseMs)
     .describe("lease of a host, ms; the same everywhere in a mesh, its other times follow in proportion"),
+  MESH_CERTS_DIR: z
+    .string()
+    .optional()
+    .describe("folder with cert.pem, key.pem and ca.pem for `docker-compose.yml`"),
+  MESH_NATS_LISTEN: z
+    .string()
+    .optional()
+    .describe("address on which the bus of `docker-compose.yml` is reached: 127.0.0.1 if not given"),
   MESH_LOG_LEVEL: z
     .enum(["trace", "debug", "info", "warn", "error", "silent"])
     .default("info")
