@@ -24,6 +24,7 @@ export function makeRepository(
     prFiles?: Record<string, string>;
     branch?: string;
     prNumber?: number;
+    objectFormat?: "sha1" | "sha256";
   } = {},
 ): Repository {
   const folder = mkdtempSync(path.join(tmpdir(), "mesh-repository-"));
@@ -62,8 +63,9 @@ export function makeRepository(
     git("commit", "-q", "--allow-empty", "-m", message);
     return git("rev-parse", "HEAD");
   };
-  run(folder, ["init", "-q", "--bare", "-b", "main", origin]);
-  git("init", "-q", "-b", "main");
+  const format = `--object-format=${options.objectFormat ?? "sha1"}`;
+  run(folder, ["init", "-q", "--bare", "-b", "main", format, origin]);
+  git("init", "-q", "-b", "main", format);
   git("remote", "add", "origin", origin);
   write(options.files ?? { "README.md": "# Shop\n", "src/sum.sh": "echo $(($1 - $2))\n" });
   const baseSha = commitAll("Begin");

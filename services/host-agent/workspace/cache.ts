@@ -1,5 +1,6 @@
 // Bare caches of the repositories this host has seen, one per clone URL. Fetching is done here, outside every
-// instance; one fetch at a time per cache, and a cache that has come to harm is made anew.
+// instance; one attempt at a time has a cache, and one that has come to harm is made anew. No tree may need a cache
+// once it is made.
 import { createHash } from "node:crypto";
 import { mkdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
@@ -12,51 +13,102 @@ export interface Source {
   prNumber?: number;
 }
 
-export type Fetched =
-  | { ok: true; cache: string }
-  /** `permanent`: the repository was reached, and has no such commit. */
-  | { ok: false; permanent: boolean; message: string };
-
 type Fetching = Pick<GitOptions, "allowFileClones" | "signal">;
 
-const queues = new Map<string, Promise<unknown>>();
+/** `permanent`: the repository was reached, and has no such commit. */
+type NotFetched = { ok: false; permanent: boolean; message: string };
 
-/** Has the exact commit in the cache, and keeps it there whatever is pushed over it. */
-export function fetchCommit(cacheDir: string, source: Source, options: Fetching): Promise<Fetched> {
-  const cache = path.join(cacheDir, nameOf(source.cloneUrl));
-  const before = queues.get(cache) ?? Promise.resolve();
-  const mine = before.then(() => fetchInto(cache, source, options));
-  const settled = mine.catch(() => {});
-  queues.set(cache, settled);
-  void settled.then(() => {
-    if (queues.get(cache) === settled) queues.delete(cache);
+const turns = new Map<string, Promise<void>>();
+
+/**
+ * Has the exact commit in the cache, keeps it there whatever is pushed over it, and lends the cache to `use`:
+ * until that is done nobody else changes it. `use` gives null for a cache that lacks some of the commit: then it is
+ * made anew, once.
+ */
+export async function withCommit<Used extends object>(
+  cacheDir: string,
+  source: Source,
+  options: Fetching,
+  use: (cache: string) => Promise<Used | null>,
+): Promise<{ ok: true; used: Used | null } | NotFetched> {
+  const cache = path.join(cacheDir, nameOf(source));
+  const lend = async () => {
+    const fetched = await fetchInto(cache, source, options);
+    return fetched.ok ? { ok: true as const, used: await use(cache) } : fetched;
+  };
+  const lent = await inTurn(cache, options.signal, async () => {
+    const first = await lend();
+    if (!first.ok || first.used !== null || options.signal?.aborted) return first;
+    await discard(cache);
+    return lend();
   });
-  return mine;
+  return lent ?? { ok: false, permanent: false, message: `${source.cloneUrl} was not fetched in time` };
 }
 
-/** Deletes a cache that gives no whole tree; the next fetch makes it anew. */
-export const discardCache = (cache: string): Promise<void> => rm(cache, { recursive: true, force: true });
+/** One at a time for each cache; null if the signal spoke before the turn came. */
+async function inTurn<Value>(
+  cache: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<Value>,
+): Promise<Value | null> {
+  const before = turns.get(cache) ?? Promise.resolve();
+  const mine = Promise.withResolvers<void>();
+  const mineIsOver = before.then(() => mine.promise);
+  turns.set(cache, mineIsOver);
+  try {
+    await Promise.race([before, abortionOf(signal)]);
+    return signal?.aborted ? null : await work();
+  } finally {
+    mine.resolve();
+    if (turns.get(cache) === mineIsOver) turns.delete(cache);
+  }
+}
 
-const nameOf = (cloneUrl: string): string => {
+const abortionOf = (signal: AbortSignal | undefined): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal?.aborted) resolve();
+    signal?.addEventListener("abort", () => resolve(), { once: true });
+  });
+
+const discard = (cache: string): Promise<void> => rm(cache, { recursive: true, force: true });
+
+const nameOf = ({ cloneUrl, sha }: Source): string => {
   const slug = cloneUrl
     .replace(/^.*?:\/\//, "")
     .replaceAll(/[^A-Za-z0-9]+/g, "-")
     .slice(-40);
-  return `${slug}-${createHash("sha256").update(cloneUrl).digest("hex").slice(0, 16)}.git`;
+  const hash = createHash("sha256")
+    .update(`${objectFormat(sha)} ${cloneUrl}`)
+    .digest("hex")
+    .slice(0, 16);
+  return `${slug}-${hash}.git`;
 };
 
-async function fetchInto(cache: string, source: Source, options: Fetching): Promise<Fetched> {
+/** A repository has one kind of object name, and a commit's name tells which. */
+export const objectFormat = (sha: string): "sha1" | "sha256" => (sha.length === 64 ? "sha256" : "sha1");
+
+async function fetchInto(
+  cache: string,
+  source: Source,
+  options: Fetching,
+): Promise<{ ok: true } | NotFetched> {
   const isNew = !(await exists(path.join(cache, "HEAD")));
   const first = await attemptFetch(cache, source, options);
-  if (first.ok || first.reached || isNew || options.signal?.aborted) return told(first, cache, source);
-  // Is it the network, or the cache?
-  const remote = await git(["ls-remote", "--heads", "--", source.cloneUrl], {
-    ...options,
-    timeoutMs: 120_000,
-  });
-  if (!remote.ok) return told(first, cache, source);
-  await discardCache(cache);
-  return told(await attemptFetch(cache, source, options), cache, source);
+  if (first.ok || isNew || options.signal?.aborted) return told(first, source);
+  if (!(await isToBlame(cache, first, source, options))) return told(first, source);
+  await discard(cache);
+  return told(await attemptFetch(cache, source, options), source);
+}
+
+/** A damaged cache takes what it lacks for present, and fails where the remote would not. */
+async function isToBlame(
+  cache: string,
+  { reached }: { reached: boolean },
+  { cloneUrl }: Source,
+  options: Fetching,
+): Promise<boolean> {
+  if (reached) return !(await git(["--git-dir", cache, "fsck", "--connectivity-only"], options)).ok;
+  return (await git(["ls-remote", "--heads", "--", cloneUrl], { ...options, timeoutMs: 120_000 })).ok;
 }
 
 type Attempted = { ok: true } | { ok: false; reached: boolean; message: string };
@@ -66,7 +118,8 @@ async function attemptFetch(cache: string, source: Source, options: Fetching): P
   const inCache = (args: string[]) => git(["--git-dir", cache, ...args], options);
   if (!(await exists(path.join(cache, "HEAD")))) {
     await mkdir(cache, { recursive: true });
-    const made = await git(["init", "--quiet", "--bare", cache], options);
+    const format = `--object-format=${objectFormat(sha)}`;
+    const made = await git(["init", "--quiet", "--bare", format, cache], options);
     if (!made.ok) return { ok: false, reached: false, message: made.stderr };
   }
   const isThere = async () => (await inCache(["cat-file", "-e", `${sha}^{commit}`])).ok && isCommit();
@@ -93,15 +146,18 @@ async function attemptFetch(cache: string, source: Source, options: Fetching): P
   const heads = await fetch(["+refs/heads/*:refs/mesh/heads/*"]);
   if (await isThere()) return keep();
   if (!heads.ok) return { ok: false, reached: false, message: heads.stderr };
-  if (prNumber !== undefined) await fetch([`+refs/pull/${prNumber}/head:refs/mesh/pr/${prNumber}`]);
+  if (prNumber === undefined) return { ok: false, reached: true, message: "" };
+  // With a wildcard, a pull request that is not there is no failure, and a failure is the network's.
+  const pull = await fetch([`+refs/pull/${prNumber}/*:refs/mesh/pr/${prNumber}/*`]);
   if (await isThere()) return keep();
-  return { ok: false, reached: true, message: "" };
+  return { ok: false, reached: pull.ok, message: pull.stderr };
 }
 
-const keptRef = (sha: string): string => `refs/mesh/keep/${sha}`;
+/** Where the commit is found in its cache. */
+export const keptRef = (sha: string): string => `refs/mesh/keep/${sha}`;
 
-function told(attempted: Attempted, cache: string, { cloneUrl, sha }: Source): Fetched {
-  if (attempted.ok) return { ok: true, cache };
+function told(attempted: Attempted, { cloneUrl, sha }: Source): { ok: true } | NotFetched {
+  if (attempted.ok) return attempted;
   if (attempted.reached) return { ok: false, permanent: true, message: `${cloneUrl} has no commit ${sha}` };
   const why = attempted.message.trim();
   return { ok: false, permanent: false, message: `${cloneUrl} cannot be fetched: ${why || "git was ended"}` };

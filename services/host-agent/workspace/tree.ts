@@ -1,12 +1,15 @@
-// A work tree at an exact commit, made outside the instance: objects are shared with the cache, submodules and
-// large files are fetched with the machine's credentials. Once the attempt has run, no git of the host reads the
-// tree's own `.git` any more.
-import { chmod, cp, mkdir, rm, stat, writeFile } from "node:fs/promises";
+// A work tree at an exact commit, made outside the instance: submodules and large files are fetched with the
+// machine's credentials. It shares no object with the cache, nor with another tree: git has checked every one on
+// its way here, and nothing done to this tree reaches the next. Once the attempt has run, no git of the host reads
+// the tree's own `.git` any more.
+import { constants } from "node:fs";
+import { chmod, copyFile, cp, mkdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
 import { branchProblem, cloneUrlProblem } from "../../../shared/contracts/clone-url.ts";
-import { discardCache, fetchCommit, type Source } from "./cache.ts";
+import { keptRef, objectFormat, type Source, withCommit } from "./cache.ts";
 import { type GitOptions, type GitResult, git } from "./git.ts";
+import { fetchLargeFiles, NO_LFS_FILTER, usesLargeFiles } from "./large-files.ts";
 
 export interface PreparedTree {
   workTree: string;
@@ -30,92 +33,67 @@ export interface TreeOptions {
 export async function prepareTree(options: TreeOptions): Promise<Prepared> {
   const problem = cloneUrlProblem(options.source.cloneUrl, options) ?? branchProblem(options.source.branch);
   if (problem !== null) return { ok: false, category: "source", permanent: true, message: problem };
-  for (const lastTry of [false, true]) {
-    const fetched = await fetchCommit(options.cacheDir, options.source, options);
-    if (!fetched.ok)
-      return { ok: false, category: "source", permanent: fetched.permanent, message: fetched.message };
-    const prepared = await checkOut(options, fetched.cache);
-    if (prepared !== "cache is broken") return prepared;
-    if (lastTry || options.signal.aborted) break;
-    await discardCache(fetched.cache);
+  let complaint = "";
+  const lent = await withCommit(options.cacheDir, options.source, options, async (cache) => {
+    // Nothing that lay here before may have a say in it, whoever put it there.
     await removeTree(options.attemptDir);
-  }
-  return { ok: false, category: "host", permanent: false, message: "the tree could not be checked out" };
+    const filled = await fill(options, cache);
+    if (filled.ok) return checkOut(options, cache);
+    complaint = filled.stderr.trim() || "git was ended";
+    return null;
+  });
+  if (!lent.ok) return { ok: false, category: "source", permanent: lent.permanent, message: lent.message };
+  if (lent.used !== null) return lent.used;
+  return { ok: false, category: "host", permanent: false, message: `no tree could be made: ${complaint}` };
 }
 
-async function checkOut(options: TreeOptions, cache: string): Promise<Prepared | "cache is broken"> {
+const treeIn = (attemptDir: string): PreparedTree => ({
+  workTree: path.join(attemptDir, "work"),
+  gitDir: path.join(attemptDir, "git"),
+  home: path.join(attemptDir, "home"),
+});
+
+/** The commit and its history into the tree's own git folder. */
+async function fill({ attemptDir, source, signal }: TreeOptions, cache: string): Promise<GitResult> {
+  const { gitDir } = treeIn(attemptDir);
+  await mkdir(attemptDir, { recursive: true, mode: 0o700 });
+  const format = `--object-format=${objectFormat(source.sha)}`;
+  const made = await git(["init", "--quiet", "--bare", "--template=", format, gitDir], { signal });
+  if (!made.ok) return made;
+  const refspec = `${keptRef(source.sha)}:refs/heads/${source.branch}`;
+  const fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", cache, refspec];
+  return git(["--git-dir", gitDir, ...fetch], { allowFileClones: true, signal });
+}
+
+async function checkOut(options: TreeOptions, cache: string): Promise<Prepared> {
   const { attemptDir, source, allowFileClones, signal } = options;
-  const tree: PreparedTree = {
-    workTree: path.join(attemptDir, "work"),
-    gitDir: path.join(attemptDir, "git"),
-    home: path.join(attemptDir, "home"),
-  };
-  await mkdir(tree.workTree, { recursive: true });
-  await mkdir(tree.home, { recursive: true });
+  const tree = treeIn(attemptDir);
+  await mkdir(tree.workTree);
+  await mkdir(tree.home);
   const base: GitOptions = { cwd: tree.workTree, allowFileClones, signal };
   const own = (args: string[]) =>
     git(args, { ...base, env: { GIT_DIR: tree.gitDir, GIT_WORK_TREE: tree.workTree } });
 
-  const made = await git(["init", "--quiet", "--bare", tree.gitDir], base);
-  if (!made.ok) return failed("host", made);
-  await writeFile(
-    path.join(tree.gitDir, "objects", "info", "alternates"),
-    `${path.join(cache, "objects")}\n`,
-  );
   await own(["config", "core.bare", "false"]);
   await own(["config", "remote.origin.url", source.cloneUrl]);
   await own(["config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"]);
-  const checkedOut = await own([
-    ...NO_LFS_FILTER,
-    "checkout",
-    "--quiet",
-    "--force",
-    "--detach",
-    source.sha,
-    "--",
-  ]);
-  if (!checkedOut.ok) return signal.aborted ? failed("host", checkedOut) : "cache is broken";
-  await own(["update-ref", `refs/heads/${source.branch}`, source.sha]);
+  const checkout = ["checkout", "--quiet", "--force", "--detach", source.sha, "--"];
+  const checkedOut = await own([...NO_LFS_FILTER, ...checkout]);
+  if (!checkedOut.ok) return failed("host", checkedOut);
 
-  const large = await fetchLargeFiles(own, cache);
-  if (large !== null) return large;
+  const hasLargeFiles = await usesLargeFiles(own);
+  if (hasLargeFiles) await own(["lfs", "install", "--local", "--skip-smudge", "--skip-repo"]);
   // The attempt's own `.git`: whatever it does to this one, the other stays as it is.
-  await cp(tree.gitDir, path.join(tree.workTree, ".git"), { recursive: true });
+  const treeGitDir = path.join(tree.workTree, ".git");
+  await cp(tree.gitDir, treeGitDir, { recursive: true, mode: constants.COPYFILE_FICLONE });
+  if (hasLargeFiles) {
+    const problem = await fetchLargeFiles((args) => git(args, base), cache, treeGitDir);
+    if (problem !== null) return { ok: false, permanent: false, ...problem };
+    // Which files are unchanged, it knows by their times.
+    await copyFile(path.join(treeGitDir, "index"), path.join(tree.gitDir, "index"));
+  }
   const submodules = await fetchSubmodules(tree, base);
   return submodules ?? { ok: true, tree };
-}
-
-const NO_LFS_FILTER = ["filter.lfs.smudge=", "filter.lfs.process=", "filter.lfs.required=false"].flatMap(
-  (pair) => ["-c", pair],
-);
-
-async function fetchLargeFiles(
-  own: (args: string[]) => Promise<GitResult>,
-  cache: string,
-): Promise<Prepared | null> {
-  const used = await own([
-    "grep",
-    "--quiet",
-    "--cached",
-    "-e",
-    "filter=lfs",
-    "--",
-    ":(glob)**/.gitattributes",
-  ]);
-  if (!used.ok) return null;
-  if (!(await own(["lfs", "version"])).ok)
-    return {
-      ok: false,
-      category: "setup",
-      permanent: false,
-      message: "the repository uses Git LFS, which this host lacks: install git-lfs there",
-    };
-  await own(["config", "lfs.storage", path.join(cache, "lfs")]);
-  await own(["lfs", "install", "--local", "--skip-smudge"]);
-  const pulled = await own(["lfs", "pull", "origin"]);
-  if (!pulled.ok) return failed("source", pulled);
-  await own(["update-index", "-q", "--refresh"]);
-  return null;
 }
 
 /** Into the attempt's own `.git`, while nothing of the attempt has run yet. */

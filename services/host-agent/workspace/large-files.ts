@@ -1,0 +1,79 @@
+// Git LFS: a commit's large files, fetched outside the instance with the machine's credentials into the cache, and
+// from there into the tree's own `.git`. A file whose content is not what its name says never gets that far.
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
+import { pipeline } from "node:stream/promises";
+import type { GitResult } from "./git.ts";
+
+type Git = (args: string[]) => Promise<GitResult>;
+
+/** For a git that is not to ask LFS, whatever this machine's own configuration says. */
+export const NO_LFS_FILTER = [
+  "filter.lfs.smudge=",
+  "filter.lfs.process=",
+  "filter.lfs.required=false",
+].flatMap((pair) => ["-c", pair]);
+
+/** Does the commit in the index keep files in LFS? */
+export const usesLargeFiles = async (own: Git): Promise<boolean> =>
+  (await own(["grep", "--quiet", "--cached", "-e", "filter=lfs", "--", ":(glob)**/.gitattributes"])).ok;
+
+/** `inTree` is git with the tree's own `.git`. Null if all that the commit wants is there. */
+export async function fetchLargeFiles(
+  inTree: Git,
+  cache: string,
+  treeGitDir: string,
+): Promise<{ category: "source" | "setup" | "host"; message: string } | null> {
+  if (!(await inTree(["lfs", "version"])).ok)
+    return {
+      category: "setup",
+      message: "the repository uses Git LFS, which this host lacks: install git-lfs there",
+    };
+  const shared = path.join(cache, "lfs");
+  const own = path.join(treeGitDir, "lfs");
+  // A second time for those that turned out damaged.
+  for (const lastTry of [false, true]) {
+    const fetched = await inTree(["-c", `lfs.storage=${shared}`, "lfs", "fetch", "origin"]);
+    if (!fetched.ok) return { category: "source", message: inWords(fetched) };
+    const listed = await inTree(["lfs", "ls-files", "--long"]);
+    if (!listed.ok) return { category: "host", message: inWords(listed) };
+    let damaged = 0;
+    for (const [, sha256 = ""] of listed.stdout.matchAll(/^([0-9a-f]{64}) [-*] /gm))
+      if ((await take(shared, own, sha256)) === "damaged") damaged++;
+    if (damaged === 0) break;
+    if (lastTry) return { category: "host", message: `${damaged} large files came damaged` };
+  }
+  const checkedOut = await inTree(["lfs", "checkout"]);
+  return checkedOut.ok ? null : { category: "host", message: inWords(checkedOut) };
+}
+
+const inWords = ({ stderr }: GitResult): string => stderr.trim() || "git was ended";
+
+/** Copies one file between two stores of LFS. A damaged one is deleted where it lay, to be fetched again. */
+async function take(from: string, to: string, sha256: string): Promise<"taken" | "absent" | "damaged"> {
+  const place = path.join("objects", sha256.slice(0, 2), sha256.slice(2, 4), sha256);
+  const [source, target] = [path.join(from, place), path.join(to, place)];
+  await mkdir(path.dirname(target), { recursive: true });
+  const hash = createHash("sha256");
+  try {
+    await pipeline(
+      createReadStream(source),
+      async function* (bytes: AsyncIterable<Buffer>) {
+        for await (const chunk of bytes) {
+          hash.update(chunk);
+          yield chunk;
+        }
+      },
+      createWriteStream(target),
+    );
+  } catch (error) {
+    // A repository may say in .lfsconfig that some files are not to be fetched.
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "absent";
+    throw error;
+  }
+  if (hash.digest("hex") === sha256) return "taken";
+  await Promise.all([source, target].map((file) => rm(file, { force: true })));
+  return "damaged";
+}

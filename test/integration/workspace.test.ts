@@ -1,0 +1,171 @@
+// Trees at an exact commit, from real repositories by a real git: which commit is there, and what the tree still
+// needs of the cache (nothing).
+import { readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { makeRepository, type Repository } from "../support/repository.ts";
+import { filesBelow, gitBeside, gitIn, makeWorkspace, type Workspace } from "../support/workspace.ts";
+
+let repository: Repository;
+let workspace: Workspace;
+beforeEach(() => {
+  repository = makeRepository();
+  workspace = makeWorkspace();
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  workspace[Symbol.dispose]();
+  repository[Symbol.dispose]();
+});
+
+const NOWHERE = "f".repeat(40);
+const featureOf = ({ workTree }: { workTree: string }) =>
+  readFile(path.join(workTree, "feature.txt"), "utf8");
+
+describe("a tree", () => {
+  it("is at the exact commit, whatever the branch has moved on to", async () => {
+    const tip = repository.commit({ "feature.txt": "newer\n" });
+    const tree = await workspace.prepare(repository, { sha: repository.headSha });
+    expect(gitIn(tree, "rev-parse", "HEAD", repository.branch)).toBe(
+      `${repository.headSha}\n${repository.headSha}`,
+    );
+    expect(await featureOf(tree)).toBe("new\n");
+    expect(gitIn(tree, "status", "--porcelain")).toBe("");
+    expect(await featureOf(await workspace.prepare(repository, { sha: tip }))).toBe("newer\n");
+  });
+
+  it("is made of a commit that a force push has left behind, once this host has seen it", async () => {
+    await workspace.prepare(repository);
+    repository.commit({ "feature.txt": "rewritten\n" }, { from: repository.baseSha });
+    repository.git("--git-dir", repository.path, "gc", "--quiet", "--prune=now");
+    expect(await featureOf(await workspace.prepare(repository))).toBe("new\n");
+    using elsewhere = makeWorkspace();
+    expect(await elsewhere.try(repository)).toMatchObject({ ok: false, category: "source", permanent: true });
+  });
+
+  it("is made of a commit that only the pull request's ref leads to", async () => {
+    repository.commit({ "feature.txt": "newer\n" });
+    repository.git("push", "-q", "origin", `:${repository.branch}`);
+    // The older protocol gives nothing that no ref names: the commit has to be found through one.
+    workspace.configureGit("[protocol]\n  version = 0\n");
+    expect(await workspace.try(repository)).toMatchObject({ ok: false, category: "source", permanent: true });
+    const tree = await workspace.prepare(repository, { prNumber: 7 });
+    expect(gitIn(tree, "rev-parse", "HEAD")).toBe(repository.headSha);
+  });
+
+  it("is refused for good when the commit is nowhere, in words that name it", async () => {
+    await workspace.prepare(repository);
+    expect(await workspace.try(repository, { sha: NOWHERE, prNumber: 8 })).toEqual({
+      ok: false,
+      category: "source",
+      permanent: true,
+      message: `${repository.url} has no commit ${NOWHERE}`,
+    });
+  });
+
+  it("is refused for good when the name is that of a file's content, or of a tree", async () => {
+    for (const inside of ["HEAD:feature.txt", "HEAD^{tree}"]) {
+      const sha = repository.git("rev-parse", inside);
+      expect(await workspace.try(repository, { sha })).toMatchObject({ ok: false, permanent: true });
+    }
+  });
+
+  it("may be had another time when the repository cannot be reached", async () => {
+    const cloneUrl = `${repository.url}-gone`;
+    const refused = await workspace.try(repository, { cloneUrl });
+    expect(refused).toMatchObject({ ok: false, category: "source", permanent: false });
+    expect(refused).toHaveProperty("message", expect.stringContaining(`${cloneUrl} cannot be fetched: `));
+  });
+
+  it("is made of a repository whose objects are named by SHA-256", async () => {
+    using modern = makeRepository({ objectFormat: "sha256" });
+    expect(modern.headSha).toHaveLength(64);
+    const tree = await workspace.prepare(modern);
+    expect(gitIn(tree, "rev-parse", "HEAD")).toBe(modern.headSha);
+    expect(gitBeside(tree, "status", "--porcelain")).toBe("");
+    // A name of the other length is no reason to take the repository for another one.
+    expect(await workspace.try(modern, { sha: NOWHERE })).toMatchObject({ ok: false, category: "source" });
+    expect(gitIn(await workspace.prepare(modern), "rev-parse", "HEAD")).toBe(modern.headSha);
+  });
+
+  it("begins afresh where something lies already", async () => {
+    const { workTree } = await workspace.prepare(repository);
+    const attemptDir = path.dirname(workTree);
+    await writeFile(path.join(workTree, "left.txt"), "");
+    await writeFile(path.join(attemptDir, "git", "config"), "[core]\n  fsmonitor = touch owned\n");
+    const tree = await workspace.prepare(repository, { attemptDir });
+    expect(tree.workTree).toBe(workTree);
+    expect(gitIn(tree, "status", "--porcelain")).toBe("");
+    expect(gitBeside(tree, "config", "--local", "--list")).not.toContain("fsmonitor");
+  });
+});
+
+describe("the cache", () => {
+  it("may be deleted under a tree, which has its commit and history itself", async () => {
+    const tree = await workspace.prepare(repository);
+    await rm(workspace.cacheDir, { recursive: true });
+    for (const git of [gitIn, gitBeside]) {
+      expect(git(tree, "fsck", "--full", "--strict")).toBe("");
+      expect(git(tree, "log", "--format=%H")).toBe(`${repository.headSha}\n${repository.baseSha}`);
+      expect(git(tree, "status", "--porcelain")).toBe("");
+    }
+  });
+
+  it("shares no file with a tree: what is done to one does not reach the other", async () => {
+    const { workTree } = await workspace.prepare(repository);
+    const files = await filesBelow(path.dirname(workTree));
+    expect(files.length).toBeGreaterThan(10);
+    for (const file of files) expect([file, (await stat(file)).nlink]).toEqual([file, 1]);
+  });
+
+  it("is tidied without harm to trees and to what was fetched", async () => {
+    const tree = await workspace.prepare(repository);
+    repository.git("--git-dir", await workspace.cache(), "gc", "--quiet", "--prune=now");
+    expect(gitIn(tree, "fsck", "--full")).toBe("");
+    await rm(repository.path, { recursive: true });
+    expect(await featureOf(await workspace.prepare(repository))).toBe("new\n");
+  });
+
+  it("serves attempts at once, of one commit and of several", async () => {
+    const shas = [
+      repository.headSha,
+      repository.headSha,
+      repository.baseSha,
+      repository.commit({ "a.txt": "" }),
+    ];
+    const trees = await Promise.all(shas.map((sha) => workspace.prepare(repository, { sha })));
+    expect(trees.map((tree) => gitIn(tree, "rev-parse", "HEAD"))).toEqual(shas);
+    expect(trees.map((tree) => gitIn(tree, "status", "--porcelain"))).toEqual(["", "", "", ""]);
+    await workspace.cache();
+  });
+
+  it("heals when its objects are cut short, gone or something else, or its own files are", async () => {
+    await workspace.prepare(repository);
+    const cache = await workspace.cache();
+    const objects = async () =>
+      (await filesBelow(path.join(cache, "objects"))).filter((file) => /\/[0-9a-f]{38}$/.test(file));
+    const nameOf = (file: string) => path.basename(path.dirname(file)) + path.basename(file);
+    const blob = repository.git("rev-parse", "HEAD:feature.txt");
+    const other = repository.git("rev-parse", "HEAD:README.md");
+    const fileOf = async (name: string) => (await objects()).find((file) => nameOf(file) === name) ?? "";
+    const harms = {
+      cut: async () => truncate(await fileOf(repository.headSha), 4),
+      gone: async () => rm(await fileOf(blob)),
+      exchanged: async () => {
+        const file = await fileOf(blob);
+        const content = await readFile(await fileOf(other));
+        await rm(file);
+        await writeFile(file, content);
+      },
+      "a commit less": async () => rm(await fileOf(repository.baseSha)),
+      head: () => writeFile(path.join(cache, "HEAD"), "garbage"),
+      locked: () => writeFile(path.join(cache, "refs", "mesh", "keep", `${repository.headSha}.lock`), ""),
+    };
+    for (const [harm, inflict] of Object.entries(harms)) {
+      await inflict();
+      const tree = await workspace.prepare(repository);
+      expect([harm, await featureOf(tree)]).toEqual([harm, "new\n"]);
+      expect([harm, gitIn(tree, "fsck", "--full")]).toEqual([harm, ""]);
+    }
+  });
+});
