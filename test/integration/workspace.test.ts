@@ -142,22 +142,18 @@ describe("the cache", () => {
   it("heals when its objects are cut short, gone or something else, or its own files are", async () => {
     await workspace.prepare(repository);
     const cache = await workspace.cache();
-    const objects = async () =>
-      (await filesBelow(path.join(cache, "objects"))).filter((file) => /\/[0-9a-f]{38}$/.test(file));
-    const nameOf = (file: string) => path.basename(path.dirname(file)) + path.basename(file);
-    const blob = repository.git("rev-parse", "HEAD:feature.txt");
-    const other = repository.git("rev-parse", "HEAD:README.md");
-    const fileOf = async (name: string) => (await objects()).find((file) => nameOf(file) === name) ?? "";
+    const fileOf = (name: string) => path.join(cache, "objects", name.slice(0, 2), name.slice(2));
+    const blob = fileOf(repository.git("rev-parse", "HEAD:feature.txt"));
+    const other = fileOf(repository.git("rev-parse", "HEAD:README.md"));
     const harms = {
-      cut: async () => truncate(await fileOf(repository.headSha), 4),
-      gone: async () => rm(await fileOf(blob)),
+      cut: () => truncate(fileOf(repository.headSha), 4),
+      gone: () => rm(blob),
       exchanged: async () => {
-        const file = await fileOf(blob);
-        const content = await readFile(await fileOf(other));
-        await rm(file);
-        await writeFile(file, content);
+        const content = await readFile(other);
+        await rm(blob);
+        await writeFile(blob, content);
       },
-      "a commit less": async () => rm(await fileOf(repository.baseSha)),
+      "a commit less": () => rm(fileOf(repository.baseSha)),
       head: () => writeFile(path.join(cache, "HEAD"), "garbage"),
       locked: () => writeFile(path.join(cache, "refs", "mesh", "keep", `${repository.headSha}.lock`), ""),
     };
@@ -167,5 +163,16 @@ describe("the cache", () => {
       expect([harm, await featureOf(tree)]).toEqual([harm, "new\n"]);
       expect([harm, gitIn(tree, "fsck", "--full")]).toEqual([harm, ""]);
     }
+  });
+
+  it("heals when it lacks the very commit that is asked for, and has what came after it", async () => {
+    const { headSha: asked } = repository;
+    const later = repository.commit({ "feature.txt": "newer\n" });
+    repository.commit({ "feature.txt": "newest\n" });
+    // By the older protocol all branches come along: the cache then takes itself for complete.
+    workspace.configureGit("[protocol]\n  version = 0\n");
+    await workspace.prepare(repository, { sha: later });
+    await rm(path.join(await workspace.cache(), "objects", asked.slice(0, 2), asked.slice(2)));
+    expect(await featureOf(await workspace.prepare(repository, { sha: asked }))).toBe("new\n");
   });
 });
