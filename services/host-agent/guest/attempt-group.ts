@@ -1,5 +1,5 @@
 // One attempt in the guest: its processes, started only under the present stretch of lease, frozen and thawed
-// together, and ended with everything they have started.
+// together, and ended with everything they have started. What one stretch has let run, no later one lets go on.
 import { type ChildProcess, spawn } from "node:child_process";
 import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
 import { signalAll, treeOf } from "./processes.ts";
@@ -37,6 +37,8 @@ export class AttemptGroup {
   /** Asked for while no lease allowed them. */
   #pending: Exec[] = [];
   #cgroup: Cgroup | null = null;
+  /** The stretch of lease under which it was last let run. */
+  #stretch: string | null = null;
   /** Since when, ms; null while it may run. */
   #frozenSinceMs: number | null = null;
   #killed = false;
@@ -54,22 +56,32 @@ export class AttemptGroup {
     return this.#running.size === 0 && this.#pending.length === 0;
   }
 
-  /** Begins the process, or keeps it until the group thaws. */
-  exec(exec: Exec, mayRun: boolean, nowMs: number): void {
+  /** Begins the process if the stretch that holds now is the one it was given, or keeps it until the group thaws. */
+  exec(exec: Exec, stretch: string | null, nowMs: number): void {
     if (this.#killed) return this.#never(exec, "killed");
-    if (mayRun && !this.frozen) return this.#start(exec);
+    this.holdTo(stretch, nowMs);
+    if (exec.stretch === stretch && !this.frozen) {
+      this.#stretch = stretch;
+      return this.#start(exec);
+    }
     this.#pending.push(exec);
-    this.#frozenSinceMs ??= nowMs;
+    this.#freeze(nowMs);
   }
 
-  freeze(nowMs: number): void {
-    if (this.frozen || this.empty) return;
-    this.#frozenSinceMs = nowMs;
-    this.#setFrozen(true);
+  /**
+   * Freezes what was let run under another stretch than the one that holds now (null: none does). A lease that has
+   * lapsed and come back between two looks is a new stretch, and no permission for what ran before.
+   */
+  holdTo(stretch: string | null, nowMs: number): void {
+    if (this.frozen || this.empty || (stretch !== null && stretch === this.#stretch)) return;
+    if (!this.#killed) return this.#freeze(nowMs);
+    // It is on its way out, and may not take its time over that any more.
+    for (const running of this.#running.values()) this.#end(running, "killed", nowMs, true);
   }
 
-  thaw(): void {
+  thaw(stretch: string): void {
     if (!this.frozen) return;
+    this.#stretch = stretch;
     this.#frozenSinceMs = null;
     this.#setFrozen(false);
     for (const exec of this.#pending.splice(0)) this.#start(exec);
@@ -211,6 +223,12 @@ export class AttemptGroup {
     const others = [...this.#running.values()].filter((other) => other !== running);
     const theirs = new Set(others.flatMap(({ child }) => (child.pid === undefined ? [] : treeOf(child.pid))));
     return (this.#cgroup?.members() ?? []).filter((pid) => !theirs.has(pid));
+  }
+
+  #freeze(nowMs: number): void {
+    if (this.frozen) return;
+    this.#frozenSinceMs = nowMs;
+    this.#setFrozen(true);
   }
 
   #setFrozen(frozen: boolean): void {

@@ -17,19 +17,18 @@ export function findCgroups(tag: string): CgroupSupport {
   if (process.platform !== "linux") return { freezer: null, memory: null };
   const own = ownGroups();
   const unified = readable(`${ROOT}/cgroup.controllers`) ? ROOT : `${ROOT}/unified`;
+  // A hierarchy is tried only where it is wanted: what a trial leaves behind is removed with the support only.
   const v2 = usable(path.join(unified, own.get("") ?? "/", tag), "cgroup.freeze");
-  const freezer1 = usable(path.join(ROOT, "freezer", own.get("freezer") ?? "/", tag), "freezer.state");
-  const memory2 = v2 !== null && enableMemory(v2);
-  const memory1 = usable(path.join(ROOT, "memory", own.get("memory") ?? "/", tag), "memory.limit_in_bytes");
+  const version1 = (controller: string, file: string) => {
+    const parent = usable(path.join(ROOT, controller, own.get(controller) ?? "/", tag), file);
+    return parent === null ? null : { version: 1 as const, parent };
+  };
   return {
-    freezer:
-      v2 !== null ? { version: 2, parent: v2 } : freezer1 !== null ? { version: 1, parent: freezer1 } : null,
+    freezer: v2 !== null ? { version: 2, parent: v2 } : version1("freezer", "freezer.state"),
     memory:
-      memory2 && v2 !== null
+      v2 !== null && enableMemory(v2)
         ? { version: 2, parent: v2 }
-        : memory1 !== null
-          ? { version: 1, parent: memory1 }
-          : null,
+        : version1("memory", "memory.limit_in_bytes"),
   };
 }
 

@@ -142,8 +142,8 @@ function check(): void {
   const sinceLastMs = now.monotonicMs - lookedAtMs;
   lookedAtMs = now.monotonicMs;
   for (const [attempt, group] of groups) {
-    if (stretch === null && !group.frozen) {
-      group.freeze(now.monotonicMs);
+    if (!group.frozen) {
+      group.holdTo(stretch, now.monotonicMs);
       if (group.frozen) say({ type: "frozen", attempt });
     }
     group.look(now.monotonicMs, sinceLastMs, frozenLimitMs);
@@ -174,18 +174,18 @@ function obey(message: ToGuest): void {
       attemptOf.set(exec.process, exec.attempt);
       const group = groups.get(exec.attempt) ?? new AttemptGroup(exec.attempt, ports);
       groups.set(exec.attempt, group);
-      group.exec(exec, lease.look(now) === exec.stretch, now.monotonicMs);
+      group.exec(exec, lease.look(now), now.monotonicMs);
       if (group.frozen) say({ type: "frozen", attempt: exec.attempt });
       return;
     }
     case "thaw": {
       const group = groups.get(message.attempt);
-      if (group === undefined) return;
-      if (lease.look(now) !== message.stretch) {
+      // Asked for too late, or for nothing: whoever asks is answered, and nothing runs.
+      if (group === undefined || lease.look(now) !== message.stretch) {
         say({ type: "frozen", attempt: message.attempt });
         return;
       }
-      group.thaw();
+      group.thaw(message.stretch);
       say({ type: "thawed", attempt: message.attempt });
       return;
     }
@@ -208,6 +208,7 @@ const groupOf = (number: number): AttemptGroup | undefined => groups.get(attempt
 
 /** Tells that nothing of a killed attempt is left, once that is so. */
 function settle(attempt: string): void {
+  if (!killing.has(attempt)) return;
   const group = groups.get(attempt);
   if (group !== undefined) {
     if (!group.empty) return;
