@@ -4,7 +4,7 @@ import { ask } from "../../shared/bus/ask.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { follow, followTasks } from "../../shared/bus/follow.ts";
 import { standForLeader } from "../../shared/bus/leadership.ts";
-import { provision } from "../../shared/bus/provision.ts";
+import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { requestAt } from "../../shared/bus/read.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes } from "../../shared/config/environment.ts";
@@ -31,7 +31,7 @@ const REQUESTS_KEPT = 1_000;
 export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const bus = stack.use(await connectBus(busOptions(context, "scheduler")));
-  await provision(bus);
+  stack.use(await keepProvisioned(bus));
   const silence = silenceMs(leaseTimes(context.environment.MESH_LEASE_MS));
   const queue = new Queue();
   const fleet = new Fleet();

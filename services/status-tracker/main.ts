@@ -4,7 +4,7 @@ import { serve } from "../../shared/bus/ask.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { follow, followFacts } from "../../shared/bus/follow.ts";
 import { standForLeader } from "../../shared/bus/leadership.ts";
-import { provision } from "../../shared/bus/provision.ts";
+import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { factsOfTask } from "../../shared/bus/read.ts";
 import { setAside } from "../../shared/bus/set-aside.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
@@ -25,7 +25,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const { log } = context;
   const bus = stack.use(await connectBus(busOptions(context, "status-tracker")));
-  await provision(bus);
+  stack.use(await keepProvisioned(bus));
   const times = leaseTimes(context.environment.MESH_LEASE_MS);
   const ledger = new Ledger({ factsOfTask: (taskId) => factsOfTask(bus, taskId) });
   const presence = new Presence(silenceMs(times), performance.now());

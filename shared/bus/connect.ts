@@ -9,6 +9,8 @@ export interface Bus extends AsyncDisposable {
   readonly js: JetStreamClient;
   /** Milliseconds (monotonic) since which the link has been up without a break; null while it is down. */
   connectedSince(): number | null;
+  /** Calls the listener after every reconnect, until disposed. The server may be another one, or have forgotten. */
+  onReconnect(listener: () => void): Disposable;
 }
 
 export interface BusOptions {
@@ -53,16 +55,26 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     throw new BusError(refusal(version));
   }
   let since: number | null = performance.now();
+  const listeners = new Set<() => void>();
   void (async () => {
     for await (const status of connection.status()) {
       if (status.type === "disconnect") since = null;
-      else if (status.type === "reconnect") since = performance.now();
+      else if (status.type === "reconnect") {
+        since = performance.now();
+        for (const listener of listeners) listener();
+      }
     }
   })();
   return {
     connection,
     js: jetstream(connection),
     connectedSince: () => since,
+    onReconnect(listener) {
+      // An object of its own: one listener may be given twice.
+      const call = () => listener();
+      listeners.add(call);
+      return { [Symbol.dispose]: () => void listeners.delete(call) };
+    },
     async [Symbol.asyncDispose]() {
       since = null;
       // A drain waits for the server's answer, which may be gone.

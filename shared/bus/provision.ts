@@ -1,13 +1,37 @@
 // Makes every stream and bucket what this version of the mesh says it is: idempotent, safe to run from
 // several services at once, and never takes a newer version's configuration back.
+import { setTimeout as delay } from "node:timers/promises";
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
-import { Kvm } from "@nats-io/kv";
 import type { Bus } from "./connect.ts";
-import { LEASES, type MeshStream, STREAMS, STREAMS_VERSION } from "./streams.ts";
+import { type MeshStream, STREAMS, STREAMS_VERSION } from "./streams.ts";
 
 const VERSION_KEY = "mesh-streams-version";
 const NAME_IN_USE = 10058;
 const STREAM_NOT_FOUND = 10059;
+
+const PAUSE_MS = 250;
+
+/** Now, and again after every reconnect: what lies in memory has not outlived a server that was started again. */
+export async function keepProvisioned(bus: Bus): Promise<Disposable> {
+  await provision(bus);
+  let repairing = false;
+  let wanted = false;
+  const repair = async () => {
+    wanted = true;
+    if (repairing) return;
+    repairing = true;
+    while (wanted && !bus.connection.isClosed()) {
+      wanted = false;
+      await provision(bus).catch(async () => {
+        // The server is not ready yet, or gone again.
+        wanted = true;
+        await delay(PAUSE_MS);
+      });
+    }
+    repairing = false;
+  };
+  return bus.onReconnect(() => void repair());
+}
 
 export async function provision(
   bus: Bus,
@@ -16,7 +40,6 @@ export async function provision(
 ): Promise<void> {
   const manager = await jetstreamManager(bus.connection);
   for (const stream of streams) await provisionStream(manager, stream, version);
-  await new Kvm(bus.js).create(LEASES.bucket, { ttl: LEASES.ttlMs, history: 1 });
 }
 
 async function provisionStream(

@@ -8,7 +8,7 @@ import { logSubject } from "../contracts/log.ts";
 import { receiptSubject } from "../contracts/receipt.ts";
 
 /** Raised with every change below: a service never takes a newer service's configuration back. */
-export const STREAMS_VERSION = 1;
+export const STREAMS_VERSION = 2;
 
 const SECOND = 1_000_000_000;
 const DAY = 86_400 * SECOND;
@@ -25,6 +25,9 @@ export const LOGS = "LOGS";
 export const RECEIPTS = "RECEIPTS";
 export const ARTIFACTS = "ARTIFACTS";
 const DEAD = "DEAD";
+
+/** Who leads: a key lives for `ttlMs` after its last renewal. For the quality of decisions only. */
+export const LEASES = { bucket: "mesh_leases", ttlMs: 4_000 };
 
 export const STREAMS: MeshStream[] = [
   {
@@ -93,7 +96,16 @@ export const STREAMS: MeshStream[] = [
     max_bytes: 256 * MEBIBYTE,
     duplicate_window: SECOND,
   },
+  {
+    name: `KV_${LEASES.bucket}`,
+    description: "who leads: a bucket",
+    subjects: [`$KV.${LEASES.bucket}.>`],
+    storage: StorageType.File,
+    max_msgs_per_subject: 1,
+    max_age: (LEASES.ttlMs / 1_000) * SECOND,
+    discard: DiscardPolicy.New,
+    allow_rollup_hdrs: true,
+    allow_direct: true,
+    duplicate_window: SECOND,
+  },
 ];
-
-/** Who leads: a key lives for `ttlMs` after its last renewal. For the quality of decisions only. */
-export const LEASES = { bucket: "mesh_leases", ttlMs: 4_000 };

@@ -32,6 +32,42 @@ export async function startNats(
   }
 }
 
+export interface MortalNats extends AsyncDisposable {
+  url: string;
+  port: number;
+  pid: () => number;
+  /** As `kill -9`; resolves when it is gone. */
+  kill: () => Promise<void>;
+  /** Starts it again on the same port, with its data or with none. */
+  start: (wanted?: { empty?: boolean }) => Promise<void>;
+}
+
+/** A server that a test kills and starts again: clients keep their URL. */
+export async function startMortalNats(): Promise<MortalNats> {
+  const folder = await mkdtemp(join(tmpdir(), "agent-mesh-nats-"));
+  let lives = 0;
+  let dataDir = join(folder, `life-${lives}`);
+  let server = await startNats({ dataDir });
+  const { url, port } = server;
+  return {
+    url,
+    port,
+    pid: () => server.pid,
+    async kill() {
+      process.kill(server.pid, "SIGKILL");
+      await server.exited;
+    },
+    async start({ empty = false } = {}) {
+      if (empty) dataDir = join(folder, `life-${++lives}`);
+      server = await startNats({ dataDir, port });
+    },
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
 /** A server launched by a process of its own, which the test may kill. Both have ended when the test has. */
 export async function launchNatsInChild(dataDir: string): Promise<{ child: ChildProcess; pid: number }> {
   const script = join(import.meta.dirname, "nats-launcher.ts");
