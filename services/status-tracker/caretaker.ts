@@ -8,8 +8,8 @@ import type { Bus } from "../../shared/bus/connect.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
 import { answer } from "../../shared/contracts/failure.ts";
-import { Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
-import type { LeaseTimes } from "../../shared/contracts/lease.ts";
+import { decodeHeartbeat, type Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
+import { type LeaseTimes, silenceMs } from "../../shared/contracts/lease.ts";
 import { orderSubject, type StopOrder, StopReply } from "../../shared/contracts/order.ts";
 import { decide, type Situation } from "./decide.ts";
 import type { Ledger } from "./ledger.ts";
@@ -29,7 +29,12 @@ export interface CaretakerOptions {
   log: Logger;
   leads(): boolean;
   random(): number;
+  /** The clock that the times of facts are compared with, ms since the epoch. */
+  brokerNowMs(): number;
 }
+
+/** A host that was not heard of for so long has left, ms: HOSTS has dropped it by then. */
+const FORGET_HOST_MS = 86_400_000;
 
 export class Caretaker {
   readonly #options: CaretakerOptions;
@@ -54,22 +59,24 @@ export class Caretaker {
   sweep(): void {
     const { ledger, presence, times, bus } = this.#options;
     const nowMs = performance.now();
-    // It was itself stopped, or the bus was away: the grace begins again.
-    if (nowMs - this.#sweptAtMs > times.marginMs || bus.connectedSince() === null) presence.startGrace(nowMs);
-    this.#sweptAtMs = nowMs;
     const since = bus.connectedSince();
+    // It was itself stopped, or the bus was away, if only between two sweeps: the grace begins again.
+    if (nowMs - this.#sweptAtMs > times.marginMs || since === null || since > this.#sweptAtMs)
+      presence.startGrace(nowMs);
+    this.#sweptAtMs = nowMs;
+    presence.forgetBefore(nowMs - FORGET_HOST_MS);
     if (since === null) return;
     for (const taskId of ledger.active.keys()) this.look(taskId);
   }
 
   /** Does what is due about one task now. */
   look(taskId: string): void {
-    const { ledger, bus, leads, random } = this.#options;
+    const { ledger, bus, leads, random, brokerNowMs } = this.#options;
     const record = ledger.active.get(taskId);
     if (record === undefined || this.#speaking.has(taskId) || !leads() || bus.connectedSince() === null)
       return;
     const decision = decide(record, {
-      wallMs: Date.now(),
+      brokerNowMs: brokerNowMs(),
       lost: this.#lost(record),
       chance: random(),
       supersededBy: ledger.overtaken.get(taskId) ?? null,
@@ -98,18 +105,19 @@ export class Caretaker {
     if (this.#reading.has(hostId)) return;
     this.#reading.add(hostId);
     try {
-      const { bus, presence } = this.#options;
+      const { bus, presence, times } = this.#options;
       const known = presence.hosts.get(hostId);
       const last = await lastMessage(bus, HOSTS, heartbeatSubject.build({ hostId }));
-      const heartbeat =
-        last === null ? null : Heartbeat.safeParse(JSON.parse(Buffer.from(last.payload).toString()));
-      const isNews =
-        heartbeat?.success &&
-        (heartbeat.data.installation !== known?.heartbeat.installation ||
-          heartbeat.data.boot !== known.heartbeat.boot ||
-          heartbeat.data.counter !== known.heartbeat.counter);
-      if (isNews && last !== null) presence.hear(heartbeat.data, last.timeMs, performance.now());
-      else this.#silentSinceMs.set(hostId, performance.now());
+      const heard = last === null ? null : decodeHeartbeat(last.subject, last.payload);
+      const nowMs = performance.now();
+      if (last === null || heard === null) this.#silentSinceMs.set(hostId, nowMs);
+      else if (heard.heartbeat === null) {
+        const ageMs = this.#options.brokerNowMs() - last.timeMs;
+        if (ageMs > silenceMs(times)) this.#silentSinceMs.set(hostId, nowMs);
+        else presence.hearUnreadable(hostId, nowMs);
+      } else if (known !== undefined && isSame(heard.heartbeat, known.heartbeat))
+        this.#silentSinceMs.set(hostId, nowMs);
+      else presence.hear(heard.heartbeat, last.timeMs, nowMs);
     } catch {
       // The bus did not answer: nobody is declared dead on that.
     } finally {
@@ -151,3 +159,6 @@ export class Caretaker {
     this.#stoppedAtMs.delete(taskId);
   }
 }
+
+const isSame = (one: Heartbeat, other: Heartbeat): boolean =>
+  one.installation === other.installation && one.boot === other.boot && one.counter === other.counter;

@@ -8,8 +8,8 @@ import type { TaskRecord } from "./record.ts";
 import { afterFailure } from "./retry.ts";
 
 export interface Situation {
-  /** Wall clock, ms since the epoch, for what the broker's times are compared with. */
-  wallMs: number;
+  /** The broker's clock, ms since the epoch: facts carry its times. */
+  brokerNowMs: number;
   /** The attempt's host is gone for certain. */
   lost: "absent" | "silent" | null;
   /** Between 0 and 1. */
@@ -65,7 +65,7 @@ export function decide(record: TaskRecord, situation: Situation): Decision {
         },
       });
     case "waiting":
-      if (situation.wallMs < record.waitingUntilMs) return NOTHING;
+      if (situation.brokerNowMs < record.waitingUntilMs) return NOTHING;
       return say({
         kind: "requeued",
         body: { after, attempt: lifecycle.attempt, failures: lifecycle.failures, reason: "due" },
@@ -75,7 +75,7 @@ export function decide(record: TaskRecord, situation: Situation): Decision {
     case "running":
       if (situation.lost !== null)
         return say(followUp(record, lostFailure(record, situation.lost), true, situation.chance));
-      if (situation.wallMs > record.startedAtMs + record.timeoutMs + TIMEOUT_GRACE_MS)
+      if (situation.brokerNowMs > record.startedAtMs + record.timeoutMs + TIMEOUT_GRACE_MS)
         return stop(record, "timeout");
       return NOTHING;
     case "cancelling":

@@ -11,7 +11,7 @@ import { HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes } from "../../shared/config/environment.ts";
 import { API, API_VERBS, apiSubject } from "../../shared/contracts/api.ts";
 import { factSubject, type Malformed } from "../../shared/contracts/fact.ts";
-import { Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
 import { Caretaker } from "./caretaker.ts";
@@ -29,6 +29,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const times = leaseTimes(context.environment.MESH_LEASE_MS);
   const ledger = new Ledger({ factsOfTask: (taskId) => factsOfTask(bus, taskId) });
   const presence = new Presence(silenceMs(times), performance.now());
+  let following: Awaited<ReturnType<typeof followFacts>> | undefined;
   let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
   const caretaker = new Caretaker({
     bus,
@@ -38,6 +39,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     log,
     leads: () => leadership?.leads() ?? false,
     random: Math.random,
+    brokerNowMs: () => following?.brokerNowMs() ?? Date.now(),
   });
   stack.defer(() => caretaker.stop());
 
@@ -56,7 +58,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     }
   }
 
-  const tasks = stack.use(
+  following = stack.use(
     await followFacts(bus, { from: 1 }, (fact, payload) => {
       if (fact.body === null) void bury(fact, payload);
       for (const taskId of ledger.apply(fact)) {
@@ -69,17 +71,19 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     await follow(bus, {
       stream: HOSTS,
       from: "last",
-      onMessage: ({ payload, timeMs }) => {
-        const heartbeat = Heartbeat.safeParse(JSON.parse(Buffer.from(payload).toString()));
-        if (!heartbeat.success) return;
+      onMessage: ({ subject, payload, timeMs }, ageMs) => {
+        const heard = decodeHeartbeat(subject, payload);
+        if (heard === null) return;
         // One that was stored before this service looked may be long past: that shows in `hosts`, while
         // nobody is declared dead on it before the grace is over.
-        const ageMs = Math.max(0, Date.now() - timeMs);
-        presence.hear(heartbeat.data, timeMs, performance.now() - (leadership === undefined ? ageMs : 0));
+        const heardAtMs = performance.now() - ageMs;
+        if (heard.heartbeat !== null) presence.hear(heard.heartbeat, timeMs, heardAtMs);
+        else if (presence.hearUnreadable(heard.hostId, heardAtMs))
+          log.warn({ hostId: heard.hostId }, "nobody can read this host's heartbeats");
       },
     }),
   );
-  await Promise.all([tasks.caughtUp, heartbeats.caughtUp]);
+  await Promise.all([following.caughtUp, heartbeats.caughtUp]);
   presence.startGrace(performance.now());
   leadership = stack.use(
     await standForLeader(bus, "status-tracker", `${process.pid}`, (leads) =>

@@ -27,6 +27,8 @@ export class Presence {
   readonly hosts = new Map<string, SeenHost>();
   /** The same per installation: two machines with one id do not speak for each other. */
   readonly #lives = new Map<string, Life>();
+  /** When each host last said something that nobody understands. */
+  readonly #unreadableAtMs = new Map<string, number>();
   readonly #silenceMs: number;
   /** Since when the tracker has been connected and following without a gap. */
   #followingSinceMs: number;
@@ -45,6 +47,7 @@ export class Presence {
     const key = `${heartbeat.hostId} ${heartbeat.installation}`;
     const known = this.#lives.get(key);
     if (known && !isLater(heartbeat, known)) return;
+    this.#unreadableAtMs.delete(heartbeat.hostId);
     this.#lives.set(key, {
       boot: heartbeat.boot,
       counter: heartbeat.counter,
@@ -52,6 +55,24 @@ export class Presence {
       attempts: new Set(heartbeat.attempts.map((held) => attemptKey(held.taskId, held.attempt, held.nonce))),
     });
     this.hosts.set(heartbeat.hostId, { heartbeat, heardAtMs, timeMs });
+  }
+
+  /**
+   * It spoke, if nobody knows what it said: the server has acknowledged it, so what runs there may act. True the
+   * first time, until something readable comes.
+   */
+  hearUnreadable(hostId: string, heardAtMs: number): boolean {
+    const isNew = !this.#unreadableAtMs.has(hostId);
+    this.#unreadableAtMs.set(hostId, heardAtMs);
+    return isNew;
+  }
+
+  /** Drops what was not heard of since: nobody asks for it any more, and ids are used up. */
+  forgetBefore(heardAtMs: number): void {
+    for (const map of [this.hosts, this.#lives])
+      for (const [key, seen] of map) if (seen.heardAtMs < heardAtMs) map.delete(key);
+    for (const [hostId, atMs] of this.#unreadableAtMs)
+      if (atMs < heardAtMs) this.#unreadableAtMs.delete(hostId);
   }
 
   isOnline(host: SeenHost, nowMs: number): boolean {
@@ -70,7 +91,11 @@ export class Presence {
       !life.attempts.has(attemptKey(taskId, task.attempt, task.nonce))
     )
       return "absent";
-    const heardAtMs = Math.max(life?.heardAtMs ?? Number.NEGATIVE_INFINITY, this.#followingSinceMs);
+    const heardAtMs = Math.max(
+      life?.heardAtMs ?? Number.NEGATIVE_INFINITY,
+      this.#unreadableAtMs.get(task.hostId ?? "") ?? Number.NEGATIVE_INFINITY,
+      this.#followingSinceMs,
+    );
     return nowMs - heardAtMs > this.#silenceMs ? "silent" : null;
   }
 }

@@ -36,7 +36,7 @@ export interface FollowOptions {
   from: number | "new" | "last";
   /**
    * Synchronous, so that order is kept. What it throws is a bug, and ends the process. `ageMs` is how long ago the
-   * broker stored the message, by its own clock.
+   * broker stored, by its own clock, what was there when this began; what comes later is heard as it comes, age 0.
    */
   onMessage: (message: Message, ageMs: number) => void;
 }
@@ -77,8 +77,9 @@ export async function follow(bus: Bus, options: FollowOptions): Promise<Followin
     const { subject, data: payload, seq: sequence } = message;
     if (over || place === null || sequence <= place.seen) return;
     const timeMs = Number(message.timestampNanos / 1_000_000n);
+    const ageMs = behind ? Math.max(0, brokerNowMs() - timeMs) : 0;
     try {
-      options.onMessage({ subject, payload, sequence, timeMs }, Math.max(0, brokerNowMs() - timeMs));
+      options.onMessage({ subject, payload, sequence, timeMs }, ageMs);
     } catch (error) {
       // The client would take it for the end of the messages, and be silent.
       endProcess(error);

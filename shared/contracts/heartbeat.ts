@@ -34,3 +34,23 @@ export const Heartbeat = z.object({
   versions: z.record(z.string(), z.string()),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
+
+/** Whose heartbeat it is, by its subject; null for what no reader understands, or what speaks for another host. */
+export function decodeHeartbeat(
+  subjectText: string,
+  payload: Uint8Array,
+): { hostId: string; heartbeat: Heartbeat | null } | null {
+  const parameters = heartbeatSubject.parse(subjectText);
+  if (parameters === null) return null;
+  const { hostId } = parameters;
+  let json: unknown;
+  try {
+    json = JSON.parse(decoder.decode(payload));
+  } catch {
+    return { hostId, heartbeat: null };
+  }
+  const heartbeat = Heartbeat.safeParse(json);
+  return { hostId, heartbeat: heartbeat.success && heartbeat.data.hostId === hostId ? heartbeat.data : null };
+}
+
+const decoder = new TextDecoder();

@@ -13,7 +13,7 @@ import { heartbeat } from "../support/heartbeats.ts";
 
 const record = (...facts: Fact[]): TaskRecord => recordOf(facts) as TaskRecord;
 const situation = (overrides: Partial<Situation> = {}): Situation => ({
-  wallMs: 10_000,
+  brokerNowMs: 10_000,
   lost: null,
   chance: 0.5,
   supersededBy: null,
@@ -74,7 +74,10 @@ describe("what the tracker says next", () => {
         fc.constantFrom(null, "t2"),
         (log, lost, supersededBy) => {
           const known = recordOf(log) as TaskRecord;
-          const decision = decide(known, situation({ lost, supersededBy, wallMs: Number.MAX_SAFE_INTEGER }));
+          const decision = decide(
+            known,
+            situation({ lost, supersededBy, brokerNowMs: Number.MAX_SAFE_INTEGER }),
+          );
           if (decision.act !== "say") return;
           expect(decision.fact.body.after).toBe(known.lifecycle.lastSequence);
           const said = { ...decision.fact, sequence: known.lifecycle.lastSequence + 1, timeMs: 0 };
@@ -132,6 +135,24 @@ describe("presence", () => {
     presence.hear(heartbeat({ installation: "other", boot: 9, counter: 9 }), 0, 14_000);
     expect(presence.gone("t1", task, 14_000)).toBeNull();
     expect(presence.gone("t1", task, 15_001)).toBe("silent");
+  });
+
+  it("takes what it cannot read for a sign of life, since the host's lease was renewed by it", () => {
+    const presence = new Presence(SILENCE, 0);
+    presence.hear(listing(), 0, 0);
+    expect(presence.hearUnreadable("h1", 14_000)).toBe(true);
+    expect(presence.hearUnreadable("h1", 14_001)).toBe(false);
+    expect(presence.hearUnreadable("h2", 29_000)).toBe(true);
+    expect(presence.gone("t1", task, 29_000)).toBeNull();
+    expect(presence.gone("t1", task, 29_002)).toBe("silent");
+  });
+
+  it("forgets hosts that were not heard of for long", () => {
+    const presence = new Presence(SILENCE, 0);
+    presence.hear(heartbeat({ hostId: "left" }), 0, 0);
+    presence.hear(heartbeat({ hostId: "here" }), 0, 100);
+    presence.forgetBefore(50);
+    expect([...presence.hosts.keys()]).toEqual(["here"]);
   });
 
   it("declares nobody silent before a full grace period after it was itself cut off", () => {
