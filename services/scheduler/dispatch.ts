@@ -20,8 +20,12 @@ export interface DispatchPorts {
   runsOn(taskId: string): string | null;
 }
 
-/** A host that refused or did not answer is passed over for so long, ms. */
+/** A host that refused or did not answer is passed over for so long, and a task of which the log knows more, ms. */
 const AVOID_MS = 300;
+/** Longer than an order may take, its reading and its answer. */
+const ASK_MS = 20_000;
+/** A host says that it began once the log has stored it: so long may the log take to show it, ms. */
+const SHOWN_MS = 5_000;
 /** Tasks whose waiting is explained: the first in the queue are the ones people ask about. */
 const WAITING_RECEIPTS = 100;
 
@@ -58,7 +62,8 @@ export class Dispatcher {
     // Tasks that ask for the same find the same refusals until something changes.
     const infeasible = new Set<string>();
     for (const entry of this.#queue) {
-      if (entry.asked) continue;
+      if (nowMs < entry.notBeforeMs) continue;
+      if (entry.asked !== null) this.#withdraw(entry);
       const shape = shapeOf(entry);
       if (infeasible.has(shape)) continue;
       const placement = place(entry, this.#fleet.hosts, nowMs, this.#times);
@@ -77,7 +82,7 @@ export class Dispatcher {
     const nowMs = this.#ports.nowMs();
     let looked = 0;
     for (const entry of this.#queue) {
-      if (entry.asked) continue;
+      if (entry.asked !== null) continue;
       if (looked++ >= WAITING_RECEIPTS) return;
       const placement = place(entry, this.#fleet.hosts, nowMs, this.#times);
       const words = inWords(placement);
@@ -93,27 +98,43 @@ export class Dispatcher {
 
   async #ask(entry: QueueEntry, hostId: string, receipt: Receipt, nowMs: number): Promise<void> {
     const { taskId, attempt, after, memoryBytes, cpus } = entry;
-    entry.asked = true;
+    const asked = { hostId };
+    entry.asked = asked;
+    entry.notBeforeMs = nowMs + ASK_MS;
     this.#fleet.reserve(hostId, taskId, { memoryBytes, cpus, sinceMs: nowMs });
     const request = await this.#ports.request(entry);
-    const reply: Answer<RunReply> =
+    const reply: Answer<RunReply> | null =
       request === null || entry.removed
-        ? { ok: false, error: { code: "unavailable", message: "the request cannot be read" } }
+        ? null
         : await this.#ports.ask(hostId, { taskId, attempt, after, request, placement: receipt.summary });
-    if (reply.ok && reply.value.outcome === "started") {
-      this.#ports.publish(receipt);
-      // The log is about to show it; until then the entry is not offered again.
+    const began = reply?.ok === true && reply.value.outcome === "started";
+    if (began) this.#ports.publish(receipt);
+    if (entry.asked !== asked) return;
+    if (began) {
+      // The log is about to show it; if it does not, what the host said was not so.
+      entry.notBeforeMs = this.#ports.nowMs() + SHOWN_MS;
       return;
     }
-    if (this.#ports.runsOn(taskId) === hostId) return;
-    this.#fleet.release(hostId, taskId);
+    this.#withdraw(entry);
     if (entry.removed) return;
+    // Another host may take it at once.
+    entry.notBeforeMs = 0;
+    const thenMs = this.#ports.nowMs();
+    // Who let us wait for long is passed over for as long: it would take the next task's time too.
+    const avoidMs = Math.max(AVOID_MS, thenMs - nowMs);
     const host = this.#fleet.hosts.get(hostId);
-    if (host) host.avoidUntilMs = this.#ports.nowMs() + AVOID_MS;
-    setTimeout(() => {
-      entry.asked = false;
-      this.wake();
-    }, AVOID_MS).unref();
+    if (isAboutTask(reply)) entry.notBeforeMs = thenMs + AVOID_MS;
+    else if (host) host.avoidUntilMs = thenMs + avoidMs;
+    this.wake();
+    setTimeout(() => this.wake(), AVOID_MS).unref();
+  }
+
+  /** The order counts no more: the host has the room again, unless the log says that the task runs there. */
+  #withdraw(entry: QueueEntry): void {
+    const { taskId, asked } = entry;
+    entry.asked = null;
+    if (asked !== null && this.#ports.runsOn(taskId) !== asked.hostId)
+      this.#fleet.release(asked.hostId, taskId);
   }
 
   #anyFreeSlot(nowMs: number): boolean {
@@ -129,3 +150,7 @@ export class Dispatcher {
 
 const shapeOf = (entry: QueueEntry): string =>
   `${entry.memoryBytes} ${entry.cpus} ${entry.fork} ${entry.labels === null ? "" : JSON.stringify(entry.labels)}`;
+
+/** It says nothing against the host: the request could not be read, or the log knows more of the task than we do. */
+const isAboutTask = (reply: Answer<RunReply> | null): boolean =>
+  reply === null || (reply.ok && reply.value.outcome === "refused" && reply.value.reason === "superseded");

@@ -47,6 +47,13 @@ export class Fleet {
     }
   }
 
+  /** Drops hosts that were not heard of since: they have left. */
+  forgetBefore(heardAtMs: number): void {
+    for (const [hostId, host] of this.hosts)
+      if (host.heardAtMs < heardAtMs && host.reservations.size === 0) this.hosts.delete(hostId);
+    for (const [hostId, reservations] of this.#early) if (reservations.size === 0) this.#early.delete(hostId);
+  }
+
   release(hostId: string, taskId: string): void {
     this.hosts.get(hostId)?.reservations.delete(taskId);
     this.#early.get(hostId)?.delete(taskId);

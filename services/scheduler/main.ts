@@ -8,7 +8,7 @@ import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { requestAt } from "../../shared/bus/read.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes } from "../../shared/config/environment.ts";
-import { Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
 import { orderSubject, RunReply } from "../../shared/contracts/order.ts";
 import { receiptSubject } from "../../shared/contracts/receipt.ts";
@@ -25,6 +25,8 @@ const MEMORY_RAMP_MS = 45_000;
 const RUN_REPLY_MS = 10_000;
 /** A pass is made at least this often, whatever was or was not heard. */
 const SWEEP_MS = 500;
+/** A host that was not heard of for so long has left, ms: HOSTS has dropped it by then. */
+const FORGET_HOST_MS = 86_400_000;
 /** Requests kept in memory for the tasks at the head; the others are read from the log. */
 const REQUESTS_KEPT = 1_000;
 
@@ -55,7 +57,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
         return task?.active ? task.hostId : null;
       },
       publish: (receipt) => {
-        if (!bus.connection.isClosed())
+        if (!bus.connection.isClosed() && !bus.connection.isDraining())
           bus.connection.publish(receiptSubject.build({ taskId: receipt.taskId }), JSON.stringify(receipt));
       },
     },
@@ -92,7 +94,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const requeue = (taskId: string) => {
     const entry = parked.get(taskId);
     parked.delete(taskId);
-    if (entry !== undefined) queue.add({ ...entry, asked: false, removed: false });
+    if (entry !== undefined) queue.add({ ...entry, asked: null, notBeforeMs: 0, removed: false });
   };
 
   tasks = stack.use(await followTasks(bus, onFolded));
@@ -100,11 +102,12 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     await follow(bus, {
       stream: HOSTS,
       from: "last",
-      onMessage: ({ payload, timeMs }) => {
-        const heartbeat = Heartbeat.safeParse(JSON.parse(Buffer.from(payload).toString()));
+      onMessage: ({ subject, payload }, ageMs) => {
+        // Whom nobody understands is given no work.
+        const heartbeat = decodeHeartbeat(subject, payload)?.heartbeat;
+        if (!heartbeat) return;
         // One that was stored before this service looked may be long past.
-        const ageMs = ready ? 0 : Math.max(0, Date.now() - timeMs);
-        if (heartbeat.success) fleet.hear(heartbeat.data, performance.now() - ageMs);
+        fleet.hear(heartbeat, performance.now() - ageMs);
         dispatcher.wake();
       },
     }),
@@ -119,6 +122,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   );
   dispatcher.wake();
   const sweep = setInterval(() => {
+    fleet.forgetBefore(performance.now() - FORGET_HOST_MS);
     dispatcher.pass();
     dispatcher.explainWaiting();
   }, SWEEP_MS);
@@ -138,7 +142,8 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     fork: request.fork === true,
     memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
     cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
-    asked: false,
+    asked: null,
+    notBeforeMs: 0,
     removed: false,
   };
 }

@@ -7,6 +7,10 @@ export interface Footprint {
   cpus: number;
 }
 
+export interface Asked {
+  hostId: string;
+}
+
 export interface QueueEntry extends Footprint {
   taskId: string;
   priority: Priority;
@@ -20,16 +24,25 @@ export interface QueueEntry extends Footprint {
   labels: Record<string, string> | null;
   fork: boolean;
   /** A host is being asked, or has just begun and the log has not shown it yet. */
-  asked: boolean;
+  asked: Asked | null;
+  /** Offered to no host before this time, ms: an order that was given is not given again, or the log is awaited. */
+  notBeforeMs: number;
   removed: boolean;
 }
 
 export class Queue {
   readonly #entries = new Map<string, QueueEntry>();
   readonly #lanes: Record<Priority, QueueEntry[]> = { high: [], normal: [], low: [] };
+  /** Entries of each lane that were removed and still lie there. */
+  readonly #removed: Record<Priority, number> = { high: 0, normal: 0, low: 0 };
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Entries in memory, those that were removed and still lie there included. */
+  get held(): number {
+    return PRIORITIES.reduce((sum, priority) => sum + this.#lanes[priority].length, 0);
   }
 
   get(taskId: string): QueueEntry | undefined {
@@ -51,6 +64,7 @@ export class Queue {
     const entry = this.#entries.get(taskId);
     if (entry === undefined) return;
     entry.removed = true;
+    this.#removed[entry.priority]++;
     this.#entries.delete(taskId);
   }
 
@@ -62,10 +76,11 @@ export class Queue {
     }
   }
 
-  /** Drops the removed ones, once they are worth the copy. */
+  /** Drops the removed ones once they are half of the lane: each is copied past twice at most. */
   #tidy(priority: Priority): QueueEntry[] {
     const lane = this.#lanes[priority];
-    if (!lane[0]?.removed) return lane;
+    if (this.#removed[priority] * 2 <= lane.length) return lane;
+    this.#removed[priority] = 0;
     return (this.#lanes[priority] = lane.filter((entry) => !entry.removed));
   }
 }

@@ -76,8 +76,9 @@ export async function factsOfTask(bus: Bus, taskId: string): Promise<(Fact | Mal
 
 /** The request that stands on the log at this sequence; null if there is none, or the log does not answer. */
 export async function requestAt(bus: Bus, sequence: number): Promise<DeployRequest | null> {
-  const manager = await jetstreamManager(bus.connection, { checkAPI: false });
-  const message = await manager.direct.getMessage(TASKS, { seq: sequence }).catch(() => null);
+  const message = await jetstreamManager(bus.connection, { checkAPI: false })
+    .then((manager) => manager.direct.getMessage(TASKS, { seq: sequence }))
+    .catch(() => null);
   if (message === null) return null;
   const fact = decodeFact(message.subject, message.data, message.seq, message.time.getTime());
   return fact?.kind === "requested" ? fact.body : null;

@@ -22,7 +22,8 @@ const entry = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
   fork: false,
   memoryBytes: GIB,
   cpus: 1,
-  asked: false,
+  asked: null,
+  notBeforeMs: 0,
   removed: false,
   ...overrides,
 });

@@ -1,0 +1,193 @@
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { start as startScheduler } from "../../services/scheduler/main.ts";
+import { start as startTracker } from "../../services/status-tracker/main.ts";
+import { askApi } from "../../shared/bus/ask.ts";
+import type { Bus } from "../../shared/bus/connect.ts";
+import { lastMessage } from "../../shared/bus/read.ts";
+import { RECEIPTS } from "../../shared/bus/streams.ts";
+import { submitTask } from "../../shared/bus/submit.ts";
+import { heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
+import { Receipt, receiptSubject } from "../../shared/contracts/receipt.ts";
+import type { DeployRequest } from "../../shared/contracts/task.ts";
+import { contextFor, openBus } from "../support/bus.ts";
+import { request } from "../support/facts.ts";
+import { heartbeat } from "../support/heartbeats.ts";
+import { startNats } from "../support/nats.ts";
+import { refused, type ScriptedHost, startScriptedHost } from "../support/scripted-host.ts";
+
+const DEADLINE = { timeout: 20_000, interval: 10 };
+const ROOMY = { memory: { totalBytes: 64 * 2 ** 30, availableBytes: 64 * 2 ** 30 } };
+
+interface Mesh extends AsyncDisposable {
+  bus: Bus;
+  url: string;
+  scheduler: (env?: NodeJS.ProcessEnv) => Promise<void>;
+  submit: (taskId: string, overrides?: Partial<DeployRequest>) => Promise<void>;
+  host: (
+    ...args: Parameters<typeof startScriptedHost> extends [Bus, ...infer Rest] ? Rest : never
+  ) => Promise<ScriptedHost>;
+}
+
+async function startMesh({ tracker = false, scheduler = true } = {}): Promise<Mesh> {
+  await using stack = new AsyncDisposableStack();
+  const { url } = stack.use(await startNats());
+  const bus = stack.use(await openBus(url));
+  if (tracker) stack.use(await startTracker(contextFor(url)));
+  if (scheduler) stack.use(await startScheduler(contextFor(url)));
+  const owned = stack.move();
+  return {
+    bus,
+    url,
+    scheduler: async (env) => void owned.use(await startScheduler(contextFor(url, env))),
+    async submit(taskId, overrides = {}) {
+      expect(await submitTask(bus, request({ taskId, ...overrides }))).toMatchObject({ ok: true });
+    },
+    host: async (hostId, script) => owned.use(await startScriptedHost(bus, hostId, script)),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+const receiptOf = async (bus: Bus, taskId: string): Promise<Receipt | null> => {
+  const stored = await lastMessage(bus, RECEIPTS, receiptSubject.build({ taskId }));
+  return stored && Receipt.parse(JSON.parse(Buffer.from(stored.payload).toString()));
+};
+const tasksOf = (host: ScriptedHost) => host.orders.map(({ taskId }) => taskId);
+const stateOf = async (bus: Bus, taskId: string) => {
+  const task = await askApi(bus, "get", { taskId });
+  return task.ok ? task.value.state : task.error.code;
+};
+
+describe("a queued task", () => {
+  it("waits with its reason while there is no host, and goes to the first that joins", async () => {
+    await using mesh = await startMesh();
+    await mesh.submit("lonely");
+    await vi.waitUntil(async () => (await receiptOf(mesh.bus, "lonely")) !== null, DEADLINE);
+    expect(await receiptOf(mesh.bus, "lonely")).toMatchObject({
+      hostId: null,
+      summary: "no host has joined the mesh",
+    });
+    const host = await mesh.host("h1");
+    await vi.waitUntil(() => host.orders.length === 1, DEADLINE);
+    expect(host.orders[0]).toMatchObject({ taskId: "lonely", attempt: 1, after: 1 });
+    await vi.waitUntil(async () => (await receiptOf(mesh.bus, "lonely"))?.hostId === "h1", DEADLINE);
+  });
+
+  it("is passed by others while the only host that could take it is full", async () => {
+    await using mesh = await startMesh();
+    const full = await mesh.host("full", { about: { slots: { total: 1, free: 1 }, labels: { gpu: "yes" } } });
+    const other = await mesh.host("other");
+    await mesh.submit("first", { labels: { gpu: "yes" } });
+    await vi.waitUntil(() => full.orders.length === 1, DEADLINE);
+    await mesh.submit("stuck", { labels: { gpu: "yes" }, priority: "high" });
+    await mesh.submit("passing");
+    await vi.waitUntil(() => other.orders.length === 1, DEADLINE);
+    expect(tasksOf(other)).toEqual(["passing"]);
+    await vi.waitUntil(
+      async () =>
+        (await receiptOf(mesh.bus, "stuck"))?.summary === "2 hosts: 1 lack a label, 1 have no free slot",
+      DEADLINE,
+    );
+    await full.say("first", "succeeded", {});
+    await vi.waitUntil(() => tasksOf(full).includes("stuck"), DEADLINE);
+  });
+
+  it("goes to another host at once when the best one refuses, and the queue goes on", async () => {
+    await using mesh = await startMesh();
+    const refusing = await mesh.host("refusing", { about: ROOMY, onRun: async () => refused });
+    const other = await mesh.host("other", { about: { slots: { total: 10, free: 10 } } });
+    for (let number = 0; number < 5; number++) await mesh.submit(`t${number}`);
+    await vi.waitUntil(() => other.orders.length === 5, { timeout: 5_000 });
+    expect(refusing.orders.length).toBeGreaterThan(0);
+    expect(tasksOf(other).toSorted()).toEqual(["t0", "t1", "t2", "t3", "t4"]);
+  });
+
+  it("is not held up by a host that never answers", async () => {
+    await using mesh = await startMesh();
+    const mute = await mesh.host("mute", {
+      about: { slots: { total: 1, free: 1 } },
+      onRun: () => new Promise(() => {}),
+    });
+    await mesh.submit("unlucky");
+    await vi.waitUntil(() => mute.orders.length === 1, DEADLINE);
+    const other = await mesh.host("other");
+    await mesh.submit("passing");
+    await vi.waitUntil(() => other.orders.length === 1, { timeout: 5_000 });
+    expect(tasksOf(other)).toEqual(["passing"]);
+    await vi.waitUntil(() => other.orders.length === 2, DEADLINE);
+    expect(tasksOf(other)).toEqual(["passing", "unlucky"]);
+  });
+
+  it("comes in the order of priority, then of age", async () => {
+    await using mesh = await startMesh();
+    await mesh.submit("low", { priority: "low" });
+    await mesh.submit("normal-1");
+    await mesh.submit("normal-2");
+    await mesh.submit("high", { priority: "high" });
+    const host = await mesh.host("h1", { about: { slots: { total: 1, free: 1 } } });
+    for (const taskId of ["high", "normal-1", "normal-2", "low"]) {
+      await vi.waitUntil(() => tasksOf(host).at(-1) === taskId, DEADLINE);
+      await vi.waitUntil(async () => (await host.say(taskId, "succeeded", {})) === "appended", DEADLINE);
+    }
+    expect(tasksOf(host)).toEqual(["high", "normal-1", "normal-2", "low"]);
+  });
+
+  it("from a fork is rejected and offered to nobody", async () => {
+    await using mesh = await startMesh({ tracker: true });
+    const host = await mesh.host("h1");
+    await mesh.submit("stranger", { fork: true });
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "stranger")) === "failed", DEADLINE);
+    await mesh.submit("ours");
+    await vi.waitUntil(() => host.orders.length > 0, DEADLINE);
+    expect(tasksOf(host)).toEqual(["ours"]);
+  });
+
+  it("that is cancelled before a host takes it is offered to nobody", async () => {
+    await using mesh = await startMesh({ tracker: true });
+    await mesh.submit("unwanted");
+    expect(await askApi(mesh.bus, "cancel", { taskId: "unwanted" })).toMatchObject({ ok: true });
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "unwanted")) === "cancelled", DEADLINE);
+    await mesh.submit("wanted");
+    const host = await mesh.host("h1");
+    await vi.waitUntil(() => host.orders.length > 0, DEADLINE);
+    expect(tasksOf(host)).toEqual(["wanted"]);
+  });
+
+  it("is placed by the scheduler that is left when the leading one ends, and begun once", async () => {
+    await using mesh = await startMesh({ scheduler: false });
+    const leading = await startScheduler(contextFor(mesh.url));
+    await mesh.scheduler();
+    const host = await mesh.host("h1", { about: { slots: { total: 10, free: 10 } } });
+    await mesh.submit("before");
+    await vi.waitUntil(() => host.orders.length === 1, DEADLINE);
+    await leading[Symbol.asyncDispose]();
+    await mesh.submit("after");
+    await vi.waitUntil(() => host.orders.length === 2, DEADLINE);
+    expect(tasksOf(host)).toEqual(["before", "after"]);
+  });
+});
+
+describe("a host", () => {
+  it("whose heartbeats nobody can read is given nothing, and stops nobody", async () => {
+    await using mesh = await startMesh({ tracker: true });
+    const said = ["no JSON", "{}", JSON.stringify(heartbeat({ hostId: "somebody-else" }))];
+    for (const [index, payload] of said.entries())
+      await mesh.bus.js.publish(heartbeatSubject.build({ hostId: `odd-${index}` }), payload);
+    const host = await mesh.host("h1");
+    await mesh.submit("t1");
+    await vi.waitUntil(() => host.orders.length === 1, DEADLINE);
+    const hosts = await askApi(mesh.bus, "hosts", {});
+    expect(hosts.ok && hosts.value.data.map(({ hostId }) => hostId)).toEqual(["h1"]);
+  });
+
+  it("is as old as the broker says, whatever the scheduler's own clock tells", async () => {
+    await using mesh = await startMesh({ scheduler: false });
+    const clock = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 600_000);
+    onTestFinished(() => clock.mockRestore());
+    // One heartbeat, and no other for long.
+    const host = await mesh.host("h1", { beatEveryMs: 600_000 });
+    await mesh.submit("t1");
+    await mesh.scheduler({ MESH_LEASE_MS: "12000" });
+    await vi.waitUntil(() => host.orders.length > 0, DEADLINE);
+    expect(tasksOf(host)).toEqual(["t1"]);
+  });
+});

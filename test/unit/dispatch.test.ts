@@ -1,0 +1,163 @@
+import { describe, expect, it } from "vitest";
+import { Dispatcher, type DispatchPorts } from "../../services/scheduler/dispatch.ts";
+import { Fleet } from "../../services/scheduler/fleet.ts";
+import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
+import type { Answer } from "../../shared/contracts/failure.ts";
+import type { RunReply } from "../../shared/contracts/order.ts";
+import { request } from "../support/facts.ts";
+import { heartbeat } from "../support/heartbeats.ts";
+
+const TIMES = { silenceMs: 15_000, memoryRampMs: 45_000 };
+const STARTED: Answer<RunReply> = { ok: true, value: { outcome: "started", sequence: 2 } };
+const SUPERSEDED: Answer<RunReply> = {
+  ok: true,
+  value: { outcome: "refused", reason: "superseded", message: "the log has moved on" },
+};
+const NO_ANSWER: Answer<RunReply> = { ok: false, error: { code: "unavailable", message: "no answer" } };
+
+const entry = (taskId: string, sequence = 1): QueueEntry => ({
+  taskId,
+  priority: "normal",
+  sequence,
+  after: sequence,
+  attempt: 1,
+  repository: "acme/shop",
+  labels: null,
+  fork: false,
+  memoryBytes: 1,
+  cpus: 1,
+  asked: null,
+  notBeforeMs: 0,
+  removed: false,
+});
+
+/** A dispatcher on a clock of the test's own, with hosts `a` and `b`, of which `a` has more room. */
+function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
+  const clock = { nowMs: 1_000 };
+  const queue = new Queue();
+  const fleet = new Fleet();
+  const asked: string[] = [];
+  const hear = () => {
+    fleet.hear(heartbeat({ hostId: "a", slots: { total: 9, free: 9 } }), clock.nowMs);
+    fleet.hear(heartbeat({ hostId: "b", slots: { total: 1, free: 1 } }), clock.nowMs);
+  };
+  hear();
+  const dispatcher = new Dispatcher(queue, fleet, TIMES, {
+    leads: () => true,
+    nowMs: () => clock.nowMs,
+    request: async () => request(),
+    publish: () => {},
+    runsOn: () => null,
+    ...ports,
+    ask: (hostId, order) => {
+      asked.push(`${order.taskId} ${hostId}`);
+      return ports.ask(hostId, order);
+    },
+  });
+  /** Lets time pass, and a sweep be made. */
+  const after = async (ms: number) => {
+    clock.nowMs += ms;
+    hear();
+    dispatcher.pass();
+    await new Promise((settled) => setImmediate(settled));
+  };
+  return { clock, queue, fleet, asked, after };
+}
+
+describe("an order to a host", () => {
+  it("is given again when the log does not show what the host says it began", async () => {
+    const { queue, fleet, asked, after } = scene({ ask: async () => STARTED });
+    queue.add(entry("t1"));
+    await after(0);
+    await after(1_000);
+    expect(asked).toEqual(["t1 a"]);
+    expect(fleet.hosts.get("a")?.reservations.size).toBe(1);
+    await after(5_000);
+    expect(asked).toEqual(["t1 a", "t1 a"]);
+    expect(fleet.hosts.get("a")?.reservations.size).toBe(1);
+  });
+
+  it("that is never answered blocks its task for a while only", async () => {
+    const { queue, asked, after } = scene({ ask: () => new Promise(() => {}) });
+    queue.add(entry("t1"));
+    await after(0);
+    await after(10_000);
+    expect(asked).toEqual(["t1 a"]);
+    await after(10_000);
+    expect(asked).toHaveLength(2);
+  });
+
+  it("makes a host that let us wait be passed over for as long", async () => {
+    const { clock, queue, asked, after } = scene({
+      ask: async (hostId) => {
+        if (hostId === "b") return STARTED;
+        clock.nowMs += 10_000;
+        return NO_ANSWER;
+      },
+    });
+    queue.add(entry("t1"));
+    await after(0);
+    expect(asked).toEqual(["t1 a", "t1 b"]);
+    queue.add(entry("t2", 2));
+    await after(4_000);
+    expect(asked).toEqual(["t1 a", "t1 b"]);
+    await after(6_000);
+    expect(asked.slice(2)).toContain("t2 a");
+  });
+
+  it("that the log has overtaken says nothing against the host", async () => {
+    const { queue, asked, after } = scene({
+      ask: async (_, { taskId }) => (taskId === "old" ? SUPERSEDED : STARTED),
+    });
+    queue.add(entry("old"));
+    await after(0);
+    queue.add(entry("new", 2));
+    await after(1);
+    expect(asked).toEqual(["old a", "new a"]);
+    await after(300);
+    expect(asked).toEqual(["old a", "new a", "old a"]);
+  });
+
+  it("is not given for a task whose request cannot be read, which is tried again", async () => {
+    let readable = false;
+    const { queue, asked, after } = scene({
+      ask: async () => STARTED,
+      request: async () => (readable ? request() : null),
+    });
+    queue.add(entry("t1"));
+    await after(0);
+    expect(asked).toEqual([]);
+    readable = true;
+    await after(300);
+    expect(asked).toEqual(["t1 a"]);
+  });
+});
+
+describe("the scheduler's memory", () => {
+  it("does not keep tasks that have left the queue behind one that fits nowhere", () => {
+    const queue = new Queue();
+    queue.add(entry("stuck"));
+    let longest = 0;
+    for (let number = 0; number < 1_000; number++) {
+      const passing = entry(`t${number}`, number + 2);
+      queue.add(passing);
+      queue.remove(passing.taskId);
+      expect([...queue].map(({ taskId }) => taskId)).toEqual(["stuck"]);
+      longest = Math.max(longest, queue.held);
+    }
+    expect(longest).toBeLessThanOrEqual(3);
+  });
+
+  it("forgets hosts that have left, once nothing runs there", () => {
+    const fleet = new Fleet();
+    fleet.hear(heartbeat({ hostId: "left" }), 0);
+    fleet.hear(heartbeat({ hostId: "busy" }), 0);
+    fleet.hear(heartbeat({ hostId: "here" }), 100);
+    fleet.reserve("busy", "t1", { memoryBytes: 1, cpus: 1, sinceMs: 0 });
+    fleet.forgetBefore(50);
+    expect([...fleet.hosts.keys()]).toEqual(["busy", "here"]);
+    fleet.release("busy", "t1");
+    fleet.forgetBefore(50);
+    expect([...fleet.hosts.keys()]).toEqual(["here"]);
+  });
+});
