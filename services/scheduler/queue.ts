@@ -7,7 +7,7 @@ export interface Footprint {
   cpus: number;
 }
 
-export interface Asked {
+interface Asked {
   hostId: string;
 }
 

@@ -29,7 +29,12 @@ export async function ask<Schema extends z.ZodType>(
       return refuse("unavailable", `no answer on ${subject} within ${timeoutMs} ms`);
     return refuse("unavailable", `${subject}: ${(error as Error).message}`);
   }
-  const json: unknown = message.data.length === 0 ? null : message.json();
+  let json: unknown;
+  try {
+    json = message.data.length === 0 ? null : message.json();
+  } catch {
+    return refuse("internal", `unreadable answer on ${subject}: it is no JSON text`);
+  }
   const value = reply.safeParse(json);
   if (value.success) return answer(value.data);
   const refused = WireError.safeParse(json);
@@ -70,6 +75,8 @@ export function serve<Schema extends z.ZodType>(
       options.onBug(error);
       result = refuse("internal", "this request met a bug; the service's log has the details");
     }
+    // Who asked is told nothing any more, and asks again.
+    if (bus.connection.isClosed()) return;
     message.respond(JSON.stringify(result.ok ? result.value : result.error));
   };
   return bus.connection.subscribe(subject, {
