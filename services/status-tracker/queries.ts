@@ -125,7 +125,8 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
     if (first?.kind !== "requested" || first.body === null)
       return refuse("not_found", `the request of task ${taskId} is no longer on the log`);
     const { after, taskId: _, ...request } = first.body;
-    return submit({ ...request, retryOf: taskId });
+    // Done again because somebody wants this commit: it neither overtakes a newer task nor is late itself.
+    return submit({ ...request, retryOf: taskId, supersede: false });
   }
 
   function list(request: ApiRequest<"list">): ApiReply<"list"> {

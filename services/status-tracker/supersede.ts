@@ -1,11 +1,12 @@
 // Which task of a pull request stands, and which are overtaken: a newer commit cancels the older task, whoever
 // submitted it, and a webhook that comes late cancels nothing. Pure: a fold over requests in log order.
+
 export interface PullRequestTask {
   taskId: string;
   repository: string;
   prNumber: number;
   sha: string;
-  /** The requester wants older tasks of the pull request cancelled. */
+  /** The requester wants older tasks of the pull request cancelled, and stands back itself when it is late. */
   supersede: boolean;
   /** When the forge last changed the pull request, ms; null if the requester did not say. */
   updatedAtMs: number | null;
@@ -45,14 +46,18 @@ export class PullRequests {
     }
     this.#remember(key, standing);
     standing.unfinished.set(task.taskId, task);
+    // Late news of an older commit; the newest one may be asked for as often as anybody likes.
     if (task.updatedAtMs !== null && task.updatedAtMs < standing.updatedAtMs)
-      return task.supersede ? [{ taskId: task.taskId, by: standing.newest.taskId }] : [];
+      return task.supersede && task.sha !== standing.newest.sha
+        ? [{ taskId: task.taskId, by: standing.newest.taskId }]
+        : [];
     const overtaken = task.supersede
       ? [...standing.unfinished.values()]
           .filter((older) => older.sha !== task.sha)
           .map((older) => ({ taskId: older.taskId, by: task.taskId }))
       : [];
-    standing.newest = task;
+    // Who overtakes nobody and does not say when (an old task done again) tells nothing of what is the newest.
+    if (task.supersede || task.updatedAtMs !== null) standing.newest = task;
     standing.updatedAtMs = Math.max(standing.updatedAtMs, task.updatedAtMs ?? Number.NEGATIVE_INFINITY);
     return overtaken;
   }

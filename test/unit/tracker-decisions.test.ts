@@ -200,4 +200,30 @@ describe("a pull request's tasks", () => {
       by: "same-second",
     });
   });
+
+  it("stand when the newest commit is asked for again by late news", () => {
+    const standing = new PullRequests();
+    standing.requested(task("new", { sha: "s", updatedAtMs: 10 }));
+    expect(standing.requested(task("again", { sha: "s", updatedAtMs: 9 }))).toEqual([]);
+  });
+
+  it("neither overtake nor are overtaken when an old one is done again, until there is a newer commit", () => {
+    const standing = new PullRequests();
+    standing.requested(task("old", { updatedAtMs: 9 }));
+    standing.ended(task("old"));
+    standing.requested(task("new", { updatedAtMs: 10 }));
+    const retry = (taskId: string, updatedAtMs: number | null) =>
+      standing.requested(task(taskId, { sha: "old", supersede: false, updatedAtMs }));
+    expect(retry("retry", 9)).toEqual([]);
+    expect(retry("retry-of-one-by-hand", null)).toEqual([]);
+    expect(standing.requested(task("late", { sha: "old", updatedAtMs: 9 }))).toEqual([
+      { taskId: "late", by: "new" },
+    ]);
+    expect(standing.requested(task("newer", { updatedAtMs: 11 })).map(({ taskId }) => taskId)).toEqual([
+      "new",
+      "retry",
+      "retry-of-one-by-hand",
+      "late",
+    ]);
+  });
 });
