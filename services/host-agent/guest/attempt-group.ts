@@ -2,15 +2,19 @@
 // together, and ended with everything they have started. What one stretch has let run, no later one lets go on.
 import { type ChildProcess, spawn } from "node:child_process";
 import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
-import { signalAll, treeOf } from "./processes.ts";
+import type { Priority } from "./priority.ts";
+import { markedWith, signalAll, signalEach, treeOf } from "./processes.ts";
 import type { Exec, Exit, ExitCause } from "./protocol.ts";
 import type { Sandbox } from "./sandbox.ts";
+import { commandMark } from "./state.ts";
 
 export interface GroupPorts {
   sandbox: Sandbox;
   cgroups: CgroupSupport;
+  priority: Priority;
   /** An entry for the environment, by which a later life finds what is left. */
   mark: [name: string, value: string];
+  supervisor: string;
   spawned(process: number, pid: number): void;
   /** False: the host does not take more at the moment; `resume` is called when it does. */
   output(process: number, stream: "stdout" | "stderr", bytes: Buffer, resume: () => void): boolean;
@@ -27,8 +31,6 @@ interface Running {
 }
 
 const KILL_GRACE_MS = 5_000;
-/** A tree that starts processes while it is being stopped is looked through so often. */
-const STOP_ROUNDS = 50;
 
 export class AttemptGroup {
   readonly #ports: GroupPorts;
@@ -127,9 +129,10 @@ export class AttemptGroup {
   }
 
   pids(): number[] {
-    const trees = [...this.#running.values()].flatMap(({ child }) =>
-      child.pid === undefined ? [] : treeOf(child.pid),
-    );
+    const trees = [...this.#running.values()].flatMap((running) => [
+      ...(running.child.pid === undefined ? [] : treeOf(running.child.pid)),
+      ...this.#strays(running),
+    ]);
     return [...new Set([...trees, ...(this.#cgroup?.members() ?? [])])];
   }
 
@@ -148,14 +151,16 @@ export class AttemptGroup {
       mounts: exec.mounts ?? null,
       procsFiles: this.#cgroup.procsFiles,
     });
-    const [mark, value] = this.#ports.mark;
-    const child = spawn(program, args, {
-      // Inside the sandbox it is set by the sandbox's own init.
-      cwd: this.#ports.sandbox.isolation === "namespaces" ? "/" : exec.cwd,
-      env: { ...exec.env, [mark]: value },
-      stdio: [exec.stdin === "pipe" ? "pipe" : "ignore", "pipe", "pipe"],
-      detached: true,
-    });
+    const marks = [this.#ports.mark, commandMark(this.#ports.supervisor, exec.process)];
+    const child = this.#ports.priority.atOrdinary(() =>
+      spawn(program, args, {
+        // Inside the sandbox it is set by the sandbox's own init.
+        cwd: this.#ports.sandbox.isolation === "namespaces" ? "/" : exec.cwd,
+        env: { ...exec.env, ...Object.fromEntries(marks) },
+        stdio: [exec.stdin === "pipe" ? "pipe" : "ignore", "pipe", "pipe"],
+        detached: true,
+      }),
+    );
     const outOfMemoryBefore = this.#cgroup.memory()?.outOfMemory ?? false;
     const running: Running = { exec, child, activeMs: 0, ending: null, killAtMs: null };
     child.once("error", (error) => {
@@ -175,7 +180,7 @@ export class AttemptGroup {
       });
     }
     // What it left behind goes too, or the pipes would stay open.
-    child.once("exit", () => signalAll(this.#strays(running), "SIGKILL"));
+    child.once("exit", () => signalEach(() => this.#strays(running), "SIGKILL"));
     child.once("close", (exitCode, signal) => {
       this.#running.delete(exec.process);
       const memory = this.#cgroup?.memory();
@@ -206,7 +211,7 @@ export class AttemptGroup {
     running.killAtMs = null;
     // The namespace's init goes with the first of these, and takes all others along.
     signalAll(treeOf(running.child.pid), "SIGKILL");
-    signalAll(this.#strays(running), "SIGKILL");
+    signalEach(() => this.#strays(running), "SIGKILL");
   }
 
   /** The command and what it started, without what only holds the sandbox. */
@@ -217,9 +222,11 @@ export class AttemptGroup {
     return this.#ports.sandbox.isolation === "namespaces" ? tree.slice(2) : tree;
   }
 
-  /** Where there is no namespace to end, members of the group that are no longer below the command. */
+  /** Where there is no namespace to end: what the command has started and is no longer below it. */
   #strays(running: Running): number[] {
     if (this.#ports.sandbox.isolation === "namespaces") return [];
+    if (this.#cgroup?.procsFiles.length === 0)
+      return markedWith(commandMark(this.#ports.supervisor, running.exec.process).join("="));
     const others = [...this.#running.values()].filter((other) => other !== running);
     const theirs = new Set(others.flatMap(({ child }) => (child.pid === undefined ? [] : treeOf(child.pid))));
     return (this.#cgroup?.members() ?? []).filter((pid) => !theirs.has(pid));
@@ -234,13 +241,7 @@ export class AttemptGroup {
   #setFrozen(frozen: boolean): void {
     if (this.#cgroup?.freeze) return this.#cgroup.freeze(frozen);
     if (!frozen) return signalAll(this.pids(), "SIGCONT");
-    const stopped = new Set<number>();
-    for (let round = 0; round < STOP_ROUNDS; round++) {
-      const fresh = this.pids().filter((pid) => !stopped.has(pid));
-      if (fresh.length === 0) return;
-      signalAll(fresh, "SIGSTOP");
-      for (const pid of fresh) stopped.add(pid);
-    }
+    signalEach(() => this.pids(), "SIGSTOP");
   }
 
   /** A frozen process takes not even SIGKILL before it thaws (control groups, version 1). */

@@ -96,13 +96,7 @@ export function createCgroup(support: CgroupSupport, name: string, memoryBytes: 
   return {
     procsFiles: folders.map((folder) => path.join(folder, "cgroup.procs")),
     members: () => [...new Set(folders.flatMap(pidsIn))],
-    freeze:
-      freezerFolder === null
-        ? null
-        : (frozen) =>
-            freezer?.version === 2
-              ? writeFileSync(path.join(freezerFolder, "cgroup.freeze"), frozen ? "1" : "0")
-              : writeFileSync(path.join(freezerFolder, "freezer.state"), frozen ? "FROZEN" : "THAWED"),
+    freeze: freezer && freezerFolder ? (frozen) => setFreezer(freezer.version, freezerFolder, frozen) : null,
     memory: () => (memory && memoryFolder ? memoryUse(memory.version, memoryFolder) : null),
     remove: () => {
       for (const folder of folders) removeGroup(folder);
@@ -142,6 +136,18 @@ export function leftGroups({ freezer, memory }: CgroupSupport): { folder: string
       .filter((entry) => entry.isDirectory())
       .map(({ name }) => ({ folder: path.join(parent, name), pids: pidsIn(path.join(parent, name)) })),
   );
+}
+
+/** Freezes or thaws all attempts at once, by the folder above their groups; false where there is no freezer. */
+export function freezeAll({ freezer }: CgroupSupport, frozen: boolean): boolean {
+  if (freezer === null) return false;
+  setFreezer(freezer.version, freezer.parent, frozen);
+  return true;
+}
+
+function setFreezer(version: 1 | 2, folder: string, frozen: boolean): void {
+  if (version === 2) writeFileSync(path.join(folder, "cgroup.freeze"), frozen ? "1" : "0");
+  else writeFileSync(path.join(folder, "freezer.state"), frozen ? "FROZEN" : "THAWED");
 }
 
 export function thawGroup(folder: string): void {

@@ -3,7 +3,15 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { findCgroups, leftGroups, removeGroup, removeSupport, thawGroup } from "./cgroup.ts";
+import {
+  type CgroupSupport,
+  findCgroups,
+  freezeAll,
+  leftGroups,
+  removeGroup,
+  removeSupport,
+  thawGroup,
+} from "./cgroup.ts";
 import { markedWith, signalAll, startOf } from "./processes.ts";
 import { cgroupTag, markOf } from "./state.ts";
 
@@ -13,46 +21,58 @@ const POLL_MS = 20;
 /** Resolves when nothing of a former life is left; rejects when it cannot be ended. */
 export async function endFormerLife(stateDir: string): Promise<{ ended: number }> {
   await mkdir(stateDir, { recursive: true });
-  const seen = new Set<number>();
-  const deadline = performance.now() + DEADLINE_MS;
   const cgroups = findCgroups(cgroupTag(stateDir));
   try {
-    for (;;) {
-      const left = new Set([
-        ...(await formerSupervisor(stateDir)),
-        ...markedWith(markOf(stateDir)),
-        ...leftGroups(cgroups).flatMap(({ pids }) => pids),
-      ]);
-      if (left.size === 0) break;
-      if (performance.now() > deadline)
-        throw new Error(`a former life's processes cannot be ended: ${[...left].join(", ")}`);
-      for (const pid of left) seen.add(pid);
-      signalAll(left, "SIGKILL");
-      // A frozen process takes no signal before it thaws.
-      for (const { folder } of leftGroups(cgroups)) thawGroup(folder);
-      await delay(POLL_MS);
-    }
-    for (const { folder } of leftGroups(cgroups)) removeGroup(folder);
+    const ended = await endAll(stateDir, cgroups, () => formerLife(stateDir));
+    await rm(fileOf(stateDir), { force: true });
+    return { ended };
   } finally {
     removeSupport(cgroups);
   }
-  await rm(fileOf(stateDir), { force: true });
-  return { ended: seen.size };
 }
 
-/** Written by the supervisor itself, before it starts anything. */
-export async function recordLife(stateDir: string): Promise<void> {
+/** Ends what supervisors of this folder have started, and the `others`; tells how many processes that were. */
+export async function endAll(
+  stateDir: string,
+  cgroups: CgroupSupport,
+  others: () => Promise<number[]>,
+): Promise<number> {
+  const seen = new Set<number>();
+  const deadline = performance.now() + DEADLINE_MS;
+  for (;;) {
+    const left = new Set([
+      ...(await others()),
+      ...markedWith(markOf(stateDir)),
+      ...leftGroups(cgroups).flatMap(({ pids }) => pids),
+    ]);
+    if (left.size === 0) break;
+    if (performance.now() > deadline)
+      throw new Error(`a former life's processes cannot be ended: ${[...left].join(", ")}`);
+    for (const pid of left) seen.add(pid);
+    signalAll(left, "SIGKILL");
+    // A frozen process takes no signal before it thaws.
+    freezeAll(cgroups, false);
+    for (const { folder } of leftGroups(cgroups)) thawGroup(folder);
+    await delay(POLL_MS);
+  }
+  for (const { folder } of leftGroups(cgroups)) removeGroup(folder);
+  return seen.size;
+}
+
+/** Written by the supervisor itself, before it starts anything for its host: it, and who watches it. */
+export async function recordLife(stateDir: string, pids: (number | undefined)[]): Promise<void> {
   await mkdir(stateDir, { recursive: true });
-  await writeFile(fileOf(stateDir), JSON.stringify({ pid: process.pid, start: startOf(process.pid) }));
+  const processes = pids.flatMap((pid) => (pid === undefined ? [] : [{ pid, start: startOf(pid) }]));
+  await writeFile(fileOf(stateDir), JSON.stringify(processes));
 }
 
-async function formerSupervisor(stateDir: string): Promise<number[]> {
+async function formerLife(stateDir: string): Promise<number[]> {
   try {
-    const { pid, start } = JSON.parse(await readFile(fileOf(stateDir), "utf8")) as {
+    const processes = JSON.parse(await readFile(fileOf(stateDir), "utf8")) as {
       pid: number;
-      start: string;
-    };
-    return start !== null && startOf(pid) === start ? [pid] : [];
+      start: string | null;
+    }[];
+    return processes.flatMap(({ pid, start }) => (start !== null && startOf(pid) === start ? [pid] : []));
   } catch {
     return [];
   }

@@ -46,6 +46,12 @@ export class Lease {
     return this.#stretch;
   }
 
+  /** How long the lease still lasts if no other stamp comes back, ms; 0 when none holds. */
+  remainingMs(now: Stamp): number {
+    if (this.#stamp === null || this.look(now) === null) return 0;
+    return Math.max(1, this.#leaseMs - elapsedMs(now, this.#stamp));
+  }
+
   /** Whoever says that the machine has slept is believed: only a stamp taken after this begins a new stretch. */
   lapse(now: Stamp): void {
     this.#stretch = null;

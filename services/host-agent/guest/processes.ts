@@ -1,12 +1,15 @@
 // The processes of this machine as /proc tells them: whose child each is, when it started, what marks it.
 import { readdirSync, readFileSync } from "node:fs";
 
+/** A tree that starts processes while it is being stopped or ended is looked through so often. */
+const ROUNDS = 50;
+
 /** Every living process and its parent; empty where there is no /proc. */
 function parents(): Map<number, number> {
   const found = new Map<number, number>();
   for (const name of listed()) {
     const stat = statOf(name);
-    if (stat !== null && stat.state !== "Z" && stat.state !== "X") found.set(name, stat.parent);
+    if (stat !== null) found.set(name, stat.parent);
   }
   return found;
 }
@@ -26,10 +29,7 @@ export function treeOf(root: number): number[] {
 
 /** Living processes with this entry in their environment. */
 export function markedWith(entry: string): number[] {
-  return listed().filter((pid) => {
-    const stat = statOf(pid);
-    return stat !== null && stat.state !== "Z" && environmentOf(pid).includes(entry);
-  });
+  return listed().filter((pid) => statOf(pid) !== null && environmentOf(pid).includes(entry));
 }
 
 /** Tells a process from a later one of the same number; null when it is gone. */
@@ -47,6 +47,17 @@ export function signalAll(pids: Iterable<number>, signal: NodeJS.Signals): void 
   }
 }
 
+/** Signals each once, and looks again for what they have started meanwhile, as long as there is any. */
+export function signalEach(look: () => number[], signal: NodeJS.Signals): void {
+  const signalled = new Set<number>();
+  for (let round = 0; round < ROUNDS; round++) {
+    const fresh = look().filter((pid) => !signalled.has(pid));
+    if (fresh.length === 0) return;
+    signalAll(fresh, signal);
+    for (const pid of fresh) signalled.add(pid);
+  }
+}
+
 const listed = (): number[] => {
   try {
     return readdirSync("/proc")
@@ -57,12 +68,16 @@ const listed = (): number[] => {
   }
 };
 
-/** proc(5): the fields follow the name, which stands in parentheses and may hold anything. */
-function statOf(pid: number): { state: string; parent: number; start: string } | null {
+/**
+ * Null for what is gone, if only its zombie is left: that does nothing any more, and waits for its parent for as
+ * long as it likes. proc(5): the fields follow the name, which stands in parentheses and may hold anything.
+ */
+function statOf(pid: number): { parent: number; start: string } | null {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "utf8");
     const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    return { state: fields[0] ?? "", parent: Number(fields[1]), start: fields[19] ?? "" };
+    if (fields[0] === "Z" || fields[0] === "X") return null;
+    return { parent: Number(fields[1]), start: fields[19] ?? "" };
   } catch {
     return null;
   }

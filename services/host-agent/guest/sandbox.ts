@@ -32,14 +32,15 @@ cd "$cwd" || exit 125
 "$@"
 exit $?`;
 
-export function findSandbox(): Sandbox {
+/** What the kernel gives, found out by trying it on a folder of ours: whole file systems are not ours to mount. */
+export function findSandbox(folder: string): Sandbox {
   const tools = { setpriv: find("setpriv"), unshare: find("unshare"), mount: find("mount") };
   if (process.platform === "linux" && tools.setpriv && tools.unshare && tools.mount) {
     const sandbox = namespaces(tools.setpriv, tools.unshare, tools.mount, process.getuid?.() === 0);
     const probe = {
       argv: ["/bin/true"],
       cwd: WORK_PATH,
-      mounts: { workTree: "/", home: "/" },
+      mounts: { workTree: folder, home: folder },
       procsFiles: [],
     };
     const [program = "", ...args] = sandbox.wrap(probe);

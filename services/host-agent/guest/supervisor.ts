@@ -3,12 +3,12 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Socket } from "node:net";
-import { constants, setPriority } from "node:os";
 import { parseArgs } from "node:util";
 import { AttemptGroup, type GroupPorts } from "./attempt-group.ts";
 import { findCgroups, removeSupport } from "./cgroup.ts";
 import { recordLife } from "./former-life.ts";
 import { Lease, type Stamp } from "./lease.ts";
+import { raisePriority } from "./priority.ts";
 import {
   encodeControl,
   encodeData,
@@ -21,6 +21,7 @@ import {
 } from "./protocol.ts";
 import { findSandbox } from "./sandbox.ts";
 import { cgroupTag, MARK_NAME } from "./state.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /** So much may wait for the host to read it before ticks are left out, bytes. */
 const TICK_BACKLOG_BYTES = 1_048_576;
@@ -38,6 +39,7 @@ const { values: options } = parseArgs({
 });
 const stateDir = options["state-dir"];
 const tickMs = Number(options["tick-ms"]);
+const checkMs = Number(options["check-ms"]);
 const frozenLimitMs = Number(options["frozen-limit-ms"]);
 const supervisor = randomUUID().slice(0, 13);
 const lease = new Lease(Number(options["lease-ms"]), supervisor);
@@ -45,8 +47,14 @@ const groups = new Map<string, AttemptGroup>();
 const attemptOf = new Map<number, string>();
 const killing = new Set<string>();
 
-await recordLife(stateDir);
-const sandbox = findSandbox();
+const priority = raisePriority();
+const watchdog = startWatchdog({
+  stateDir,
+  slackMs: 2 * checkMs,
+  onLost: () => void end(),
+});
+await recordLife(stateDir, [process.pid, watchdog.pid]);
+const sandbox = findSandbox(stateDir);
 const cgroups = findCgroups(cgroupTag(stateDir));
 
 // Not process.stdout: that one blocks on a pipe nobody reads, and a blocked supervisor freezes nothing.
@@ -61,18 +69,15 @@ process.on("SIGHUP", () => void end());
 // Only the host says when to stop; a terminal's Ctrl-C is for it.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
-try {
-  setPriority(constants.priority.PRIORITY_HIGH);
-} catch {
-  // Not permitted: as it was.
-}
 
 const say = (message: FromGuest) => host.write(encodeControl(message));
 
 const ports: GroupPorts = {
   sandbox,
   cgroups,
+  priority,
   mark: [MARK_NAME, stateDir],
+  supervisor,
   spawned: (number, pid) => say({ type: "spawned", process: number, pid }),
   output(number, stream, bytes, resume) {
     if (host.write(encodeData(stream, number, bytes))) return true;
@@ -100,8 +105,9 @@ say({
 let toldStretch: string | null = null;
 let toldAtMs = Number.NEGATIVE_INFINITY;
 let lookedAtMs = performance.now();
+let warnedUntilMs = 0;
 check();
-setInterval(check, Number(options["check-ms"]));
+setInterval(check, checkMs);
 
 const decoder = new FrameDecoder<ToGuest>();
 process.stdin.on("data", (chunk: Buffer) => {
@@ -148,11 +154,22 @@ function check(): void {
     }
     group.look(now.monotonicMs, sinceLastMs, frozenLimitMs);
   }
+  // After the groups: whoever hears it may rely on their being frozen.
+  warn(now);
   if (stretch === toldStretch && now.monotonicMs - toldAtMs < tickMs) return;
   if (stretch === toldStretch && host.writableLength > TICK_BACKLOG_BYTES) return;
   toldStretch = stretch;
   toldAtMs = now.monotonicMs;
   say({ type: "tick", stamp: now, stretch });
+}
+
+/** Tells the watchdog when the lease ends, whenever that has changed. */
+function warn(now: Stamp): void {
+  const remainingMs = lease.remainingMs(now);
+  const untilMs = remainingMs === 0 ? 0 : now.monotonicMs + remainingMs;
+  if (Math.abs(untilMs - warnedUntilMs) < checkMs / 2) return;
+  warnedUntilMs = untilMs;
+  watchdog.tell(remainingMs);
 }
 
 function hear(frame: Frame<ToGuest>): void {
@@ -231,6 +248,7 @@ async function end(): Promise<void> {
     await new Promise((later) => setTimeout(later, END_POLL_MS));
   }
   for (const group of groups.values()) group.release();
+  await watchdog.release();
   removeSupport(cgroups);
   process.exit(0);
 }
