@@ -33,6 +33,8 @@ interface Held {
   /** The answer to the order that began it. */
   reply: Promise<RunReply>;
   stretch: PromiseWithResolvers<string>;
+  /** Its tree stands still, and nobody has been allowed yet to let it go on. */
+  frozen: boolean;
   resuming: boolean;
   /** Its work is over, and takes no room any more; only its end is still to be said. */
   over: boolean;
@@ -138,6 +140,7 @@ export class Attempts {
       stop: new AbortController(),
       reply: Promise.resolve({ outcome: "refused", reason: "superseded", message: "it has ended" }),
       stretch,
+      frozen: false,
       resuming: false,
       over: false,
     };
@@ -194,7 +197,12 @@ export class Attempts {
         order,
         attemptKey,
         signal: held.stop.signal,
-        stretch: () => held.stretch.promise,
+        async stretch() {
+          const stretch = await held.stretch.promise;
+          // It may have been told to stop while it waited.
+          held.stop.signal.throwIfAborted();
+          return stretch;
+        },
       });
     } catch (error) {
       if (!(error instanceof Stop)) log.error({ error, attemptKey }, "an attempt met a bug");
@@ -246,13 +254,16 @@ export class Attempts {
   /** A tree was frozen for want of a lease: the log is asked whether the attempt may still act. */
   async #resume(attemptKey: string): Promise<void> {
     const held = [...this.#held.values()].find(({ claim }) => keyOf(claim) === attemptKey);
-    if (held === undefined || held.resuming) return;
+    if (held === undefined) return;
+    held.frozen = true;
+    if (held.resuming) return;
     held.resuming = true;
     const { guest, voice } = this.#options;
     try {
       // A first `started` under way decides first.
       await held.stretch.promise;
-      while (!held.stop.signal.aborted) {
+      // It may freeze again while it is being let go on.
+      while (held.frozen && !held.stop.signal.aborted) {
         const stretch = await guest.nextStretch(held.stop.signal);
         if (stretch === null) return;
         const standing = await voice.begin(held.claim, "resumed", {}, held.stop.signal);
@@ -262,7 +273,8 @@ export class Attempts {
         else {
           held.stretch = Promise.withResolvers<string>();
           held.stretch.resolve(stretch);
-          if (await guest.thaw(attemptKey, stretch)) return;
+          held.frozen = false;
+          if (!(await guest.thaw(attemptKey, stretch))) held.frozen = true;
         }
       }
     } catch {

@@ -2,7 +2,6 @@
 // attempts have anything in it.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Stamp } from "./guest/lease.ts";
 import type { Hello } from "./guest/protocol.ts";
 import {
   connectSupervisor,
@@ -14,10 +13,10 @@ import {
 export interface Guest extends AsyncDisposable {
   /** Of the living supervisor; null while there is none. */
   hello(): Hello | null;
-  stamp(): Stamp | null;
+  /** The supervisor's latest stamp, as the function that hands it back to that same supervisor. */
+  takeStamp(): (() => void) | null;
   /** Resolves when there is a stamp for a heartbeat to take along. */
   firstStamp(): Promise<void>;
-  renew(stamp: Stamp): void;
   /** The unbroken stretch of lease that holds now; null if none does. */
   stretch(): string | null;
   /** Waits for one; null when the signal says stop. */
@@ -36,7 +35,12 @@ export interface Guest extends AsyncDisposable {
 const POLL_MS = 50;
 const RESTART_MS = 1_000;
 
-export async function keepGuest(options: { command: string[]; log: Logger }): Promise<Guest> {
+export async function keepGuest(options: {
+  command: string[];
+  /** Ends what a supervisor that died may have left; rejects when it cannot. */
+  endFormerLife: () => Promise<unknown>;
+  log: Logger;
+}): Promise<Guest> {
   const { log } = options;
   const frozenListeners: ((attemptKey: string) => void)[] = [];
   const diedListeners: ((reason: string) => void)[] = [];
@@ -48,6 +52,7 @@ export async function keepGuest(options: { command: string[]; log: Logger }): Pr
     const connected = await connectSupervisor({
       command: options.command,
       onStderr: (text) => log.warn({ text }, "guest supervisor"),
+      endLeftovers,
     });
     link = connected;
     connected.onFrozen((attemptKey) => {
@@ -61,6 +66,19 @@ export async function keepGuest(options: { command: string[]; log: Logger }): Pr
       for (const listener of diedListeners) listener(reason);
       await restart();
     });
+  }
+
+  /** Nothing is told of what has ended before it has: else its task would begin elsewhere beside it. */
+  async function endLeftovers(): Promise<void> {
+    for (;;) {
+      try {
+        await options.endFormerLife();
+        return;
+      } catch (error) {
+        log.error(error, "what a guest supervisor left cannot be ended");
+        await delay(RESTART_MS);
+      }
+    }
   }
 
   async function restart(): Promise<void> {
@@ -77,11 +95,14 @@ export async function keepGuest(options: { command: string[]; log: Logger }): Pr
   await connect();
   return {
     hello: () => link?.hello ?? null,
-    stamp: () => link?.latestTick()?.stamp ?? null,
+    takeStamp() {
+      const from = link;
+      const stamp = from?.latestTick()?.stamp;
+      return from && stamp ? () => from.renewLease(stamp) : null;
+    },
     async firstStamp() {
       while (!closed && (link?.latestTick() ?? null) === null) await delay(POLL_MS);
     },
-    renew: (stamp) => link?.renewLease(stamp),
     stretch: () => link?.latestTick()?.stretch ?? null,
     async nextStretch(signal) {
       while (!signal.aborted && !closed) {

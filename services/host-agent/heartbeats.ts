@@ -2,7 +2,6 @@
 // acknowledged renews the supervisor's lease by the stamp that travelled with it.
 import type { Bus } from "../../shared/bus/connect.ts";
 import { type Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
-import type { Stamp } from "./guest/lease.ts";
 
 export interface HeartbeatOptions {
   bus: Bus;
@@ -12,8 +11,8 @@ export interface HeartbeatOptions {
   leaseMs: number;
   /** Everything but the counter; taken anew for each. */
   compose(): Omit<Heartbeat, "counter">;
-  stamp(): Stamp | null;
-  renew(stamp: Stamp): void;
+  /** Takes the supervisor's latest stamp along; what it returns hands that stamp back. Null while there is none. */
+  takeStamp(): (() => void) | null;
 }
 
 export interface Heartbeats extends Disposable {
@@ -24,19 +23,17 @@ export interface Heartbeats extends Disposable {
 }
 
 export function startHeartbeats(options: HeartbeatOptions): Heartbeats {
-  const { bus, hostId, everyMs, leaseMs, compose, stamp, renew } = options;
+  const { bus, hostId, everyMs, leaseMs, compose, takeStamp } = options;
   const subject = heartbeatSubject.build({ hostId });
   let counter = 0;
 
   const beat = () => {
     counter++;
-    const sent = stamp();
+    const renew = takeStamp();
     const heartbeat: Heartbeat = { ...compose(), counter };
     void bus.js
       .publish(subject, JSON.stringify(heartbeat), { timeout: leaseMs, retries: 0 })
-      .then(() => {
-        if (sent !== null) renew(sent);
-      })
+      .then(() => renew?.())
       // No answer, no lease: the supervisor draws the conclusion by itself.
       .catch(() => {});
   };

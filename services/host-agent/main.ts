@@ -19,8 +19,10 @@ import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
 import { chooseHostId, readIdentity } from "./identity.ts";
 import { startMeter } from "./readings.ts";
 import { commandRunner } from "./runner/command.ts";
+import { watchForStandstill } from "./standstill.ts";
 import { localSupervisorCommand } from "./supervisor-link.ts";
 import { Voice } from "./voice.ts";
+import { removeTree } from "./workspace/tree.ts";
 
 /** Another agent of this id has so long to say that it is there, ms. */
 const WHO_MS = 1_000;
@@ -60,6 +62,7 @@ export async function start(
   // What a former life left is ended, and seen gone, before this one says a word.
   const { ended } = await endFormerLife(stateDir);
   if (ended > 0) log.warn({ ended }, "ended what a former life of this host agent had left");
+  await removeTree(attemptsFolder);
 
   const bus = stack.use(await connectBus(busOptions(context, `host-agent ${hostId}`)));
   const whoSubject = orderSubject.build({ hostId, order: "who" });
@@ -77,7 +80,18 @@ export async function start(
         checkMs: times.checkMs,
         frozenLimitMs: times.frozenLimitMs,
       }),
+      endFormerLife: () => endFormerLife(stateDir),
       log,
+    }),
+  );
+  stack.use(
+    watchForStandstill({
+      everyMs: times.checkMs,
+      limitMs: times.marginMs / 2,
+      onGap(gapMs) {
+        log.warn({ gapMs }, "this machine has slept, or stood still: what runs waits for a new lease");
+        guest.freeze();
+      },
     }),
   );
   const meter = stack.use(await startMeter(dataDir, METER_MS));
@@ -151,8 +165,7 @@ export async function start(
       hostId,
       everyMs: times.heartbeatMs,
       leaseMs: times.leaseMs,
-      stamp: () => guest.stamp(),
-      renew: (stamp) => guest.renew(stamp),
+      takeStamp: () => guest.takeStamp(),
       compose: () => {
         const { attempts: atWork, ...reserved } = attempts.reserved();
         const { cpu, memory, disk } = meter.latest();

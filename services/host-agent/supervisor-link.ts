@@ -43,7 +43,7 @@ export interface SupervisorLink extends AsyncDisposable {
   /** Resolves when nothing of the attempt is left. */
   kill(attempt: string): Promise<void>;
   onFrozen(listener: (attempt: string) => void): void;
-  /** Why. */
+  /** Why, once nothing of it is left. */
   readonly died: Promise<string>;
 }
 
@@ -54,6 +54,8 @@ const CLOSE_MS = 8_000;
 export async function connectSupervisor(options: {
   command: string[];
   onStderr: (text: string) => void;
+  /** Ends what a dead supervisor may have left, and sees it gone. */
+  endLeftovers: () => Promise<void>;
 }): Promise<SupervisorLink> {
   const [program = "", ...args] = options.command;
   const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], windowsHide: true });
@@ -76,12 +78,14 @@ export async function connectSupervisor(options: {
     if (dead) return;
     dead = true;
     child.kill("SIGKILL");
-    for (const { resolve } of running.values())
-      resolve({ exitCode: null, signal: null, durationMs: 0, cause: "supervisor-died", message: reason });
-    for (const { resolve } of gone.values()) resolve();
     for (const resolve of thawing.values()) resolve(false);
-    hello.reject(new Error(`the guest supervisor did not start: ${reason}`));
-    died.resolve(reason);
+    void options.endLeftovers().then(() => {
+      for (const { resolve } of running.values())
+        resolve({ exitCode: null, signal: null, durationMs: 0, cause: "supervisor-died", message: reason });
+      for (const { resolve } of gone.values()) resolve();
+      hello.reject(new Error(`the guest supervisor did not start: ${reason}`));
+      died.resolve(reason);
+    });
   }
 
   function hear(frame: Frame<FromGuest>): void {
@@ -159,7 +163,7 @@ export async function connectSupervisor(options: {
       const number = nextProcess++;
       const { promise, resolve } = Promise.withResolvers<ExitRecord>();
       if (dead) resolve({ exitCode: null, signal: null, durationMs: 0, cause: "supervisor-died" });
-      else running.set(number, { onOutput, resolve });
+      running.set(number, { onOutput, resolve });
       send({ type: "exec", process: number, ...spec });
       return {
         finished: promise,
@@ -171,7 +175,7 @@ export async function connectSupervisor(options: {
       };
     },
     kill(attempt) {
-      if (dead) return Promise.resolve();
+      if (dead) return died.promise.then(() => {});
       const waiting = gone.get(attempt) ?? Promise.withResolvers<void>();
       gone.set(attempt, waiting);
       send({ type: "kill", attempt });
@@ -181,6 +185,7 @@ export async function connectSupervisor(options: {
     died: died.promise,
     async [Symbol.asyncDispose]() {
       await close(child);
+      await died.promise;
     },
   };
 }

@@ -1,0 +1,172 @@
+// A real guest supervisor for tests, in a folder of its own that goes with it, and what tests ask of it. It holds
+// no lease before a test hands a stamp back; by then it holds one for a minute, unless the test says otherwise.
+import { randomUUID } from "node:crypto";
+import { chmodSync, mkdirSync, mkdtempSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { vi } from "vitest";
+import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
+import type { Stamp } from "../../services/host-agent/guest/lease.ts";
+import { markedWith } from "../../services/host-agent/guest/processes.ts";
+import {
+  connectSupervisor,
+  type ExecSpec,
+  type ExitRecord,
+  localSupervisorCommand,
+  type SupervisorLink,
+} from "../../services/host-agent/supervisor-link.ts";
+
+export const DEADLINE = { timeout: 15_000, interval: 20 };
+
+/** A command under way, and what it has printed so far. */
+interface Command {
+  finished: Promise<ExitRecord>;
+  stdout(): string;
+  stderr(): string;
+  write(text: string): void;
+  endStdin(): void;
+  signal(name: NodeJS.Signals): void;
+}
+
+export interface TestSupervisor extends AsyncDisposable {
+  link: SupervisorLink;
+  pid: number;
+  /** A folder that commands may write to; they begin in it. */
+  folder: string;
+  /** What it has said of attempts that it froze by itself. */
+  frozen: string[];
+  /** Hands a stamp back (the latest if none is given); the stretch of lease that holds then. */
+  lease(stamp?: Stamp): Promise<string>;
+  /** Waits until it holds no lease. */
+  lapse(): Promise<void>;
+  /** Waits until it has looked at its lease so many times more. */
+  looks(count: number): Promise<void>;
+  stamp(): Promise<Stamp>;
+  exec(script: string, overrides: Partial<ExecSpec> & { stretch: string }): Command;
+  /** Living processes of its commands, whatever they call themselves. */
+  commands(): number[];
+}
+
+interface Wanted {
+  /** What the supervisor is started through, such as `setpriv`. */
+  through?: string[];
+  leaseMs?: number;
+  checkMs?: number;
+  frozenLimitMs?: number;
+  /** Leaves what a dead supervisor has left to itself. */
+  leaveLeftovers?: boolean;
+}
+
+export async function startSupervisor({
+  through = [],
+  leaseMs = 60_000,
+  checkMs = 25,
+  frozenLimitMs = 60_000,
+  leaveLeftovers = false,
+}: Wanted = {}): Promise<TestSupervisor> {
+  const folder = mkdtempSync(path.join(tmpdir(), "mesh-supervisor-"));
+  chmodSync(folder, 0o777);
+  const stateDir = path.join(folder, "state");
+  mkdirSync(stateDir);
+  chmodSync(stateDir, 0o777);
+  const tag = `MESH_TEST_TAG=${randomUUID()}`;
+  const link = await connectSupervisor({
+    command: [...through, ...localSupervisorCommand({ stateDir, leaseMs, checkMs, frozenLimitMs })],
+    onStderr: (text) => process.stderr.write(text),
+    endLeftovers: async () => {
+      if (!leaveLeftovers) await endFormerLife(stateDir);
+    },
+  });
+  const frozen: string[] = [];
+  link.onFrozen((attempt) => frozen.push(attempt));
+  const stamp = async () => (await vi.waitUntil(() => link.latestTick(), DEADLINE)).stamp;
+  const stretch = () => link.latestTick()?.stretch ?? null;
+
+  return {
+    link,
+    pid: link.hello.pid,
+    folder,
+    frozen,
+    stamp,
+    async lease(given) {
+      link.renewLease(given ?? (await stamp()));
+      return vi.waitUntil(stretch, DEADLINE);
+    },
+    async lapse() {
+      await vi.waitUntil(() => link.latestTick() !== null && stretch() === null, DEADLINE);
+    },
+    async looks(count) {
+      for (let look = 0; look < count; look++) {
+        const before = link.latestTick();
+        await vi.waitUntil(() => link.latestTick() !== before, DEADLINE);
+      }
+    },
+    exec(script, overrides) {
+      const output = { stdout: "", stderr: "" };
+      const command = link.exec(
+        {
+          attempt: "a",
+          argv: ["/bin/sh", "-c", script],
+          cwd: folder,
+          stdin: "none",
+          ...overrides,
+          env: { PATH: process.env.PATH ?? "/usr/bin:/bin", ...env(tag), ...overrides.env },
+        },
+        (stream, bytes) => {
+          output[stream] += bytes.toString();
+        },
+      );
+      return {
+        finished: command.finished,
+        stdout: () => output.stdout,
+        stderr: () => output.stderr,
+        write: (text) => command.write(Buffer.from(text)),
+        endStdin: command.endStdin,
+        signal: command.signal,
+      };
+    },
+    commands: () => markedWith(tag),
+    async [Symbol.asyncDispose]() {
+      await link[Symbol.asyncDispose]();
+      await endFormerLife(stateDir);
+      while (markedWith(tag).length > 0) await delay(20);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+const env = (entry: string): Record<string, string> => Object.fromEntries([entry.split("=")]);
+
+const isRoot = process.getuid?.() === 0;
+/** What is left suffices to make control groups, and for no namespace. */
+const POWERLESS = ["setpriv", "--bounding-set=-all,+dac_override", "--inh-caps=-all", "--"];
+const NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+
+/** Ways to start a supervisor with less and less that the kernel gives it; what cannot be tried here is left out. */
+export const MODES: { mode: string; through: string[]; isolation?: string; freezer?: RegExp }[] = [
+  { mode: "with all that this machine gives", through: [] },
+  ...(isRoot
+    ? [
+        {
+          mode: "with namespaces, without control groups",
+          through: NOBODY,
+          isolation: "namespaces",
+          freezer: /signals/,
+        },
+        {
+          mode: "with control groups, without namespaces",
+          through: POWERLESS,
+          isolation: "process-group",
+          freezer: /cgroup/,
+        },
+      ]
+    : []),
+  {
+    mode: "with neither",
+    through: [...(isRoot ? NOBODY : []), "unshare", "--user", "--map-root-user", ...POWERLESS],
+    isolation: "process-group",
+    freezer: /signals/,
+  },
+];
