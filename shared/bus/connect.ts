@@ -1,8 +1,13 @@
 // The connection to NATS: waits for the server, never gives up on it, notices a dead link within a lease,
-// and refuses a server that lacks what the mesh relies on.
+// and refuses a server that lacks what the mesh relies on. One that does not want us is not waited for.
+import { access, constants } from "node:fs/promises";
+import { isIP } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { type JetStreamClient, jetstream } from "@nats-io/jetstream";
 import { type ConnectionOptions, connect, type NatsConnection } from "nats";
 import { isRecentEnough, refusal } from "../nats-server/requirements.ts";
+import { refusalOf } from "./bus-refusal.ts";
 
 export interface Bus extends AsyncDisposable {
   readonly connection: NatsConnection;
@@ -21,38 +26,22 @@ export interface BusOptions {
   caFile?: string | undefined;
   /** Wait for a server that is not there yet; otherwise fail within seconds. */
   wait?: boolean;
+  /** While it waits: why, once for each reason. */
+  onWaiting?: (reason: string) => void;
 }
 
 /** Thrown for a bus that cannot be used, with words for a person. */
 export class BusError extends Error {}
 
+/** While a server is away, it is tried again this often, ms. */
+const RETRY_MS = 250;
+
 export async function connectBus(options: BusOptions): Promise<Bus> {
-  let connection: NatsConnection;
-  try {
-    connection = await connect({
-      ...connectionTarget(options.url),
-      name: options.name,
-      ...(options.caFile || options.url.includes("tls://")
-        ? { tls: options.caFile ? { caFile: options.caFile } : {} }
-        : {}),
-      waitOnFirstConnect: options.wait ?? false,
-      timeout: 5_000,
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 250,
-      reconnectJitter: 250,
-      pingInterval: 3_000,
-      maxPingOut: 2,
-      // Otherwise every request and publish takes a stack trace, for the case that it fails.
-      noAsyncTraces: true,
-      ignoreAuthErrorAbort: options.wait ?? false,
-    });
-  } catch (error) {
-    throw new BusError(`cannot reach NATS at ${withoutSecret(options.url)}: ${(error as Error).message}`);
-  }
+  const connection = await reach(options);
   const version = connection.info?.version ?? "0";
   if (!isRecentEnough(version)) {
     await connection.close();
-    throw new BusError(refusal(version));
+    throw new BusError(`NATS at ${withoutSecret(options.url)}: ${refusal(version)}`);
   }
   let since: number | null = performance.now();
   const listeners = new Set<() => void>();
@@ -87,10 +76,68 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   };
 }
 
+/** Connected to whatever version there is. Throws a `BusError` for a server that refuses us or, unasked to wait, is away. */
+async function reach(options: BusOptions): Promise<NatsConnection> {
+  const { url, name, caFile, wait = false, onWaiting = () => {} } = options;
+  const target = connectionTarget(url);
+  if (caFile !== undefined) await readable(caFile);
+  const address = withoutSecret(url);
+  const told = new Set<string>();
+  for (;;) {
+    try {
+      return await connect({
+        ...target,
+        name,
+        ...(caFile || url.includes("tls://") ? { tls: tlsOptions(target.servers, caFile) } : {}),
+        timeout: 5_000,
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: RETRY_MS,
+        reconnectJitter: RETRY_MS,
+        pingInterval: 3_000,
+        maxPingOut: 2,
+        // Otherwise every request and publish takes a stack trace, for the case that it fails.
+        noAsyncTraces: true,
+        // Once in, a service holds work: a wrong configuration of the server may be put right again.
+        ignoreAuthErrorAbort: wait,
+      });
+    } catch (error) {
+      const refused = refusalOf(error, address);
+      if (refused !== null) throw new BusError(refused);
+      const reason = `cannot reach NATS at ${address}: ${(error as Error | undefined)?.message ?? "it hung up"}`;
+      if (!wait) throw new BusError(reason);
+      if (!told.has(reason)) onWaiting(reason);
+      told.add(reason);
+      await delay(RETRY_MS * (1 + Math.random()));
+    }
+  }
+}
+
+function tlsOptions(servers: string[], caFile: string | undefined) {
+  const hosts = servers.map((server) => server.replace(/:\d+$/, "").replaceAll(/[[\]]/g, ""));
+  const addresses = hosts.filter((host) => isIP(host) !== 0);
+  return {
+    ...(caFile ? { caFile } : {}),
+    // For a server named by its address the client gives Node no name, and Node then takes "localhost".
+    checkServerIdentity(name: string, certificate: PeerCertificate) {
+      const meant = hosts.includes(name) || addresses.length === 0 ? [name] : addresses;
+      const problems = meant.map((host) => checkServerIdentity(host, certificate));
+      return problems.includes(undefined) ? undefined : problems[0];
+    },
+  };
+}
+
+async function readable(caFile: string): Promise<void> {
+  try {
+    await access(caFile, constants.R_OK);
+  } catch (error) {
+    throw new BusError(`NATS_CA_FILE: cannot read ${caFile}: ${(error as Error).message}`);
+  }
+}
+
 /** The client takes no credentials from a URL: they are handed over apart. */
 export function connectionTarget(
   urls: string,
-): Pick<ConnectionOptions, "servers" | "token" | "user" | "pass"> {
+): Pick<ConnectionOptions, "token" | "user" | "pass"> & { servers: string[] } {
   const servers: string[] = [];
   let credentials: Pick<ConnectionOptions, "token" | "user" | "pass"> = {};
   for (const text of urls.split(",")) {

@@ -2,7 +2,7 @@
 // several services at once, and never takes a newer version's configuration back.
 import { setTimeout as delay } from "node:timers/promises";
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
-import type { Bus } from "./connect.ts";
+import { type Bus, BusError } from "./connect.ts";
 import { type MeshStream, STREAMS, STREAMS_VERSION } from "./streams.ts";
 
 const VERSION_KEY = "mesh-streams-version";
@@ -38,8 +38,20 @@ export async function provision(
   streams: MeshStream[] = STREAMS,
   version = STREAMS_VERSION,
 ): Promise<void> {
-  const manager = await jetstreamManager(bus.connection);
+  const manager = await managerOf(bus);
   for (const stream of streams) await provisionStream(manager, stream, version);
+}
+
+async function managerOf(bus: Bus): Promise<JetStreamManager> {
+  try {
+    return await jetstreamManager(bus.connection);
+  } catch (error) {
+    // The client does not export the class.
+    if (!(error instanceof Error && error.name === "JetStreamNotEnabled")) throw error;
+    throw new BusError(
+      `NATS at ${bus.connection.getServer()} runs without JetStream: start it with \`-js\`, or with nats.conf`,
+    );
+  }
 }
 
 async function provisionStream(

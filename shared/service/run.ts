@@ -23,12 +23,18 @@ function createLog(name: string, environment: Environment): Logger {
 }
 
 /** The bus as a service connects to it: it waits for a server that is not there yet. */
-export function busOptions({ environment }: ServiceContext, name: string): BusOptions {
+export function busOptions({ environment, log }: ServiceContext, name: string): BusOptions {
   if (environment.NATS_URL === undefined)
     throw new ConfigurationError(
       "NATS_URL is not set: expected the bus's address, such as nats://127.0.0.1:4222",
     );
-  return { url: environment.NATS_URL, name, caFile: environment.NATS_CA_FILE, wait: true };
+  return {
+    url: environment.NATS_URL,
+    name,
+    caFile: environment.NATS_CA_FILE,
+    wait: true,
+    onWaiting: (reason) => log.warn({ reason }, "waiting for the bus"),
+  };
 }
 
 /** Runs one service until it is told to stop; sets the exit code. Call it under `import.meta.main` only. */

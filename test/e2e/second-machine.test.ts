@@ -1,6 +1,6 @@
 // docs/second-machine.md, by its very commands: a bus with TLS and a token, the services, and a host that joins from
 // a folder of its own. Only the name and the port of the bus are others, and everything is on loopback.
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,19 +8,12 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import type { HostView } from "../../shared/contracts/api.ts";
 import type { TaskView } from "../../shared/contracts/task.ts";
+import { makeCertificate, opensslIsThere } from "../support/certificate.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
 /** What of a checkout the commands name. */
 const CHECKOUT = ["nats.conf", "node_modules", "package.json", "services", "shared"];
-const opensslIsThere = (() => {
-  try {
-    return execFileSync("openssl", ["version"]).length > 0;
-  } catch {
-    console.warn("skipped: docs/second-machine.md makes its certificate with openssl, which is not here");
-    return false;
-  }
-})();
 
 /** A machine: a checkout, and a data folder in it. */
 class Machine implements AsyncDisposable {
@@ -159,11 +152,27 @@ describe.skipIf(!opensslIsThere)("a second machine, by its document", () => {
     expect((await stat(path.join(bus.folder, "bus"))).mode & 0o077).toBe(0);
   });
 
-  it("lets in nobody without the token, or without TLS", async () => {
-    const withoutToken = credentials.replace("$(cat bus/token)", "wrong");
-    const withoutTls = credentials.replace("tls://", "nats://").replace(/NATS_CA_FILE=\S+/, "");
-    for (const wrong of [withoutToken, withoutTls])
-      await expect(attic.run(`${wrong}\nnpx mesh hosts`)).rejects.toThrow(/exit 1 .*cannot reach NATS/s);
+  it.each<[string, (credentials: string) => string, RegExp]>([
+    ["the token", (given) => given.replace("$(cat bus/token)", "wrong"), /does not let us in/],
+    [
+      "its authority",
+      (given) => given.replace("tls://", "nats://").replace(/NATS_CA_FILE=\S+/, ""),
+      /not trusted here \(\w+\): set NATS_CA_FILE/,
+    ],
+    [
+      "the right authority",
+      (given) => given.replace("bus/ca.pem", makeCertificate(bus.folder, "DNS:localhost").certFile),
+      /not trusted here \(\w+\): set NATS_CA_FILE/,
+    ],
+    ["its name", (given) => given.replace("localhost", "127.0.0.1"), /is for another name: .*127\.0\.0\.1/],
+  ])("refuses at once who comes without %s, service and client alike", async (_, spoil, words) => {
+    const wrong = spoil(credentials);
+    const service = bus.run(`${wrong}\nnode services/scheduler/main.ts`);
+    await expect(service).rejects.toThrow(/^exit 2 /);
+    await expect(service).rejects.toThrow(words);
+    const client = bus.run(`${wrong}\nnpx mesh hosts`);
+    await expect(client).rejects.toThrow(/^exit 1 /);
+    await expect(client).rejects.toThrow(words);
   });
 });
 
