@@ -2,9 +2,9 @@
 // broken is mended after a while, and all of it at the end.
 import { setTimeout as delay } from "node:timers/promises";
 import { signalAll } from "../../services/host-agent/guest/processes.ts";
+import type { Direction } from "../support/link.ts";
 import type { Chance } from "./chance.ts";
 import type { Fleet, Member } from "./fleet.ts";
-import type { Direction } from "./link.ts";
 
 export interface FaultLog {
   /** One line for each fault, with its time. */

@@ -7,7 +7,7 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { signalAll, treeOf } from "../../services/host-agent/guest/processes.ts";
 import { launchNatsServer, type NatsServer } from "../../shared/nats-server/launch.ts";
-import { type Link, openLink } from "./link.ts";
+import { type Link, openLink } from "../support/link.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const RESTART_MS = 300;
