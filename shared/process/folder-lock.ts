@@ -1,8 +1,9 @@
 // Keeps two processes off one folder that only one of them may use. The lock belongs to living processes: one left
 // behind by dead ones is taken over, a held one must never be.
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { processIdentity } from "./process-identity.ts";
 import { systemErrorCode } from "./system-error.ts";
@@ -12,6 +13,8 @@ type Holder = z.infer<typeof Holder>;
 
 const LockRecord = z.object({ id: z.string(), holders: z.array(Holder) });
 type LockRecord = z.infer<typeof LockRecord>;
+
+const CLAIM_POLL_MS = 5;
 
 export interface FolderLock {
   /** From now on the lock is held for as long as this process lives, whoever took it. */
@@ -27,14 +30,15 @@ export type LockOutcome =
 export async function lockFolder(folder: string, name: string): Promise<LockOutcome> {
   const file = join(folder, name);
   const id = randomUUID();
-  const record = { id, holders: [await holder(process.pid)] };
+  const us = await holder(process.pid);
+  const record = { id, holders: [us] };
   for (;;) {
     if (await createWhole(file, JSON.stringify(record))) return { ok: true, lock: heldLock(file, id) };
     const text = await readIfThere(file);
     if (text === undefined) continue;
     const living = await livingHolder(text);
     if (living !== undefined) return { ok: false, heldBy: living.pid, file };
-    await removeStale(file, text);
+    await removeStale(file, text, us);
   }
 }
 
@@ -66,18 +70,25 @@ async function createWhole(file: string, text: string): Promise<boolean> {
   }
 }
 
-/** Of several who find the same stale lock, one may have replaced it meanwhile; that fresh one is put back. */
-async function removeStale(file: string, staleText: string): Promise<void> {
-  const aside = `${file}.${randomUUID()}`;
-  try {
-    await rename(file, aside);
-    if ((await readIfThere(aside)) !== staleText) await link(aside, file);
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code !== "ENOENT" && code !== "EEXIST") throw error;
-  } finally {
-    await rm(aside, { force: true });
+/**
+ * Removes the lock of the dead. Of several who find it, one at a time may: the living one with the latest claim on
+ * this very lock. Otherwise the slow ones would remove the lock that the quick one has taken meanwhile.
+ */
+async function removeStale(file: string, staleText: string, us: Holder): Promise<void> {
+  const claims = `${file}.${createHash("sha256").update(staleText).digest("hex").slice(0, 16)}`;
+  const ours = JSON.stringify({ id: randomUUID(), holders: [us] });
+  let turn = 1;
+  while (!(await createWhole(`${claims}.${turn}`, ours))) {
+    const other = await readIfThere(`${claims}.${turn}`);
+    // Somebody is at it, or has just been: look again what the lock says.
+    if (other === undefined || (await livingHolder(other)) !== undefined) {
+      await delay(CLAIM_POLL_MS);
+      return;
+    }
+    turn++;
   }
+  if ((await readIfThere(file)) === staleText) await rm(file, { force: true });
+  for (; turn > 0; turn--) await rm(`${claims}.${turn}`, { force: true });
 }
 
 async function livingHolder(text: string): Promise<Holder | undefined> {
