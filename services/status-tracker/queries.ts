@@ -5,7 +5,7 @@ import { factsOfTask, lastMessage } from "../../shared/bus/read.ts";
 import { RECEIPTS, TASKS } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import type { ApiReply, ApiRequest, ApiVerb, CancelRequest, HostView } from "../../shared/contracts/api.ts";
-import { taskSubjects } from "../../shared/contracts/fact.ts";
+import { factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { CONTROL } from "../../shared/contracts/ids.ts";
 import { Receipt, receiptSubject } from "../../shared/contracts/receipt.ts";
@@ -40,6 +40,14 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
     if (record === null || record.lifecycle.lastSequence < minSequence)
       return refuse("unavailable", `the log has not been followed so far yet; ask for task ${taskId} again`);
     return answer(record);
+  }
+
+  /** Follows the log as far as it reached when the question came: whoever has just submitted finds that task. */
+  async function upToDate(): Promise<Answer<null>> {
+    const last = await lastMessage(bus, TASKS, factSubject.wildcard());
+    return last === null || (await ledger.until(() => ledger.sequence >= last.sequence, FOLLOW_MS))
+      ? answer(null)
+      : refuse("unavailable", "the log has not been followed so far yet; ask again");
   }
 
   const get = async (taskId: string, minSequence?: number): Promise<Answer<TaskView>> => {
@@ -92,6 +100,8 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
         return refuse("conflict", `task ${request.taskId} has ended: there is nothing to cancel`);
       return answer({ cancelled: [request.taskId] });
     }
+    const followed = await upToDate();
+    if (!followed.ok) return followed;
     const updatedAtMs =
       "updatedAt" in request && request.updatedAt ? Date.parse(request.updatedAt) : Number.POSITIVE_INFINITY;
     const prNumber = "prNumber" in request ? request.prNumber : null;
@@ -129,7 +139,9 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
     return submit({ ...request, retryOf: taskId, supersede: false });
   }
 
-  function list(request: ApiRequest<"list">): ApiReply<"list"> {
+  async function list(request: ApiRequest<"list">): Promise<Answer<ApiReply<"list">>> {
+    const followed = await upToDate();
+    if (!followed.ok) return followed;
     const page = ledger
       .newestFirst()
       .filter(
@@ -140,10 +152,10 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
           (request.prNumber === undefined || view.prNumber === request.prNumber),
       );
     const data = page.slice(0, request.limit);
-    return {
+    return answer({
       data: data.map(({ view }) => view),
       nextCursor: page.length > data.length ? (data.at(-1)?.sequence ?? null) : null,
-    };
+    });
   }
 
   async function explain(taskId: string): Promise<Answer<ApiReply<"explain">>> {
@@ -177,7 +189,7 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
   return {
     submit,
     get: ({ taskId, minSequence }) => get(taskId, minSequence),
-    list: async (request) => answer(list(request)),
+    list,
     cancel,
     retry: ({ taskId }) => retry(taskId),
     explain: ({ taskId }) => explain(taskId),
