@@ -6,6 +6,8 @@ import { devNull } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
+import { systemErrorCode } from "../../shared/process/system-error.ts";
+import { Failure } from "./outcome.ts";
 
 export interface DemoRepository {
   cloneUrl: string;
@@ -85,5 +87,12 @@ function gitIn(folder: string): (...args: string[]) => Promise<string> {
     Object.entries(process.env).filter(([name]) => !name.startsWith("GIT_")),
   );
   const env = { ...inherited, ...identity, ...committer, ...settings };
-  return async (...args) => (await promisify(execFile)("git", args, { cwd: folder, env })).stdout;
+  return async (...args) => {
+    try {
+      return (await promisify(execFile)("git", args, { cwd: folder, env })).stdout;
+    } catch (error) {
+      if (systemErrorCode(error) !== "ENOENT") throw error;
+      throw new Failure("git is not on PATH: hosts fetch with it; install it");
+    }
+  };
 }

@@ -6,6 +6,7 @@ import path from "node:path";
 import { Command } from "commander";
 import type { MeshClient } from "../../shared/client/mesh-client.ts";
 import type { DeployRequest, TaskView } from "../../shared/contracts/task.ts";
+import type { DemoRepository } from "./demo-repository.ts";
 import { allowForStop, interruption } from "./interruption.ts";
 import type { Mesh } from "./mesh-in-one.ts";
 import { Failure, valueOf } from "./outcome.ts";
@@ -43,6 +44,8 @@ async function demo(keep: boolean): Promise<void> {
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OTHER_MESH.has(name)));
     const log = await orSay(() => openMeshLog(dataDir, env, false));
     const onProgress = (text: string) => (progress.live ? progress.draw(text) : progress.say(text));
+    const { makeDemoRepository } = await import("./demo-repository.ts");
+    const repository = await makeDemoRepository(folder);
     const ports = { httpPort: 0, natsPort: 0 };
     await using mesh = await orSay(() =>
       startMesh({ dataDir, hosts: HOSTS, slots: 2, ...ports, log, env, onProgress, signal: interruption }),
@@ -50,14 +53,15 @@ async function demo(keep: boolean): Promise<void> {
     const upMs = performance.now() - began;
     // What is printed next must not land behind the line that is drawn.
     progress[Symbol.dispose]();
-    const task = await Promise.race([mainJob(mesh, folder, progress), diedBus(mesh)]);
+    const task = await Promise.race([mainJob(mesh, repository, progress), diedBus(mesh)]);
     await tellResult(mesh, task, upMs);
     if (task.state !== "succeeded") throw new Failure("the task did not succeed");
     if (keep) await untilStopped(mesh, dataDir);
   } catch (error) {
     if (!interruption.aborted) {
       progress[Symbol.dispose]();
-      process.stderr.write(`The last of the mesh's log:\n${await meshLogTail(dataDir)}\n`);
+      const said = await meshLogTail(dataDir);
+      if (said !== "") process.stderr.write(`The last of the mesh's log:\n${said}\n`);
     }
     throw error;
   } finally {
@@ -65,12 +69,11 @@ async function demo(keep: boolean): Promise<void> {
   }
 }
 
-/** Creates the pull request, submits it over NATS, watches it to its end. */
-async function mainJob(mesh: Mesh, folder: string, progress: Progress): Promise<TaskView> {
-  const { DEMO_CHECK, DEMO_COMMAND, makeDemoRepository } = await import("./demo-repository.ts");
+/** Submits the pull request over NATS, watches it to its end. */
+async function mainJob(mesh: Mesh, repository: DemoRepository, progress: Progress): Promise<TaskView> {
+  const { DEMO_CHECK, DEMO_COMMAND } = await import("./demo-repository.ts");
   const { connectNatsClient } = await import("../../shared/client/nats-client.ts");
   const { watchTask } = await import("./watch.ts");
-  const repository = await makeDemoRepository(folder);
   process.stdout.write(`A mesh of ${HOSTS} hosts is up: ${mesh.httpUrl}\n`);
   process.stdout.write(
     `A pull request: acme/shop#7, ${repository.branch} @ ${repository.sha.slice(0, 12)}\n`,

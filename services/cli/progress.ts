@@ -25,7 +25,8 @@ export function createProgress(quiet = false, output: Output = process.stderr): 
     live,
     draw(line) {
       if (!live) return;
-      const next = cut(line, (output.columns ?? 80) - 1);
+      // A terminal that nobody has sized says 0.
+      const next = cut(line, (output.columns || 80) - 1);
       if (next === drawn) return;
       erase();
       output.write(next);

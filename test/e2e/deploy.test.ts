@@ -1,6 +1,6 @@
 // `mesh deploy --wait` on a mesh of one process with real hosts, real git and real commands: what a task's end means
 // for the one who waits.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -165,5 +165,25 @@ describe("mesh demo", () => {
     expect(await untilGone(temporary)).toEqual([]);
     await rm(temporary, { recursive: false, force: true }).catch(() => {});
     await expect(import("node:fs/promises").then(({ rmdir }) => rmdir(temporary))).resolves.toBeUndefined();
+  });
+
+  it.each([
+    ["git", { PATH: "/nowhere" }, "git is not on PATH"],
+    [
+      "a nats-server",
+      { NATS_SERVER_BIN: "/nowhere/nats-server" },
+      "NATS_SERVER_BIN names /nowhere/nats-server",
+    ],
+  ])("without %s says so, exits 1, and leaves nothing", async (_, env, words) => {
+    const temporary = await mkdtemp(path.join(tmpdir(), "mesh-demo-test-"));
+    const { code, stdout, stderr } = await runMesh(["demo"], {
+      env: { TMPDIR: temporary, ...env },
+      node: process.execPath,
+    });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain(words);
+    expect(stderr).not.toMatch(/^ {4}at /m);
+    expect(await readdir(temporary)).toEqual([]);
+    await rm(temporary, { recursive: true });
   });
 });
