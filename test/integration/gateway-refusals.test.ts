@@ -1,4 +1,5 @@
-// What the gateway refuses, with which words: wrong requests, large bodies, foreign pages. Over real HTTP.
+// What the gateway refuses as HTTP: bodies, paths, methods, large bodies, foreign pages. What is wrong with a request
+// whatever it comes over is in bad-input.test.ts.
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -18,22 +19,12 @@ afterAll(() => mesh[Symbol.asyncDispose]());
 const tasks = () => `${mesh.url}/v1/tasks`;
 
 describe("a request that is wrong", () => {
-  it.each<[unknown, string]>([
-    [deployRequest({ priorty: "high" }), 'unknown field "priorty"; did you mean "priority"?'],
-    [deployRequest({ run: { comand: "x" } }), 'unknown field "comand"; did you mean "command"?'],
-    [deployRequest({ priority: "urgent" }), "priority"],
-    [deployRequest({ sha: "main" }), "sha: expected a full commit SHA"],
-    [deployRequest({ branch: undefined }), "branch"],
-    [deployRequest({ timeoutMs: "10m" }), "timeoutMs"],
-    [deployRequest({ branch: "--upload-pack=x" }), "branch"],
-    [deployRequest({ cloneUrl: "ext::sh -c touch% /tmp/x" }), "cloneUrl"],
-    [deployRequest({ taskId: "../etc" }), "taskId: expected a task id"],
-    [[], "expected object"],
-    ["{", "no JSON text"],
+  it.each<[string | Uint8Array<ArrayBuffer>, string]>([
     ["", "expected object"],
-    ['"\xff', "no JSON text"],
+    [new Uint8Array([0x22, 0xff, 0x22]), "it is not UTF-8"],
   ])("is answered with what is wrong (%#): $1", async (body, words) => {
-    const response = await postJson(tasks(), body);
+    const headers = { "content-type": "application/json" };
+    const response = await fetch(tasks(), { method: "POST", headers, body });
     expect(response.status).toBe(400);
     const problem = await problemOf(response);
     expect(problem.code).toBe("bad_request");
@@ -41,22 +32,14 @@ describe("a request that is wrong", () => {
   });
 
   it.each([
-    ["GET", "/v1/tasks/no-such-task", 404],
     ["GET", "/v1/tasks/..%2f..%2fetc%2fpasswd", 400],
     ["GET", "/v1/tasks/%2e%2e", 404],
-    ["GET", "/v1/tasks/UPPER", 400],
     ["GET", "/v1/tasks/%zz", 400],
-    ["GET", `/v1/tasks/${"x".repeat(64)}`, 400],
     ["GET", "/v1/tasks/no-such-task/events", 404],
     ["GET", "/v1/tasks/no-such-task/logs", 404],
     ["GET", "/v1/tasks/a.b/events", 400],
     ["GET", "/v1/tasks/*/logs", 400],
     ["GET", "/v1/tasks/no-such-task/artifacts/patch", 404],
-    ["POST", "/v1/tasks/no-such-task/cancel", 404],
-    ["POST", "/v1/tasks/no-such-task/retry", 404],
-    ["GET", "/v1/tasks?state=happy", 400],
-    ["GET", "/v1/tasks?stat=queued", 400],
-    ["GET", "/v1/tasks?limit=many", 400],
     ["GET", "/v1/nothing", 404],
     ["GET", "/", 404],
   ])("%s %s is %i", async (method, path, status) => {
