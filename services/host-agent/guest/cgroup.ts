@@ -132,10 +132,19 @@ const pidsIn = (folder: string): number[] =>
 export function leftGroups({ freezer, memory }: CgroupSupport): { folder: string; pids: number[] }[] {
   const parents = new Set([freezer?.parent, memory?.parent].filter((parent) => parent !== undefined));
   return [...parents].flatMap((parent) =>
-    readdirSync(parent, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => ({ folder: path.join(parent, name), pids: pidsIn(path.join(parent, name)) })),
+    foldersIn(parent).map((folder) => ({ folder, pids: pidsIn(folder) })),
   );
+}
+
+/** None where the folder itself has been removed meanwhile. */
+function foldersIn(parent: string): string[] {
+  try {
+    const entries = readdirSync(parent, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => path.join(parent, name));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
 }
 
 /** Freezes or thaws all attempts at once, by the folder above their groups; false where there is no freezer. */

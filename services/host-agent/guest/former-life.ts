@@ -6,7 +6,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import {
   type CgroupSupport,
   findCgroups,
-  freezeAll,
   leftGroups,
   removeGroup,
   removeSupport,
@@ -51,7 +50,7 @@ export async function endAll(
     for (const pid of left) seen.add(pid);
     signalAll(left, "SIGKILL");
     // A frozen process takes no signal before it thaws.
-    freezeAll(cgroups, false);
+    if (cgroups.freezer !== null) thawGroup(cgroups.freezer.parent);
     for (const { folder } of leftGroups(cgroups)) thawGroup(folder);
     await delay(POLL_MS);
   }
