@@ -101,14 +101,14 @@ export function defaultDataDir(env: NodeJS.ProcessEnv = process.env, platform = 
   return path.join(env.XDG_DATA_HOME ?? path.join(homedir(), ".local", "share"), "agent-mesh");
 }
 
-/** The times of the lease protocol, all in proportion to the lease. */
+/** The times of the lease protocol, all in proportion to the lease, in whole ms as heartbeats carry them. */
 export const leaseTimes = (leaseMs: number) => {
-  const ratio = leaseMs / LEASE.leaseMs;
+  const inProportion = (ms: number) => Math.round((ms * leaseMs) / LEASE.leaseMs);
   return {
     leaseMs,
-    marginMs: LEASE.marginMs * ratio,
-    heartbeatMs: LEASE.heartbeatMs * ratio,
-    checkMs: LEASE.checkMs * ratio,
+    marginMs: inProportion(LEASE.marginMs),
+    heartbeatMs: inProportion(LEASE.heartbeatMs),
+    checkMs: inProportion(LEASE.checkMs),
     frozenLimitMs: LEASE.frozenLimitMs,
   };
 };
