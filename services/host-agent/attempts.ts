@@ -180,7 +180,11 @@ export class Attempts {
     if (standing === "gone") {
       held.stop.abort(new Stop("dropped"));
       held.stretch.reject(new Stop("dropped"));
-      return { outcome: "refused", reason: "superseded", message: "the log has moved on" };
+      return {
+        outcome: "refused",
+        reason: "superseded",
+        message: "the log has moved on, or knows nothing of it",
+      };
     }
     if (standing === "stopping")
       held.stop.abort(new Stop({ category: "cancelled", message: "the task was cancelled" }));

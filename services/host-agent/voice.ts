@@ -4,6 +4,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { appendFact, type Truth } from "../../shared/bus/append.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import type { FactBody, NewFact } from "../../shared/contracts/fact.ts";
+import { answer } from "../../shared/contracts/failure.ts";
+import type { TaskView } from "../../shared/contracts/task.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 
 /** One attempt as this host holds it. */
@@ -29,11 +31,15 @@ const PAUSE_MS = 250;
 
 export class Voice {
   readonly #bus: Bus;
-  readonly #truth: Truth;
+  readonly #truth: Truth<TaskView | null>;
 
   constructor(bus: Bus, truth: Truth) {
     this.#bus = bus;
-    this.#truth = truth;
+    // That the log knows nothing of a task (a new log, or a made-up order) is as true as anything else it says.
+    this.#truth = async (taskId, minSequence) => {
+      const now = await truth(taskId, minSequence);
+      return !now.ok && now.error.code === "not_found" ? answer(null) : now;
+    };
   }
 
   /** Says that the attempt begins (again after a silence), until the log has decided or the signal says stop. */
@@ -52,6 +58,7 @@ export class Voice {
         return "mine";
       }
       const { now } = said;
+      if (now === null) return "gone";
       // Older than our own start: its teller has not followed so far.
       if (now.attempt < claim.attempt && !isEnd(now.state) && kind === "resumed") {
         await delay(PAUSE_MS);
@@ -82,6 +89,7 @@ export class Voice {
         continue;
       }
       const { now } = said;
+      if (now === null) return "overtaken";
       if (now.attempt < claim.attempt && !isEnd(now.state)) {
         await delay(PAUSE_MS);
         continue;

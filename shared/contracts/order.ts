@@ -6,11 +6,11 @@ import { DeployRequest } from "./task.ts";
 
 export const orderSubject = subject("mesh.host.{hostId}.{order}");
 
-/** Asks the host to begin attempt `attempt` of the task, on what the log said up to `after`. */
+/** Asks the host to begin attempt `attempt` of the task, on what the log said up to `after`: its request, at least. */
 export const RunOrder = z.object({
   taskId: TaskId,
   attempt: z.int().positive(),
-  after: z.int().nonnegative(),
+  after: z.int().positive(),
   request: DeployRequest,
   placement: z.string().optional(),
 });
