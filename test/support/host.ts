@@ -1,0 +1,208 @@
+// Real host agents as processes, on a real server with a real status tracker; a test gives the orders in the
+// scheduler's place. Whatever they started has ended, and their folders are gone, when the test has.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { pino } from "pino";
+import { uuidv7 } from "uuidv7";
+import { vi } from "vitest";
+import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
+import { markedWith, signalAll, treeOf } from "../../services/host-agent/guest/processes.ts";
+import { markOf } from "../../services/host-agent/guest/state.ts";
+import { start as startTracker } from "../../services/status-tracker/main.ts";
+import { ask } from "../../shared/bus/ask.ts";
+import type { Bus } from "../../shared/bus/connect.ts";
+import { factsOfTask, lastMessage } from "../../shared/bus/read.ts";
+import { HOSTS } from "../../shared/bus/streams.ts";
+import { submitTask } from "../../shared/bus/submit.ts";
+import { readEnvironment } from "../../shared/config/environment.ts";
+import type { FactKind } from "../../shared/contracts/fact.ts";
+import type { Answer } from "../../shared/contracts/failure.ts";
+import { Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
+import { orderSubject, RunReply, StopReply } from "../../shared/contracts/order.ts";
+import type { DeployRequest } from "../../shared/contracts/task.ts";
+import { openBus } from "./bus.ts";
+import { request } from "./facts.ts";
+import { type MortalNats, startMortalNats } from "./nats.ts";
+import { makeRepository } from "./repository.ts";
+
+const MAIN = path.resolve(import.meta.dirname, "../../services/host-agent/main.ts");
+export const DEADLINE = { timeout: 30_000, interval: 25 };
+
+export interface Host {
+  readonly id: string;
+  readonly process: ChildProcess;
+  readonly dataDir: string;
+  readonly supervisorPid: () => number;
+  /** All it has printed. */
+  readonly output: () => string;
+  /** Living processes of its attempts. */
+  readonly attempts: () => number[];
+  readonly exitCode: Promise<number | null>;
+}
+
+export interface HostMesh extends AsyncDisposable {
+  readonly nats: MortalNats;
+  readonly bus: Bus;
+  /** A folder for what commands leave for the test to see. */
+  readonly folder: string;
+  /** A host that has said a heartbeat; another of the same name goes on with its data folder. */
+  host(id: string, env?: NodeJS.ProcessEnv): Promise<Host>;
+  /** The same, without waiting for anything. */
+  spawnHost(id: string, env?: NodeJS.ProcessEnv): Host;
+  heartbeat(hostId: string): Promise<Heartbeat | null>;
+  /** Puts a request for this command on the log. */
+  submit(command: string, overrides?: Partial<DeployRequest>): Promise<Task>;
+}
+
+export interface Task {
+  readonly taskId: string;
+  /** Asks the host to begin an attempt, on what the log says now unless told otherwise. */
+  run(hostId: string, overrides?: { attempt?: number; after?: number }): Promise<Answer<RunReply>>;
+  stop(hostId: string, attempt: number): Promise<Answer<StopReply>>;
+  kinds(): Promise<FactKind[]>;
+  /** Waits until the log has so many facts of this kind; the body of the last. */
+  said(kind: FactKind, count?: number): Promise<Record<string, unknown>>;
+}
+
+interface Wanted {
+  leaseMs?: number;
+  tracker?: boolean;
+}
+
+export async function startHostMesh({ leaseMs = 12_000, tracker = true }: Wanted = {}): Promise<HostMesh> {
+  await using stack = new AsyncDisposableStack();
+  const folder = mkdtempSync(path.join(tmpdir(), "mesh-hosts-"));
+  stack.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+  const repository = stack.use(makeRepository());
+  const nats = stack.use(await startMortalNats());
+  const bus = stack.use(await openBus(nats.url));
+  const settings = { NATS_URL: nats.url, MESH_LEASE_MS: String(leaseMs) };
+  if (tracker)
+    stack.use(await startTracker({ environment: readEnvironment(settings), log: pino({ level: "silent" }) }));
+
+  const owned = stack.move();
+
+  function spawnHost(id: string, env: NodeJS.ProcessEnv = {}): Host {
+    const dataDir = path.join(folder, env.MESH_DATA_DIR ?? id);
+    const child = spawn(process.execPath, [MAIN], {
+      env: {
+        ...process.env,
+        ...settings,
+        MESH_HOST_ID: id,
+        MESH_ALLOW_FILE_CLONES: "1",
+        ...env,
+        MESH_DATA_DIR: dataDir,
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const pipe of [child.stdout, child.stderr])
+      createInterface({ input: pipe }).on("line", (line) => {
+        output += `${line}\n`;
+      });
+    const stateDir = path.join(dataDir, "supervisor");
+    const exitCode = once(child, "exit").then(([code]) => code as number | null);
+    owned.defer(async () => {
+      if (child.exitCode === null && child.signalCode === null) {
+        signalAll(treeOf(child.pid ?? 0), "SIGCONT");
+        child.kill("SIGKILL");
+      }
+      await exitCode;
+      await endFormerLife(stateDir);
+    });
+    return {
+      id,
+      process: child,
+      dataDir,
+      output: () => output,
+      exitCode,
+      attempts: () => markedWith(markOf(stateDir)),
+      supervisorPid: () => {
+        const [supervisor] = JSON.parse(readFileSync(path.join(stateDir, "supervisor.json"), "utf8")) as {
+          pid: number;
+        }[];
+        return supervisor?.pid ?? 0;
+      },
+    };
+  }
+
+  async function heartbeat(hostId: string): Promise<Heartbeat | null> {
+    const message = await lastMessage(bus, HOSTS, heartbeatSubject.build({ hostId })).catch(() => null);
+    return message === null ? null : Heartbeat.parse(JSON.parse(Buffer.from(message.payload).toString()));
+  }
+
+  async function submit(command: string, overrides: Partial<DeployRequest> = {}): Promise<Task> {
+    const taskId = overrides.taskId ?? uuidv7();
+    const submitted = await submitTask(
+      bus,
+      request({
+        cloneUrl: repository.url,
+        branch: repository.branch,
+        sha: repository.headSha,
+        run: { command },
+        ...overrides,
+        taskId,
+      }),
+    );
+    if (!submitted.ok) throw new Error(submitted.error.message);
+    const facts = () => factsOfTask(bus, taskId).catch(() => []);
+    return {
+      taskId,
+      async run(hostId, { attempt = 1, after } = {}) {
+        const [requested, ...others] = await facts();
+        if (requested?.kind !== "requested") throw new Error("the log has no such request");
+        const order = {
+          taskId,
+          attempt,
+          after: after ?? (others.at(-1) ?? requested).sequence,
+          request: requested.body,
+        };
+        return ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, 15_000);
+      },
+      stop: (hostId, attempt) =>
+        ask(
+          bus,
+          orderSubject.build({ hostId, order: "stop" }),
+          { taskId, attempt, reason: "cancelled" },
+          StopReply,
+        ),
+      kinds: async () => (await facts()).map(({ kind }) => kind),
+      async said(kind, count = 1) {
+        const found = await vi.waitUntil(async () => {
+          const those = (await facts()).filter((fact) => fact.kind === kind);
+          return those.length >= count ? those : null;
+        }, DEADLINE);
+        return found.at(-1)?.body as unknown as Record<string, unknown>;
+      },
+    };
+  }
+
+  return {
+    nats,
+    bus,
+    folder,
+    spawnHost,
+    async host(id, env) {
+      const before = await heartbeat(id);
+      const host = spawnHost(id, env);
+      const early = host.exitCode.then((code) => {
+        throw new Error(`the host agent ended (${code}): ${host.output()}`);
+      });
+      early.catch(() => {});
+      const isUp = vi.waitUntil(async () => {
+        const now = await heartbeat(id);
+        return now !== null && now.boot !== before?.boot;
+      }, DEADLINE);
+      await Promise.race([isUp, early]);
+      return host;
+    },
+    heartbeat,
+    submit,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
