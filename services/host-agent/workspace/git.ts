@@ -40,6 +40,8 @@ export async function git(args: string[], options: GitOptions = {}): Promise<Git
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
     timeout: options.timeoutMs ?? TIMEOUT_MS,
     forceKillAfterDelay: 5_000,
+    // Those it has set to talk to a remote do not end with it, and may wait for that one for ever.
+    killDescendants: true,
     maxBuffer: OUTPUT_MAX_BYTES,
     stdin: "ignore",
     reject: false,

@@ -35,7 +35,10 @@ export async function fetchLargeFiles(
   const own = path.join(treeGitDir, "lfs");
   // A second time for those that turned out damaged.
   for (const lastTry of [false, true]) {
-    const fetched = await inTree(["-c", `lfs.storage=${shared}`, "lfs", "fetch", "origin"]);
+    // In its file and not by -c, which a remote on this disk would hear too.
+    await inTree(["config", "lfs.storage", shared]);
+    const fetched = await inTree(["lfs", "fetch", "origin"]);
+    await inTree(["config", "--unset", "lfs.storage"]);
     if (!fetched.ok) return { category: "source", message: inWords(fetched) };
     const listed = await inTree(["lfs", "ls-files", "--long"]);
     if (!listed.ok) return { category: "host", message: inWords(listed) };

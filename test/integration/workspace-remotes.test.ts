@@ -1,0 +1,208 @@
+// Remotes that want a password, hang, or lead on to others (submodules, large files): what this machine's own
+// credentials reach, and that nothing of them stays in the tree.
+import { execFileSync, spawnSync } from "node:child_process";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { startGitServer, startSilentServer } from "../support/git-server.ts";
+import { untilGone } from "../support/mesh-program.ts";
+import { makeRepository, type Repository } from "../support/repository.ts";
+import { filesBelow, gitBeside, gitIn, makeWorkspace, type Workspace } from "../support/workspace.ts";
+
+let repository: Repository;
+let workspace: Workspace;
+beforeEach(() => {
+  repository = makeRepository();
+  workspace = makeWorkspace();
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  workspace[Symbol.dispose]();
+  repository[Symbol.dispose]();
+});
+
+const ALICE = { user: "alice", password: "hunter2-swordfish" };
+
+/** As a user of this machine has it, who has cloned from there before. */
+async function rememberPassword({ url }: { url: string }, { user, password } = ALICE): Promise<void> {
+  const file = path.join(workspace.folder, "credentials");
+  await writeFile(file, `${url.replace("://", `://${user}:${password}@`)}\n`, { mode: 0o600 });
+  workspace.configureGit(`[credential]\n  helper = store --file ${file}\n`);
+}
+
+describe("a private repository", () => {
+  it("is cloned with this machine's own git credentials, of which the tree keeps nothing", async () => {
+    await using server = await startGitServer(path.dirname(repository.path), ALICE);
+    await rememberPassword(server);
+    const cloneUrl = `${server.url}/origin.git`;
+    const tree = await workspace.prepare(repository, { cloneUrl, allowFileClones: false });
+    expect(gitIn(tree, "rev-parse", "HEAD")).toBe(repository.headSha);
+    expect(gitIn(tree, "remote", "get-url", "origin")).toBe(cloneUrl);
+    expect(server.answers).toContain(401);
+    const words = [ALICE.password, Buffer.from(`${ALICE.user}:${ALICE.password}`).toString("base64")];
+    const files = [
+      ...(await filesBelow(path.dirname(tree.workTree))),
+      ...(await filesBelow(workspace.cacheDir)),
+    ];
+    expect(files.length).toBeGreaterThan(20);
+    for (const file of files) {
+      const content = await readFile(file, "latin1");
+      expect([file, words.some((word) => content.includes(word))]).toEqual([file, false]);
+    }
+  });
+
+  it.each([
+    ["a wrong password", { user: "alice", password: "letmein-please" }],
+    ["no password", null],
+  ])("is refused in words without a secret when the machine has %s, and asks nobody", async (_, known) => {
+    await using server = await startGitServer(path.dirname(repository.path), ALICE);
+    if (known === null) workspace.configureGit("");
+    else await rememberPassword(server, known);
+    const refused = await workspace.try(repository, { cloneUrl: `${server.url}/origin.git` });
+    expect(refused).toMatchObject({ ok: false, category: "source", permanent: false });
+    expect(refused).toHaveProperty("message", expect.stringContaining(`${server.url}/origin.git`));
+    expect(JSON.stringify(refused)).not.toContain("letmein");
+  });
+});
+
+describe("a remote that hangs", () => {
+  it("is given up with the attempt's time, and no git stays behind", async () => {
+    await using silent = await startSilentServer();
+    const timeUp = new AbortController();
+    const trying = workspace.try(repository, { cloneUrl: silent.url, signal: timeUp.signal });
+    await vi.waitUntil(() => silent.callers() > 0, { timeout: 10_000 });
+    timeUp.abort();
+    expect(await trying).toMatchObject({ ok: false, category: "source", permanent: false });
+    expect(await untilGone(silent.url)).toEqual([]);
+  });
+
+  it("keeps nobody waiting for the same cache longer than that one's own time", async () => {
+    await using silent = await startSilentServer();
+    const first = new AbortController();
+    const hanging = workspace.try(repository, { cloneUrl: silent.url, signal: first.signal });
+    await vi.waitUntil(() => silent.callers() > 0, { timeout: 10_000 });
+    const second = new AbortController();
+    const waiting = workspace.try(repository, { cloneUrl: silent.url, signal: second.signal });
+    second.abort();
+    expect(await waiting).toMatchObject({ ok: false, category: "source", permanent: false });
+    expect(silent.callers()).toBe(1);
+    first.abort();
+    await hanging;
+  });
+});
+
+describe("submodules", () => {
+  /** Added from this disk; `url` is where others are told to find it. */
+  const addSubmodule = (library: Repository, url = library.url) => {
+    repository.git("submodule", "--quiet", "add", library.url, "lib");
+    repository.git("config", "--file", ".gitmodules", "submodule.lib.url", url);
+    return repository.commit({});
+  };
+
+  it("are there at their commit, and need neither cache nor remote any more", async () => {
+    using library = makeRepository({ files: { "lib.sh": "echo library\n" } });
+    const sha = addSubmodule(library);
+    library.commit({ "lib.sh": "echo newer\n" }, { branch: "main" });
+    const tree = await workspace.prepare(repository, { sha });
+    await rm(workspace.cacheDir, { recursive: true });
+    await rm(library.path, { recursive: true });
+    expect(await readFile(path.join(tree.workTree, "lib", "lib.sh"), "utf8")).toBe("echo library\n");
+    expect(gitIn(tree, "submodule", "status")).toMatch(new RegExp(`^${library.baseSha} lib`));
+    expect(gitIn(tree, "status", "--porcelain")).toBe("");
+    expect(gitBeside(tree, "status", "--porcelain")).toBe("");
+  });
+
+  it("are cloned with this machine's credentials too, of which their git keeps nothing", async () => {
+    using library = makeRepository();
+    await using server = await startGitServer(path.dirname(library.path), ALICE);
+    await rememberPassword(server);
+    const sha = addSubmodule(library, `${server.url}/origin.git`);
+    const { workTree } = await workspace.prepare(repository, { sha });
+    expect(await readFile(path.join(workTree, "lib", "README.md"), "utf8")).toBe("# Shop\n");
+    for (const file of await filesBelow(path.dirname(workTree)))
+      expect([file, (await readFile(file, "latin1")).includes(ALICE.password)]).toEqual([file, false]);
+  });
+
+  it("that lead to this machine's disk are refused where the repository itself may not", async () => {
+    using library = makeRepository();
+    const sha = addSubmodule(library);
+    await using server = await startGitServer(path.dirname(repository.path), ALICE);
+    await rememberPassword(server);
+    const cloneUrl = `${server.url}/origin.git`;
+    const refused = await workspace.try(repository, { cloneUrl, sha, allowFileClones: false });
+    expect(refused).toMatchObject({ ok: false, category: "source" });
+    expect(refused).toHaveProperty("message", expect.stringContaining("transport 'file' not allowed"));
+  });
+});
+
+const hasLfs = spawnSync("git", ["lfs", "version"]).status === 0;
+
+describe.runIf(hasLfs)("large files", () => {
+  const CONTENT = "0123456789".repeat(5_000);
+  const lfs = { "filter.lfs.clean": "git-lfs clean -- %f", "filter.lfs.process": "git-lfs filter-process" };
+  const commitLargeFile = () => {
+    for (const [name, value] of Object.entries(lfs)) repository.git("config", name, value);
+    const sha = repository.commit({ ".gitattributes": "*.bin filter=lfs -text\n", "model.bin": CONTENT });
+    repository.git("lfs", "push", "--all", "origin");
+    return sha;
+  };
+  const modelOf = ({ workTree }: { workTree: string }) => readFile(path.join(workTree, "model.bin"), "utf8");
+
+  it("are there whole, and need neither cache nor remote any more", async () => {
+    const sha = commitLargeFile();
+    const tree = await workspace.prepare(repository, { sha });
+    expect(await modelOf(tree)).toBe(CONTENT);
+    expect(gitBeside(tree, "status", "--porcelain")).toBe("");
+    await rm(workspace.cacheDir, { recursive: true });
+    await rm(repository.path, { recursive: true });
+    expect(gitIn(tree, "status", "--porcelain")).toBe("");
+    expect(gitIn(tree, "lfs", "fsck")).toBe("Git LFS fsck OK");
+    execFileSync("rm", ["model.bin"], { cwd: tree.workTree });
+    gitIn(tree, "lfs", "checkout");
+    expect(await modelOf(tree)).toBe(CONTENT);
+  });
+
+  it("come from the cache the next time", async () => {
+    const sha = commitLargeFile();
+    await workspace.prepare(repository, { sha });
+    await rm(path.join(repository.path, "lfs"), { recursive: true });
+    expect(await modelOf(await workspace.prepare(repository, { sha }))).toBe(CONTENT);
+  });
+
+  it("are what their name says: what was changed in the cache is fetched again", async () => {
+    const sha = commitLargeFile();
+    await workspace.prepare(repository, { sha });
+    const [cached = ""] = await filesBelow(path.join(await workspace.cache(), "lfs"));
+    // git-lfs links to the remote's own file where both lie on one disk.
+    await rm(cached);
+    await writeFile(cached, CONTENT.replace("0", "X"));
+    expect(await modelOf(await workspace.prepare(repository, { sha }))).toBe(CONTENT);
+  });
+
+  it("that are nowhere are category source, in words that say which", async () => {
+    const sha = commitLargeFile();
+    await rm(path.join(repository.path, "lfs"), { recursive: true });
+    const refused = await workspace.try(repository, { sha });
+    expect(refused).toMatchObject({ ok: false, category: "source" });
+    expect(refused).toHaveProperty("message", expect.stringMatching(/[0-9a-f]{64}/));
+  });
+
+  it("ask for git-lfs by name where this machine lacks it", async () => {
+    const sha = commitLargeFile();
+    // A PATH on which git finds itself, and nothing else.
+    const git = execFileSync("which", ["git"], { encoding: "utf8" }).trim();
+    const bin = path.join(workspace.folder, "bin");
+    execFileSync("sh", ["-c", 'mkdir "$1" && ln -s "$2" "$1/git"', "sh", bin, git]);
+    vi.stubEnv("PATH", bin);
+    const refused = await workspace.try(repository, { sha });
+    expect(refused).toMatchObject({ ok: false, category: "setup" });
+    expect(refused).toHaveProperty("message", expect.stringContaining("install git-lfs"));
+  });
+});
+
+it.skipIf(hasLfs)(
+  "large files: NOT TESTED, because this machine has no git-lfs (apt install git-lfs)",
+  () => {
+    expect.fail("skipped where it would run");
+  },
+);
