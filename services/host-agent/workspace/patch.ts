@@ -1,6 +1,7 @@
 // The work of an attempt as a patch: taken inside the instance, against the host's own git folder, and applied
 // outside to a fresh tree.
 import { stat } from "node:fs/promises";
+import path from "node:path";
 import { git } from "./git.ts";
 import type { PreparedTree } from "./tree.ts";
 
@@ -33,17 +34,24 @@ export function patchCommand(inside: { workTree: string; gitDir: string; sha: st
   };
 }
 
-/** On a fresh tree, outside the instance. git refuses paths that lead out of it, or into `.git`. */
+/**
+ * On a fresh tree, outside the instance: the files become what git would check out of the commit with the patch.
+ * git refuses paths that lead out of the tree, or into `.git`.
+ */
 export async function applyPatch(
   tree: PreparedTree,
   patchFile: string,
   signal: AbortSignal,
 ): Promise<{ ok: true } | { ok: false; message: string }> {
   if ((await stat(patchFile)).size === 0) return { ok: true };
-  const applied = await git(["apply", "--index", "--binary", "--whitespace=nowarn", "--", patchFile], {
-    cwd: tree.workTree,
-    env: { GIT_DIR: tree.gitDir, GIT_WORK_TREE: tree.workTree },
-    signal,
-  });
-  return applied.ok ? { ok: true } : { ok: false, message: applied.stderr.trim() };
+  const own = { GIT_DIR: tree.gitDir, GIT_WORK_TREE: tree.workTree };
+  // Not onto the files themselves: those would be written by the rules for line ends that the patch may change.
+  const aside = { ...own, GIT_INDEX_FILE: path.join(tree.gitDir, "patched") };
+  const run = (args: string[], env: Record<string, string>) => git(args, { cwd: tree.workTree, env, signal });
+  await run(["read-tree", "HEAD"], aside);
+  const applied = await run(["apply", "--cached", "--binary", "--whitespace=nowarn", "--", patchFile], aside);
+  if (!applied.ok) return { ok: false, message: applied.stderr.trim() };
+  const written = await run(["write-tree"], aside);
+  const checkedOut = await run(["read-tree", "--reset", "-u", written.stdout], own);
+  return checkedOut.ok ? { ok: true } : { ok: false, message: checkedOut.stderr.trim() };
 }
