@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-type Direction = "toBus" | "fromBus" | "both";
+export type Direction = "toBus" | "fromBus" | "both";
 
 export interface Link extends AsyncDisposable {
   readonly port: number;
