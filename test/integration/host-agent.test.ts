@@ -2,9 +2,13 @@
 // attempts when it, its supervisor or the bus goes away.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { pino } from "pino";
 import { describe, expect, it, vi } from "vitest";
+import type { Outcome, Work } from "../../services/host-agent/executor.ts";
 import { signalAll } from "../../services/host-agent/guest/processes.ts";
+import { start as startHostAgent } from "../../services/host-agent/main.ts";
 import { askApi } from "../../shared/bus/ask.ts";
+import { readEnvironment } from "../../shared/config/environment.ts";
 import { orderSubject } from "../../shared/contracts/order.ts";
 import { say } from "../support/gateway.ts";
 import { DEADLINE, type Host, type HostMesh, startHostMesh, type Task } from "../support/host.ts";
@@ -240,6 +244,7 @@ describe.concurrent("a host", () => {
     await untilActs(mesh);
     letGo(mesh);
     await task.said("succeeded");
+    expect(await story(task)).toEqual(["requested", "started", "succeeded"]);
   });
 });
 
@@ -321,6 +326,30 @@ describe.concurrent("an attempt", () => {
     await task.said("faulted");
     expect(host.attempts()).toEqual([]);
     expect(acts(mesh)).toEqual([]);
+  });
+
+  it("that was stopped while it waited for its start is never let run", async () => {
+    await using mesh = await startHostMesh({ tracker: false });
+    const outcome = Promise.withResolvers<string>();
+    // The work of an attempt that asks for leave to run just after it was told to stop.
+    const executor = async ({ signal, stretch }: Work): Promise<Outcome> => {
+      await new Promise((stopped) => signal.addEventListener("abort", stopped));
+      outcome.resolve(
+        await stretch().then(
+          () => "let run",
+          () => "refused",
+        ),
+      );
+      throw signal.reason;
+    };
+    const environment = { NATS_URL: mesh.nats.url, MESH_HOST_ID: "h1", MESH_DATA_DIR: `${mesh.folder}/h1` };
+    const context = { environment: readEnvironment(environment), log: pino({ level: "silent" }) };
+    await using _ = await startHostAgent(context, { executor: () => executor });
+    const task = await mesh.submit("true");
+    await vi.waitFor(async () => expect(await task.run("h1")).toEqual(started()), DEADLINE);
+    await task.stop("h1", 1);
+    expect(await outcome.promise).toBe("refused");
+    expect(await task.said("faulted")).toMatchObject({ failure: { category: "cancelled" } });
   });
 
   it.each([

@@ -133,6 +133,16 @@ describe.concurrent.each(MODES)("a supervisor $mode", ({ through, isolation, fre
     await vi.waitFor(() => expect(supervisor.commands()).toEqual([]), DEADLINE);
   });
 
+  it("that was killed counts as the end of a command only once that is gone", async () => {
+    await using supervisor = await startSupervisor({ through });
+    const command = supervisor.exec(`${DAEMON} ${ACT}`, { stretch: await supervisor.lease() });
+    await untilActs(supervisor);
+    process.kill(supervisor.pid, "SIGKILL");
+    expect(await command.finished).toMatchObject({ cause: "supervisor-died" });
+    expect(supervisor.commands()).toEqual([]);
+    await supervisor.link.kill("a");
+  });
+
   it("is followed by its trees when it is killed while they are frozen", async () => {
     await using supervisor = await startSupervisor({ through, leaveLeftovers: true });
     supervisor.exec(`${DAEMON} ${ACT}`, { stretch: await supervisor.lease() });

@@ -1,0 +1,77 @@
+// What the host agent keeps between itself and its supervisors, over their lives.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pino } from "pino";
+import { expect, it, vi } from "vitest";
+import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
+import { type Guest, keepGuest } from "../../services/host-agent/guest-keeper.ts";
+import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
+import { DEADLINE } from "../support/supervisor.ts";
+
+async function keep(): Promise<{ guest: Guest; folder: string } & AsyncDisposable> {
+  const folder = mkdtempSync(path.join(tmpdir(), "mesh-keeper-"));
+  const stateDir = path.join(folder, "state");
+  const times = { leaseMs: 60_000, checkMs: 25, frozenLimitMs: 60_000 };
+  const guest = await keepGuest({
+    command: localSupervisorCommand({ stateDir, ...times }),
+    endFormerLife: () => endFormerLife(stateDir),
+    log: pino({ level: "silent" }),
+  });
+  await guest.firstStamp();
+  return {
+    guest,
+    folder,
+    async [Symbol.asyncDispose]() {
+      await guest[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Kills the supervisor, and waits for the next. */
+async function nextLife(guest: Guest): Promise<void> {
+  const former = guest.hello();
+  process.kill(former?.pid ?? 0, "SIGKILL");
+  await vi.waitUntil(() => guest.hello() !== null && guest.hello()?.pid !== former?.pid, DEADLINE);
+  await guest.firstStamp();
+}
+
+it("a stamp that comes back after its supervisor has died gives the next one no lease, and keeps it from none", async () => {
+  await using kept = await keep();
+  const { guest } = kept;
+  const late = guest.takeStamp();
+  await nextLife(guest);
+  late?.();
+  // Answered after the stamp was heard, and the second time after that was told.
+  for (let question = 0; question < 2; question++) await guest.thaw("nobody", "none");
+  expect(guest.stretch()).toBeNull();
+  guest.takeStamp()?.();
+  await vi.waitUntil(() => guest.stretch() !== null, DEADLINE);
+});
+
+it("no stretch of lease has the name of one in a former life", async () => {
+  await using kept = await keep();
+  const { guest } = kept;
+  guest.takeStamp()?.();
+  const first = await guest.nextStretch(new AbortController().signal);
+  await nextLife(guest);
+  guest.takeStamp()?.();
+  const second = await guest.nextStretch(new AbortController().signal);
+  expect(second).not.toBe(first);
+  expect(await guest.thaw("a", String(first))).toBe(false);
+});
+
+it("tells of a death, and what it kept running is over by then", async () => {
+  await using kept = await keep();
+  const { guest, folder } = kept;
+  const died = new Promise((told) => guest.onDied(told));
+  guest.takeStamp()?.();
+  const stretch = String(await guest.nextStretch(new AbortController().signal));
+  const spec = { attempt: "a", stretch, argv: ["/bin/sleep", "1000"], cwd: folder, env: {} };
+  const { finished } = guest.exec({ ...spec, stdin: "none" }, () => {});
+  process.kill(guest.hello()?.pid ?? 0, "SIGKILL");
+  expect(await died).toBe("it was ended by SIGKILL");
+  expect(await finished).toMatchObject({ cause: "supervisor-died" });
+  await guest.release("a");
+});
