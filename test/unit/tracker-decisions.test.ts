@@ -55,6 +55,20 @@ describe("what the tracker says next", () => {
     expect(exhausted).toMatchObject({ fact: { kind: "failed", body: { lost: true, exhausted: true } } });
   });
 
+  it("is a stop when an attempt runs on for long after its time-out, by the broker's clock", () => {
+    const requested = fact(1, "requested");
+    Object.assign(requested.body, { timeoutMs: 60_000 });
+    const started = fact(2, "started", { after: 1 });
+    const overdue = record(requested, started);
+    const latest = started.timeMs + 60_000 + 300_000;
+    expect(decide(overdue, situation({ brokerNowMs: latest }))).toEqual({ act: "nothing" });
+    expect(decide(overdue, situation({ brokerNowMs: latest + 1 }))).toEqual({
+      act: "stop",
+      hostId: "h1",
+      order: { taskId: "t1", attempt: 1, reason: "timeout" },
+    });
+  });
+
   it("is a stop while a cancelled task's attempt may act, and its end once it is lost or over", () => {
     const cancelling = [...running(), fact(3, "cancelRequested", { after: 2 })];
     expect(decide(record(...cancelling), situation())).toMatchObject({ act: "stop", hostId: "h1" });
