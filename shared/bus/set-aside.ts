@@ -2,16 +2,21 @@
 import { JetStreamApiError } from "@nats-io/jetstream";
 import { type DeadMessage, deadSubject } from "../contracts/dead.ts";
 import type { Bus } from "./connect.ts";
+import { lastMessage } from "./read.ts";
+import { DEAD } from "./streams.ts";
 
-const ALREADY_THERE = 10077;
+/** Said of a subject that has its message, and of a stream that is full, alike. */
+const NOT_STORED = 10077;
 
-/** Rejects when the bus does not answer. */
+/** Rejects when the bus does not answer, or has no room. */
 export async function setAside(bus: Bus, message: DeadMessage): Promise<"stored" | "was there"> {
+  const subject = deadSubject.build({ sequence: String(message.sequence) });
   try {
-    await bus.js.publish(deadSubject.build({ sequence: String(message.sequence) }), JSON.stringify(message));
+    await bus.js.publish(subject, JSON.stringify(message));
     return "stored";
   } catch (error) {
-    if (error instanceof JetStreamApiError && error.code === ALREADY_THERE) return "was there";
+    const refused = error instanceof JetStreamApiError && error.code === NOT_STORED;
+    if (refused && (await lastMessage(bus, DEAD, subject)) !== null) return "was there";
     throw error;
   }
 }

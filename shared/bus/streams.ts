@@ -24,7 +24,7 @@ export const HOSTS = "HOSTS";
 export const LOGS = "LOGS";
 export const RECEIPTS = "RECEIPTS";
 export const ARTIFACTS = "ARTIFACTS";
-const DEAD = "DEAD";
+export const DEAD = "DEAD";
 
 /** Who leads: a key lives for `ttlMs` after its last renewal. For the quality of decisions only. */
 export const LEASES = { bucket: "mesh_leases", ttlMs: 4_000 };

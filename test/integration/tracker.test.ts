@@ -3,6 +3,7 @@ import { start as startTracker } from "../../services/status-tracker/main.ts";
 import { askApi } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { factsOfTask, storedMessages } from "../../shared/bus/read.ts";
+import { DEAD } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { leaseTimes } from "../../shared/config/environment.ts";
 import { deadSubject } from "../../shared/contracts/dead.ts";
@@ -284,7 +285,7 @@ describe("two trackers", () => {
     await mesh.submit("stranger", { fork: true });
     expect(kinds(await mesh.until("stranger", "failed"))).toEqual(["requested", "rejected"]);
     const dead = [];
-    for await (const message of storedMessages(mesh.bus, "DEAD", deadSubject.wildcard()))
+    for await (const message of storedMessages(mesh.bus, DEAD, deadSubject.wildcard()))
       dead.push(JSON.parse(Buffer.from(message.payload).toString()));
     expect(dead).toMatchObject([{ sequence: seq, subject, problem: "the payload is no JSON text" }]);
     expect(Buffer.from(dead[0].payload, "base64").toString()).toBe('{"type": "pr_deployment"');
