@@ -243,6 +243,24 @@ describe("all along", () => {
   });
 });
 
+describe("a bus that comes back without its data", () => {
+  it("ends the services that follow the log, and new tasks run once they have begun anew", async () => {
+    await tasks[Symbol.asyncDispose]();
+    await nats.kill();
+    await nats.start({ empty: true });
+    await vi.waitUntil(() => crashes.length >= 2, DEADLINE);
+    await untilOnline();
+    tasks = stack.use(await followTasks(bus, () => {}));
+    const taskIds = await submit("anew", 2, 1);
+    await untilEnded(taskIds);
+    expect(await contradictions(taskIds)).toEqual([]);
+    expect(crashes.toSorted()).toEqual([
+      "scheduler: exit code 1, signal null",
+      "status-tracker: exit code 1, signal null",
+    ]);
+  });
+});
+
 function isOf(taskIds: string[]): (act: Act) => boolean {
   return ({ taskId }) => taskIds.includes(taskId);
 }
