@@ -44,6 +44,7 @@ export interface FollowOptions {
 /** Whether the broker still has the stream, and nothing lies there undelivered, is looked at so often, ms. */
 const CHECK_MS = 5_000;
 const PAUSE_MS = 250;
+const SETTLE_MS = 500;
 /** A stream that is missing for so long will not come back by itself, ms. */
 const MISSING_MS = 10_000;
 
@@ -55,13 +56,21 @@ export async function follow(bus: Bus, options: FollowOptions): Promise<Followin
   let behind = true;
   let over = false;
 
-  async function locate(): Promise<Place> {
+  async function locate(again = true): Promise<Place> {
     // As it was when the broker was asked: its answer knows nothing of what is handed over meanwhile.
     const asked = place === null ? null : { ...place };
-    const found = placeIn(asked, await manager.streams.info(stream), from, performance.now());
-    if (place?.created === found.created) found.seen = Math.max(found.seen, place.seen);
-    place = found;
-    return found;
+    const now = await manager.streams.info(stream);
+    try {
+      const found = placeIn(asked, now, from, performance.now());
+      if (place?.created === found.created) found.seen = Math.max(found.seen, place.seen);
+      place = found;
+      return found;
+    } catch (error) {
+      if (!again) throw error;
+      // The new leader of a cluster may be a moment behind the one before.
+      await delay(SETTLE_MS);
+      return locate(false);
+    }
   }
   const brokerNowMs = () => (place?.clockMs ?? 0) + performance.now();
 
