@@ -1,6 +1,12 @@
 // What nobody can be given, asked for over HTTP and over NATS: one table, the same code and the same words over both,
 // and nothing of it stays on the log or stops the queue. What HTTP alone knows is in gateway-refusals.test.ts.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { start as startHostAgent } from "../../services/host-agent/main.ts";
+import { start as startScheduler } from "../../services/scheduler/main.ts";
 import { lastMessage, storedMessages } from "../../shared/bus/read.ts";
 import { TASKS } from "../../shared/bus/streams.ts";
 import { httpClient } from "../../shared/client/http-client.ts";
@@ -10,6 +16,7 @@ import { deadSubject } from "../../shared/contracts/dead.ts";
 import { factSubject } from "../../shared/contracts/fact.ts";
 import { type ErrorCode, WireError } from "../../shared/contracts/failure.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
+import { contextFor } from "../support/bus.ts";
 import {
   collect,
   deployRequest,
@@ -18,6 +25,7 @@ import {
   problemOf,
   startGatewayMesh,
 } from "../support/gateway.ts";
+import { startNats } from "../support/nats.ts";
 
 let mesh: GatewayMesh;
 beforeAll(async () => {
@@ -252,6 +260,33 @@ describe("5 MB", () => {
     await using client = connect();
     expect(await client.submit(megabytes(5))).toMatchObject({ ok: false, error: { code: "too_large" } });
     expect(await client.get("nobody")).toMatchObject({ ok: false, error: { code: "not_found" } });
+  });
+});
+
+describe("a file:// clone URL", () => {
+  it("is refused by a host that does not allow it, for good, and the queue goes on", async () => {
+    await using stack = new AsyncDisposableStack();
+    const nats = stack.use(await startNats());
+    const dataDir = stack.adopt(await mkdtemp(path.join(tmpdir(), "mesh-no-file-")), (folder) =>
+      rm(folder, { recursive: true, force: true, maxRetries: 5 }),
+    );
+    const { url } = stack.use(await startGatewayMesh({ natsUrl: nats.url }));
+    const env = { MESH_LEASE_MS: "12000", MESH_HOST_ID: "strict", MESH_DATA_DIR: dataDir };
+    stack.use(await startScheduler(contextFor(nats.url, env)));
+    stack.use(await startHostAgent(contextFor(nats.url, env)));
+    await using client = httpClient(url);
+    for (const taskId of ["disk-1", "disk-2"]) {
+      const cloneUrl = pathToFileURL("/etc").href;
+      await postJson(`${url}/v1/tasks`, deployRequest({ taskId, cloneUrl }));
+      expect(await client.waitForEnd(taskId)).toMatchObject({
+        value: {
+          state: "failed",
+          attempt: 1,
+          hostId: "strict",
+          failure: { category: "source", message: expect.stringContaining("MESH_ALLOW_FILE_CLONES=1") },
+        },
+      });
+    }
   });
 });
 
