@@ -6,11 +6,18 @@ export interface ServerSentEvent {
   data: string;
 }
 
-/** Parses a body of `text/event-stream`; comments and events without data are passed over. */
-export async function* parseEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerSentEvent> {
+/** What a server sends to say only where its stream is: an id, and `data` null. */
+interface Place {
+  id: string;
+  data: null;
+}
+
+/** Parses a body of `text/event-stream`; comments are passed over. */
+export async function* parseEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerSentEvent | Place> {
   const decoder = new TextDecoder();
   let rest = "";
   let id = "";
+  let moved = false;
   let data: string[] = [];
   for await (const chunk of body) {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
@@ -19,14 +26,18 @@ export async function* parseEvents(body: AsyncIterable<Uint8Array>): AsyncGenera
       const line = raw.endsWith("\r") ? raw.slice(0, -1) : raw;
       if (line === "") {
         if (data.length > 0) yield { id, data: data.join("\n") };
+        else if (moved) yield { id, data: null };
         data = [];
+        moved = false;
         continue;
       }
       const colon = line.indexOf(":");
       const field = colon === -1 ? line : line.slice(0, colon);
       const value = colon === -1 ? "" : line.slice(colon + 1).replace(/^ /, "");
-      if (field === "id") id = value;
-      else if (field === "data") data.push(value);
+      if (field === "id") {
+        id = value;
+        moved = true;
+      } else if (field === "data") data.push(value);
     }
   }
 }
@@ -65,6 +76,7 @@ export async function* resumedEvents(options: ResumeOptions): AsyncGenerator<Ser
             const sequence = Number(event.id);
             if (!(sequence > lastEventId)) continue;
             lastEventId = sequence;
+            if (event.data === null) continue;
             events++;
             yield event;
           }

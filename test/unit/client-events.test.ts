@@ -25,6 +25,7 @@ describe("server-sent events", () => {
     expect(await collect(parseEvents(single()))).toEqual([
       { id: "1", data: "a\nb" },
       { id: "2", data: "ü" },
+      { id: "3", data: null },
     ]);
   });
 
@@ -48,6 +49,20 @@ describe("server-sent events", () => {
       { id: "2", data: "b" },
     ]);
     expect(asked).toEqual([0, 1, 1, 2]);
+  });
+
+  it("go on from where a server has said that its stream is, though nothing has come yet", async () => {
+    const asked: number[] = [];
+    const answers = [() => body("id: 7\n\n:\n\n", new TypeError("terminated")), () => null];
+    const events = resumedEvents({
+      after: 0,
+      async open(lastEventId) {
+        asked.push(lastEventId);
+        return answers[asked.length - 1]?.() ?? null;
+      },
+    });
+    expect(await collect(events)).toEqual([]);
+    expect(asked).toEqual([0, 7]);
   });
 
   it("repeat nothing that a server sends twice", async () => {
