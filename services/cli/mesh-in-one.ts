@@ -73,7 +73,14 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   if (given.NATS_URL === undefined) {
     onProgress("starting nats-server");
     own = stack.use(
-      await startOwnBus({ dataDir, port: options.natsPort, env: options.env, onProgress, signal }),
+      await startOwnBus({
+        dataDir,
+        port: options.natsPort,
+        syncInterval: given.MESH_NATS_SYNC_INTERVAL,
+        env: options.env,
+        onProgress,
+        signal,
+      }),
     );
   }
   const natsUrl = own?.url ?? given.NATS_URL ?? "";

@@ -6,6 +6,7 @@ import path from "node:path";
 import { ConfigurationError } from "../../shared/config/environment.ts";
 import { launchNatsServer, NatsServerNotStarted } from "../../shared/nats-server/launch.ts";
 import { locateNatsServer } from "../../shared/nats-server/locate.ts";
+import type { SyncInterval } from "../../shared/nats-server/server-config.ts";
 
 export interface OwnBus extends AsyncDisposable {
   /** Carries the token. */
@@ -18,6 +19,7 @@ export interface OwnBus extends AsyncDisposable {
 export interface OwnBusOptions {
   dataDir: string;
   port: number;
+  syncInterval: SyncInterval;
   env: NodeJS.ProcessEnv;
   onProgress: (text: string) => void;
   signal?: AbortSignal | undefined;
@@ -30,6 +32,7 @@ const PAUSE_MS = 200;
 export async function startOwnBus({
   dataDir,
   port,
+  syncInterval,
   env,
   onProgress,
   signal,
@@ -45,7 +48,7 @@ export async function startOwnBus({
         dataDir: natsDir,
         port,
         token,
-        syncInterval: "always",
+        syncInterval,
         signal,
       });
       let stopping = false;

@@ -4,6 +4,7 @@ import path from "node:path";
 import { z } from "zod";
 import { HostId } from "../contracts/ids.ts";
 import { LEASE } from "../contracts/lease.ts";
+import type { SyncInterval } from "../nats-server/server-config.ts";
 
 const flag = z.enum(["0", "1"], "expected 0 or 1").transform((value) => value === "1");
 const whole = (minimum: number, maximum: number) =>
@@ -17,6 +18,11 @@ const labels = z.string().transform((text, context) => {
   }
   return Object.fromEntries(entries) as Record<string, string>;
 });
+
+const syncInterval = z
+  .string()
+  .regex(/^(always|[1-9]\d{0,5}(ms|s|m|h))$/, "expected always, or a time such as 1s or 2m")
+  .transform((text) => text as SyncInterval);
 
 const VARIABLES = {
   NATS_URL: z
@@ -35,6 +41,11 @@ const VARIABLES = {
     .string()
     .optional()
     .describe("the nats-server program to start, instead of one found or fetched"),
+  MESH_NATS_SYNC_INTERVAL: syncInterval
+    .default("always")
+    .describe(
+      "how often `mesh up`'s own bus syncs its files: always, or a time such as 1s, which a power failure may lose",
+    ),
   MESH_URL: z.string().optional().describe("where clients find the mesh: http(s)://… of its gateway"),
   MESH_DATA_DIR: z.string().optional().describe("data folder; ~/.local/share/agent-mesh if not given"),
   MESH_CONFIG: z

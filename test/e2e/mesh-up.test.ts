@@ -49,6 +49,21 @@ describe("mesh up", () => {
     await rm(dataDir, { recursive: true });
   });
 
+  it.each<[string, NodeJS.ProcessEnv]>([
+    ["always", {}],
+    ["2m", { MESH_NATS_SYNC_INTERVAL: "2m" }],
+  ])("syncs what was acknowledged %s, as it is told", async (interval, env) => {
+    await using up = await startUp(["--hosts", "0"], { env });
+    const config = await readFile(path.join(up.dataDir, "nats", "nats-server.conf"), "utf8");
+    expect(config).toContain(`sync_interval: "${interval}"`);
+  });
+
+  it("says what it expects where a variable is none", async () => {
+    const { code, stdout, stderr } = await runMesh(["up"], { env: { MESH_NATS_SYNC_INTERVAL: "often" } });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toBe("mesh: MESH_NATS_SYNC_INTERVAL: expected always, or a time such as 1s or 2m\n");
+  });
+
   it("refuses a folder on which another runs, and says whose", async () => {
     await using up = await startUp(["--hosts", "0"]);
     const second = await runMesh([

@@ -3,7 +3,9 @@ import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { start } from "../../services/gateway/main.ts";
+import { start as startTracker } from "../../services/status-tracker/main.ts";
 import { ConfigurationError, readEnvironment } from "../../shared/config/environment.ts";
+import { contextFor } from "../support/bus.ts";
 import {
   deployRequest,
   type GatewayMesh,
@@ -32,6 +34,18 @@ describe("a task over HTTP", () => {
       expect(got.status).toBe(200);
       expect(await got.json()).toMatchObject({ taskId, state: "queued", branch: "feature" });
     }
+  });
+
+  it("is known at once, whichever of two trackers is asked", async () => {
+    await using nats = await startNats();
+    await using both = await startGatewayMesh({ natsUrl: nats.url });
+    await using _ = await startTracker(contextFor(nats.url));
+    const submitAndGet = async () => {
+      const accepted = await postJson(`${both.url}/v1/tasks`, deployRequest());
+      return (await fetch(`${both.url}${accepted.headers.get("location")}`)).status;
+    };
+    const statuses = await Promise.all(Array.from({ length: 50 }, submitAndGet));
+    expect(new Set(statuses)).toStrictEqual(new Set([200]));
   });
 
   it("sent twice is one task; another body under its id is a conflict", async () => {

@@ -1,10 +1,27 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { generatedDocs } from "../../scripts/generated-docs.ts";
+import { isRecentEnough } from "../../shared/nats-server/requirements.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const read = (file: string) => readFileSync(path.join(ROOT, file), "utf8");
+
+/** Set by the mesh for what it starts, never by a person. */
+const OF_ONE_PROCESS_TO_ANOTHER = new Set([
+  "MESH_TASK_ID",
+  "MESH_ATTEMPT",
+  "MESH_LAUNCHER_PID",
+  "MESH_SUPERVISOR_STATE",
+  "MESH_SUPERVISOR_COMMAND",
+]);
+
+const filesIn = (...folders: string[]): string[] =>
+  folders.flatMap((folder) =>
+    readdirSync(path.join(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((file) => /\.(ts|js|md|toml)$/.test(file))
+      .map((file) => path.join(folder, file)),
+  );
 
 describe("the documentation", () => {
   it.each(Object.entries(generatedDocs))(
@@ -14,12 +31,29 @@ describe("the documentation", () => {
     },
   );
 
+  it("lists in .env.example every variable that anything reads", () => {
+    const told = new Set([...read(".env.example").matchAll(/^#(\w+)=$/gm)].map(([, name = ""]) => name));
+    const ours = /\b(?:MESH|NATS)_[A-Z_]*[A-Z]\b/g;
+    const files = filesIn("services", "shared", "scripts", "bench", "docs");
+    const named = [...files, "README.md", "nats.conf", "docker-compose.yml"]
+      .flatMap((file) => read(file).match(ours) ?? [])
+      .filter((name) => !OF_ONE_PROCESS_TO_ANOTHER.has(name));
+    expect(named.length).toBeGreaterThan(100);
+    expect([...new Set(named)].filter((name) => !told.has(name))).toEqual([]);
+    expect([...told].filter((name) => !named.includes(name))).toEqual([]);
+  });
+
   it("begins the README with two one-line commands: the main job, then the tests", () => {
     const blocks = [...read("README.md").matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text = ""]) =>
       text.trim(),
     );
     expect(blocks.length).toBeGreaterThanOrEqual(2);
     for (const block of blocks.slice(0, 2)) expect(block.split("\n")).toHaveLength(1);
+  });
+
+  it("has compose run a nats-server that is recent enough", () => {
+    const version = /image: nats:(\d+\.\d+\.\d+)-alpine/.exec(read("docker-compose.yml"))?.[1] ?? "";
+    expect(isRecentEnough(version)).toBe(true);
   });
 
   it.each([
