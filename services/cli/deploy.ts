@@ -1,7 +1,6 @@
 // `mesh deploy`: submits one task and, with --wait, watches it to its end. It must never leave in doubt whether the
 // task goes on: who interrupts the waiting is told so.
-import { readFile } from "node:fs/promises";
-import { text as readAll } from "node:stream/consumers";
+import { createReadStream } from "node:fs";
 import { Command } from "commander";
 import type { MeshClient } from "../../shared/client/mesh-client.ts";
 import type { DeployRequest, TaskView } from "../../shared/contracts/task.ts";
@@ -14,6 +13,9 @@ interface Options extends DeployFlags, CommonOptions {
   file?: string;
   wait?: boolean;
 }
+
+/** More than a gateway reads, and than the log takes. */
+const SOURCE_MAX_BYTES = 1024 * 1024;
 
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
@@ -71,12 +73,21 @@ async function readRequest(words: string[], options: Options, command: Command):
 }
 
 async function readSource(file: string): Promise<string> {
-  if (file === "-") return readAll(process.stdin);
+  const name = file === "-" ? "standard input" : `--file: ${file}`;
+  const chunks: Buffer[] = [];
+  let size = 0;
   try {
-    return await readFile(file, "utf8");
+    for await (const chunk of file === "-" ? process.stdin : createReadStream(file)) {
+      chunks.push(chunk as Buffer);
+      size += (chunk as Buffer).length;
+      if (size > SOURCE_MAX_BYTES) break;
+    }
   } catch (error) {
-    throw new UsageError(`--file: ${messageOf(error)}`);
+    throw new UsageError(`${name}: ${messageOf(error)}`);
   }
+  if (size > SOURCE_MAX_BYTES)
+    throw new UsageError(`${name} is larger than ${SOURCE_MAX_BYTES} bytes: no deploy request is`);
+  return Buffer.concat(chunks).toString("utf8");
 }
 
 async function submitAndTell(

@@ -2,7 +2,6 @@
 // `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
 import { Command, CommanderError } from "commander";
 import { cancelCommand } from "./cancel.ts";
-
 import { demoCommand } from "./demo.ts";
 import { deployCommand } from "./deploy.ts";
 import { explainCommand } from "./explain.ts";
@@ -35,7 +34,9 @@ async function exitCodeOf(argv: string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (error instanceof Interrupted) return error.exitCode;
     if (!(error instanceof UsageError || error instanceof Failure)) throw error;
-    if (error.message !== "") process.stderr.write(`mesh: ${error.message}\n`);
+    // It may name what others have written.
+    const { plainText } = await import("./plain-text.ts");
+    if (error.message !== "") process.stderr.write(`mesh: ${plainText(error.message)}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
 }

@@ -3,7 +3,10 @@
 import { z } from "zod";
 
 export function explainIssues(error: z.ZodError, schema: z.ZodType): string {
-  return error.issues
+  // A name that nobody knows first: it explains why another one is missing.
+  const isUnknown = ({ code }: z.core.$ZodIssue) => code === "unrecognized_keys";
+  const issues = [...error.issues.filter(isUnknown), ...error.issues.filter((issue) => !isUnknown(issue))];
+  return issues
     .slice(0, 5)
     .map((issue) => {
       const path = issue.path.map(String);

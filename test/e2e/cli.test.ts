@@ -69,6 +69,29 @@ describe("usage", () => {
   });
 });
 
+describe("a deploy request on standard input", () => {
+  it.each<[string, string, RegExp]>([
+    ["nothing", "", /^mesh: standard input is no JSON text: /],
+    ["half an object", '{"type":', /^mesh: standard input is no JSON text: /],
+    ["a list", "[]", /^mesh: standard input: expected a deploy request, a JSON object$/m],
+    ["200,000 brackets", "[".repeat(200_000), /^mesh: standard input is no JSON text: /],
+    ["5 MB", " ".repeat(5_000_000), /^mesh: standard input is larger than 1048576 bytes/],
+    ["bytes that are no text", "\u0000\u001b[2J", /^mesh: standard input is no JSON text: [^\u001b\u0000]*$/],
+    ["a field that would retitle the terminal", '{"\\u001b]0;x\\u0007red":1}', /unknown field "red"/],
+  ])("that is %s is exit 2, with words that do nothing to a terminal", async (_, input, words) => {
+    const { code, stdout, stderr } = await up.mesh(["deploy", "--file", "-"], { input });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toMatch(words);
+    expect(stderr).not.toMatch(/[\u0000-\u0008\u000b-\u001f]/);
+  });
+
+  it.skipIf(process.platform === "win32")("is read no further than a request can be long", async () => {
+    const { code, stderr } = await up.mesh(["deploy", "--file", "/dev/zero"]);
+    expect(code).toBe(2);
+    expect(stderr).toContain("--file: /dev/zero is larger than 1048576 bytes");
+  });
+});
+
 describe("the mesh", () => {
   it("is found by --url, MESH_URL, NATS_URL and the data folder, in this order", async () => {
     const { httpUrl, natsUrl } = up.ready;

@@ -143,6 +143,12 @@ const ROWS: Row[] = [
   ),
   bad(
     "submit",
+    "one where all else is missing",
+    { brnch: "x" },
+    'unknown field "brnch"; did you mean "branch"?; type',
+  ),
+  bad(
+    "submit",
     "one that is every object's",
     JSON.stringify(deployRequest()).replace("{", '{"__proto__":{},'),
     "__proto__",

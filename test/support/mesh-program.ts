@@ -42,6 +42,10 @@ export function startProgram(
     },
     stdio: ["pipe", "pipe", "pipe"],
   });
+  // A program need not read all that it is given.
+  child.stdin.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
   child.stdin.end(input ?? "");
   const outcome = Promise.all([once(child, "close"), text(child.stdout), text(child.stderr)]);
   const ended = outcome.then(
