@@ -84,7 +84,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   let failure: Failure | null = null;
   try {
     sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
-    const tree = await checkOut("work");
+    const tree = await checkOut("work", timeoutMs);
     result.phases.prepareMs = performance.now() - beganMs;
     const instance = createInstance(options.guest, work, tree, {
       hostId,
@@ -92,9 +92,11 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     });
     const stretch = await work.stretch();
     const ran = await run(instance, stretch);
+    // Whatever became of it: what it has left is there to be seen.
     const patch = await takePatch(instance);
-    if (ran !== null) throw new Failed(ran);
-    await validate(instance, patch);
+    const problem = ran ?? patch.problem;
+    if (problem !== null) throw new Failed(problem);
+    await validate(instance, patch.file);
   } catch (error) {
     if (error instanceof Stop) throw error;
     if (!(error instanceof Failed)) throw error;
@@ -106,7 +108,8 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   if (failure === null) return { ok: true, result };
   return { ok: false, failure, result };
 
-  async function checkOut(name: string): Promise<PreparedTree> {
+  async function checkOut(name: string, budgetMs: number): Promise<PreparedTree> {
+    const outOfTime = AbortSignal.timeout(Math.max(1, Math.ceil(budgetMs)));
     const prepared = await prepareTree({
       cacheDir: options.cacheDir,
       attemptDir: path.join(folder, name),
@@ -117,10 +120,12 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
         ...(request.prNumber === undefined ? {} : { prNumber: request.prNumber }),
       },
       allowFileClones: options.allowFileClones,
-      signal: AbortSignal.any([work.signal, AbortSignal.timeout(timeoutMs)]),
+      signal: AbortSignal.any([work.signal, outOfTime]),
     });
     work.signal.throwIfAborted();
     if (prepared.ok) return prepared.tree;
+    if (outOfTime.aborted)
+      throw new Failed({ category: "timeout", message: "checking out took longer than the task may" });
     const { category, message, permanent } = prepared;
     throw new Failed({ category, message, permanent });
   }
@@ -140,13 +145,12 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     return infrastructureFailure(exit, "the command") ?? runner.judge(exit);
   }
 
-  async function takePatch(instance: Instance): Promise<string> {
+  async function takePatch(instance: Instance): Promise<{ file: string; problem: Failure | null }> {
     sink.phase("collecting", "taking the patch");
     const file = fileOf("patch");
     const problem = await instance.writePatch(file);
     work.signal.throwIfAborted();
-    if (problem !== null) throw new Failed(problem);
-    return file;
+    return { file, problem };
   }
 
   async function validate(worked: Instance, patch: string): Promise<void> {
@@ -154,12 +158,13 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     if (checks.length === 0) return;
     const validatedMs = performance.now();
     sink.phase("validating", `${checks.length} check${checks.length === 1 ? "" : "s"} on a fresh tree`);
-    const tree = await checkOut("validation");
+    const tree = await checkOut("validation", worked.budgetMs());
     const applied = await applyPatch(tree, patch, work.signal);
     work.signal.throwIfAborted();
     if (!applied.ok)
       throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
-    const instance = createInstance(options.guest, work, tree, { hostId, budgetMs: worked.budgetMs() });
+    const budgetMs = worked.budgetMs() - (performance.now() - validatedMs);
+    const instance = createInstance(options.guest, work, tree, { hostId, budgetMs });
     const stretch = await work.stretch();
     for (const [index, command] of checks.entries()) {
       const name = `check-${index + 1}`;

@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { startGitServer, startSilentServer } from "../support/git-server.ts";
+import { rememberPassword, startGitServer, startSilentServer } from "../support/git-server.ts";
 import { untilGone } from "../support/mesh-program.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { filesBelow, gitBeside, gitIn, makeWorkspace, type Workspace } from "../support/workspace.ts";
@@ -23,17 +23,10 @@ afterEach(() => {
 
 const ALICE = { user: "alice", password: "hunter2-swordfish" };
 
-/** As a user of this machine has it, who has cloned from there before. */
-async function rememberPassword({ url }: { url: string }, { user, password } = ALICE): Promise<void> {
-  const file = path.join(workspace.folder, "credentials");
-  await writeFile(file, `${url.replace("://", `://${user}:${password}@`)}\n`, { mode: 0o600 });
-  workspace.configureGit(`[credential]\n  helper = store --file ${file}\n`);
-}
-
 describe("a private repository", () => {
   it("is cloned with this machine's own git credentials, of which the tree keeps nothing", async () => {
     await using server = await startGitServer(path.dirname(repository.path), ALICE);
-    await rememberPassword(server);
+    await rememberPassword(workspace.folder, server, ALICE);
     const cloneUrl = `${server.url}/origin.git`;
     const tree = await workspace.prepare(repository, { cloneUrl, allowFileClones: false });
     expect(gitIn(tree, "rev-parse", "HEAD")).toBe(repository.headSha);
@@ -57,7 +50,7 @@ describe("a private repository", () => {
   ])("is refused in words without a secret when the machine has %s, and asks nobody", async (_, known) => {
     await using server = await startGitServer(path.dirname(repository.path), ALICE);
     if (known === null) workspace.configureGit("");
-    else await rememberPassword(server, known);
+    else await rememberPassword(workspace.folder, server, known);
     const refused = await workspace.try(repository, { cloneUrl: `${server.url}/origin.git` });
     expect(refused).toMatchObject({ ok: false, category: "source", permanent: false });
     expect(refused).toHaveProperty("message", expect.stringContaining(`${server.url}/origin.git`));
@@ -115,7 +108,7 @@ describe("submodules", () => {
   it("are cloned with this machine's credentials too, of which their git keeps nothing", async () => {
     using library = makeRepository();
     await using server = await startGitServer(path.dirname(library.path), ALICE);
-    await rememberPassword(server);
+    await rememberPassword(workspace.folder, server, ALICE);
     const sha = addSubmodule(library, `${server.url}/origin.git`);
     const { workTree } = await workspace.prepare(repository, { sha });
     expect(await readFile(path.join(workTree, "lib", "README.md"), "utf8")).toBe("# Shop\n");
@@ -127,7 +120,7 @@ describe("submodules", () => {
     using library = makeRepository();
     const sha = addSubmodule(library);
     await using server = await startGitServer(path.dirname(repository.path), ALICE);
-    await rememberPassword(server);
+    await rememberPassword(workspace.folder, server, ALICE);
     const cloneUrl = `${server.url}/origin.git`;
     const refused = await workspace.try(repository, { cloneUrl, sha, allowFileClones: false });
     expect(refused).toMatchObject({ ok: false, category: "source" });

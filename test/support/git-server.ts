@@ -2,9 +2,13 @@
 // never says a word. It must hold no expectations.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTcpServer, type Socket } from "node:net";
+import path from "node:path";
 import { pipeline } from "node:stream/promises";
+import { vi } from "vitest";
 
 export interface GitServer extends AsyncDisposable {
   url: string;
@@ -12,11 +16,13 @@ export interface GitServer extends AsyncDisposable {
   answers: number[];
 }
 
+interface Login {
+  user: string;
+  password: string;
+}
+
 /** Serves bare repositories of the folder to whoever knows the user's password. */
-export async function startGitServer(
-  folder: string,
-  { user, password }: { user: string; password: string },
-): Promise<GitServer> {
+export async function startGitServer(folder: string, { user, password }: Login): Promise<GitServer> {
   const answers: number[] = [];
   const expected = `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
   const server = createServer((request, response) => {
@@ -36,6 +42,24 @@ export async function startGitServer(
       await once(server, "close");
     },
   };
+}
+
+/** This machine's user has cloned from there before: until the test unstubs the environment. */
+export async function rememberPassword(
+  folder: string,
+  { url }: { url: string },
+  { user, password }: Login,
+): Promise<void> {
+  const credentials = path.join(folder, "credentials");
+  await writeFile(credentials, `${url.replace("://", `://${user}:${password}@`)}\n`, { mode: 0o600 });
+  configureGit(folder, `[credential]\n  helper = store --file ${credentials}\n`);
+}
+
+/** What this machine's user has in `~/.gitconfig`, likewise. */
+export function configureGit(folder: string, text: string): void {
+  const file = path.join(folder, "gitconfig");
+  writeFileSync(file, text);
+  vi.stubEnv("GIT_CONFIG_GLOBAL", file);
 }
 
 /** git-http-backend(1) is a CGI program. */

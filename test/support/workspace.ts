@@ -1,13 +1,13 @@
 // A host's cache and attempt folders of a test's own, and trees prepared in them as an attempt does it. Everything
 // goes with the workspace. It must hold no expectations.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { vi } from "vitest";
 import type { Source } from "../../services/host-agent/workspace/cache.ts";
 import { type Prepared, type PreparedTree, prepareTree } from "../../services/host-agent/workspace/tree.ts";
+import { configureGit } from "./git-server.ts";
 import type { Repository } from "./repository.ts";
 
 interface Wanted extends Partial<Source> {
@@ -62,11 +62,7 @@ export function makeWorkspace(): Workspace {
       if (others.length > 0) throw new Error(`more than one cache: ${name} ${others.join(" ")}`);
       return path.join(cacheDir, name);
     },
-    configureGit(text) {
-      const file = path.join(folder, "gitconfig");
-      writeFileSync(file, text);
-      vi.stubEnv("GIT_CONFIG_GLOBAL", file);
-    },
+    configureGit: (text) => configureGit(folder, text),
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }

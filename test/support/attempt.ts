@@ -1,0 +1,151 @@
+// Attempts with nothing of the mesh around them: the real executor, guest supervisor, git and nats-server, and a
+// lease that a test holds itself. It must hold no expectations.
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pino } from "pino";
+import { attemptExecutor } from "../../services/host-agent/attempt.ts";
+import type { Outcome, Stop } from "../../services/host-agent/executor.ts";
+import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
+import type { Hello } from "../../services/host-agent/guest/protocol.ts";
+import { keepGuest } from "../../services/host-agent/guest-keeper.ts";
+import { commandRunner } from "../../services/host-agent/runner/command.ts";
+import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
+import { connectBus } from "../../shared/bus/connect.ts";
+import { provision } from "../../shared/bus/provision.ts";
+import { storedMessages } from "../../shared/bus/read.ts";
+import { ARTIFACTS, LOGS } from "../../shared/bus/streams.ts";
+import { artifactSubject } from "../../shared/contracts/artifact.ts";
+import { LogChunk, logSubject } from "../../shared/contracts/log.ts";
+import type { AttemptResult, DeployRequest } from "../../shared/contracts/task.ts";
+import { request } from "./facts.ts";
+import { startNats } from "./nats.ts";
+import type { Repository } from "./repository.ts";
+
+/** Long enough for any test: what happens without a lease is another file's matter. */
+const LEASE_MS = 600_000;
+const HOST_ID = "h1";
+
+interface Attempted {
+  taskId: string;
+  ok: boolean;
+  /** Category and message; null for a success. */
+  failure: { category: string; message: string } | null;
+  result: AttemptResult | undefined;
+}
+
+interface StartedAttempt {
+  taskId: string;
+  /** Rejects with the `Stop` when it was stopped. */
+  ended: Promise<Attempted>;
+  stop(reason: Stop): void;
+  /** The log accepts that it acts; without `held` it has done so at once. */
+  release(): void;
+}
+
+export interface AttemptHost extends AsyncDisposable {
+  hello: Hello;
+  folder: string;
+  start(
+    repository: Repository,
+    overrides?: Partial<DeployRequest>,
+    options?: { held?: boolean },
+  ): StartedAttempt;
+  run(repository: Repository, overrides?: Partial<DeployRequest>): Promise<Attempted>;
+  /** What it has said until now, in order. */
+  chunks(taskId: string): Promise<LogChunk[]>;
+  /** An artifact's bytes as they lie on the bus, message by message. */
+  artifact(taskId: string, name: string): Promise<Buffer[]>;
+  /** Names of attempts' folders that are there now. */
+  folders(): Promise<string[]>;
+}
+
+export async function startAttemptHost(): Promise<AttemptHost> {
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(path.join(tmpdir(), "mesh-attempts-"));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const nats = stack.use(await startNats());
+  const bus = stack.use(await connectBus({ url: nats.url, name: "test" }));
+  await provision(bus);
+  const log = pino({ level: "silent" });
+  const stateDir = path.join(folder, "supervisor");
+  const command = localSupervisorCommand({
+    stateDir,
+    leaseMs: LEASE_MS,
+    checkMs: 50,
+    frozenLimitMs: LEASE_MS,
+  });
+  const guest = stack.use(await keepGuest({ command, endFormerLife: () => endFormerLife(stateDir), log }));
+  await guest.firstStamp();
+  const [hello, renew] = [guest.hello(), guest.takeStamp()];
+  if (hello === null || renew === null) throw new Error("the guest supervisor has gone");
+  renew();
+  const stretch = await guest.nextStretch(AbortSignal.timeout(10_000));
+  if (stretch === null) throw new Error("the guest supervisor holds no lease");
+  const attemptsFolder = path.join(folder, "attempts");
+  const executor = attemptExecutor({
+    bus,
+    guest,
+    hostId: HOST_ID,
+    cacheDir: path.join(folder, "cache"),
+    attemptsFolder,
+    allowFileClones: true,
+    runner: commandRunner,
+    log,
+  });
+  let started = 0;
+
+  const start: AttemptHost["start"] = ({ url, branch, headSha }, overrides = {}, { held = false } = {}) => {
+    const taskId = `t${++started}`;
+    const stop = new AbortController();
+    const accepted = Promise.withResolvers<string>();
+    if (!held) accepted.resolve(stretch);
+    const order = {
+      taskId,
+      attempt: 1,
+      after: 1,
+      request: request({ cloneUrl: url, branch, sha: headSha, ...overrides }),
+    };
+    const work = {
+      order,
+      attemptKey: `${taskId}.1`,
+      signal: stop.signal,
+      stretch: () => accepted.promise,
+    };
+    return {
+      taskId,
+      ended: executor(work).then((outcome) => inShort(taskId, outcome)),
+      stop: (reason) => stop.abort(reason),
+      release: () => accepted.resolve(stretch),
+    };
+  };
+  const messages = async (stream: string, subject: string): Promise<Buffer[]> => {
+    await bus.connection.flush();
+    const payloads: Buffer[] = [];
+    for await (const { payload } of storedMessages(bus, stream, subject)) payloads.push(Buffer.from(payload));
+    return payloads;
+  };
+  const moved = stack.move();
+  return {
+    hello,
+    folder,
+    start,
+    run: (repository, overrides) => start(repository, overrides).ended,
+    async chunks(taskId) {
+      const subject = logSubject.build({ taskId, attempt: "1", hostId: HOST_ID });
+      const payloads = await messages(LOGS, subject);
+      return payloads.map((payload) => LogChunk.parse(JSON.parse(payload.toString())));
+    },
+    artifact: (taskId, name) =>
+      messages(ARTIFACTS, artifactSubject.build({ taskId, attempt: "1", hostId: HOST_ID, name })),
+    folders: () => readdir(attemptsFolder),
+    [Symbol.asyncDispose]: () => moved.disposeAsync(),
+  };
+}
+
+const inShort = (taskId: string, outcome: Outcome): Attempted => ({
+  taskId,
+  ok: outcome.ok,
+  failure: outcome.ok ? null : outcome.failure,
+  result: outcome.result,
+});
