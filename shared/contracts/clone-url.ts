@@ -2,6 +2,8 @@
 // machine's disk is refused in words. No imports, no IO.
 
 const MAXIMUM = 2_048;
+/** Of a branch's name between two slashes: git makes a file of it, and one with ".lock" after it. */
+const PART_MAX_BYTES = 250;
 
 /** Why a host does not clone from here; null if it may. */
 export function cloneUrlProblem(url: string, options: { allowFileClones: boolean }): string | null {
@@ -21,11 +23,21 @@ export function cloneUrlProblem(url: string, options: { allowFileClones: boolean
     return `"${scheme}://" is not cloned from: expected https://, http://, ssh://, git:// or user@host:path`;
   const parsed = URL.parse(url);
   if (parsed === null || parsed.hostname === "") return "expected a clone URL with a host";
-  if (parsed.hostname.startsWith("-") || decodeURIComponent(parsed.username).startsWith("-"))
-    return "expected a host, not an option of git";
+  // git decodes them.
+  const [host, user] = [parsed.hostname, parsed.username].map(decoded);
+  if (host === null || user === null) return "expected a clone URL whose % signs stand before two hex digits";
+  if (host?.startsWith("-") || user?.startsWith("-")) return "expected a host, not an option of git";
   if (parsed.password !== "")
     return "expected a clone URL without a password: let the host's git credential helper know it";
   return null;
+}
+
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
 }
 
 /** `user@host:path`, git's own short form of ssh. */
@@ -43,6 +55,7 @@ function scpLikeProblem(url: string): string | null {
 /** Why git would not take this as a branch's name (git-check-ref-format(1)); null if it would. */
 export function branchProblem(name: string): string | null {
   const refused = (why: string) => `expected a branch name: ${why}`;
+  if (name === "") return refused("it must not be empty");
   if (name.startsWith("-")) return refused("it must not begin with a hyphen");
   if (/[\u0000-\u0020\u007f~^:?*[\\]/.test(name))
     return refused("blanks, control characters and ~^:?*[\\ are not allowed");
@@ -53,5 +66,7 @@ export function branchProblem(name: string): string | null {
   if (name.endsWith(".")) return refused("it must not end with a dot");
   if (name.split("/").some((part) => part.startsWith(".") || part.endsWith(".lock")))
     return refused("no part begins with a dot or ends with .lock");
+  if (name.split("/").some((part) => new TextEncoder().encode(part).length > PART_MAX_BYTES))
+    return refused(`no part has more than ${PART_MAX_BYTES} bytes`);
   return null;
 }
