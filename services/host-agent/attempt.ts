@@ -19,7 +19,7 @@ import { checkVerdict, infrastructureFailure } from "./judgement.ts";
 import { createLogSink } from "./log-sink.ts";
 import { commandArgv } from "./runner/command.ts";
 import type { Runner } from "./runner/runner.ts";
-import { applyPatch } from "./workspace/patch.ts";
+import { applyPatch, type Patch } from "./workspace/patch.ts";
 import { type PreparedTree, prepareTree, removeTree } from "./workspace/tree.ts";
 
 export interface AttemptOptions {
@@ -96,7 +96,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     const patch = await takePatch(instance);
     const problem = ran ?? patch.problem;
     if (problem !== null) throw new Failed(problem);
-    await validate(instance, patch.file);
+    await validate(instance, { file: patch.file, gitDir: tree.gitDir });
   } catch (error) {
     if (error instanceof Stop) throw error;
     if (!(error instanceof Failed)) throw error;
@@ -153,7 +153,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     return { file, problem };
   }
 
-  async function validate(worked: Instance, patch: string): Promise<void> {
+  async function validate(worked: Instance, patch: Patch): Promise<void> {
     const checks = request.checks ?? [];
     if (checks.length === 0) return;
     const validatedMs = performance.now();

@@ -5,7 +5,7 @@ import { readdir, readFile, readlink, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { applyPatch, patchCommand } from "../../services/host-agent/workspace/patch.ts";
+import { applyPatch, type Patch, patchCommand } from "../../services/host-agent/workspace/patch.ts";
 import type { PreparedTree } from "../../services/host-agent/workspace/tree.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { gitBeside, gitIn, makeWorkspace, type Workspace } from "../support/workspace.ts";
@@ -47,7 +47,7 @@ async function copyTree(): Promise<PreparedTree> {
 const work = ({ workTree }: PreparedTree, script: string) =>
   execa("sh", ["-ec", script], { cwd: workTree, env: { GIT_AUTHOR_DATE: "2020-01-01T00:00:00Z" } });
 
-async function takePatch(tree: PreparedTree): Promise<string> {
+async function takePatch(tree: PreparedTree): Promise<Patch> {
   const { argv, env } = patchCommand({ ...tree, sha: gitBeside(tree, "rev-parse", "HEAD") });
   const [program = "", ...args] = argv;
   const { stdout } = await execa(program, args, {
@@ -59,7 +59,7 @@ async function takePatch(tree: PreparedTree): Promise<string> {
   });
   const file = `${tree.gitDir}.patch`;
   await writeFile(file, stdout);
-  return file;
+  return { file, gitDir: tree.gitDir };
 }
 
 /** Everything in the tree but `.git`: kind, mode and content by path. */
@@ -84,10 +84,10 @@ async function filesOf({ workTree }: PreparedTree): Promise<Record<string, strin
 async function carryOver(script: string) {
   const worked = await copyTree();
   await work(worked, script);
-  const patchFile = await takePatch(worked);
+  const taken = await takePatch(worked);
   const fresh = await copyTree();
-  const applied = await applyPatch(fresh, patchFile, new AbortController().signal);
-  return { worked, fresh, applied, patch: await readFile(patchFile, "latin1") };
+  const applied = await applyPatch(fresh, taken, new AbortController().signal);
+  return { worked, fresh, applied, patch: await readFile(taken.file, "latin1") };
 }
 
 const ALL_SORTS: Record<string, string> = {
@@ -171,7 +171,7 @@ describe("a patch", () => {
       const link = `diff --git a/link b/link\nnew file mode 120000\n--- /dev/null\n+++ b/link\n@@ -0,0 +1 @@\n+..\n\\ No newline at end of file\n`;
       const patch = `diff --git a/${name} b/${name}\nnew file mode ${mode}\n--- /dev/null\n+++ b/${name}\n@@ -0,0 +1 @@\n+owned\n`;
       await writeFile(file, `${link}${patch}`);
-      const applied = await applyPatch(tree, file, new AbortController().signal);
+      const applied = await applyPatch(tree, { file, gitDir: tree.gitDir }, new AbortController().signal);
       expect([name, applied.ok]).toEqual([name, false]);
       expect(gitIn(tree, "status", "--porcelain")).toBe("");
     }
@@ -184,7 +184,7 @@ describe("a patch", () => {
       file,
       "diff --git a/README.md b/README.md\n--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-other\n+more\n",
     );
-    const applied = await applyPatch(tree, file, new AbortController().signal);
+    const applied = await applyPatch(tree, { file, gitDir: tree.gitDir }, new AbortController().signal);
     expect(applied).toMatchObject({ ok: false, message: expect.stringContaining("README.md") as string });
   });
 });

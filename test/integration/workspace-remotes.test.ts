@@ -1,7 +1,6 @@
-// Remotes that want a password, hang, or lead on to others (submodules, large files): what this machine's own
-// credentials reach, and that nothing of them stays in the tree.
-import { execFileSync, spawnSync } from "node:child_process";
-import { readFile, rm, writeFile } from "node:fs/promises";
+// Remotes that want a password, hang, or lead on to others by submodules: what this machine's own credentials reach,
+// and that nothing of them stays in the tree.
+import { readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { rememberPassword, startGitServer, startSilentServer } from "../support/git-server.ts";
@@ -127,75 +126,3 @@ describe("submodules", () => {
     expect(refused).toHaveProperty("message", expect.stringContaining("transport 'file' not allowed"));
   });
 });
-
-const hasLfs = spawnSync("git", ["lfs", "version"]).status === 0;
-
-describe.runIf(hasLfs)("large files", () => {
-  const CONTENT = "0123456789".repeat(5_000);
-  const lfs = { "filter.lfs.clean": "git-lfs clean -- %f", "filter.lfs.process": "git-lfs filter-process" };
-  const commitLargeFile = () => {
-    for (const [name, value] of Object.entries(lfs)) repository.git("config", name, value);
-    const sha = repository.commit({ ".gitattributes": "*.bin filter=lfs -text\n", "model.bin": CONTENT });
-    repository.git("lfs", "push", "--all", "origin");
-    return sha;
-  };
-  const modelOf = ({ workTree }: { workTree: string }) => readFile(path.join(workTree, "model.bin"), "utf8");
-
-  it("are there whole, and need neither cache nor remote any more", async () => {
-    const sha = commitLargeFile();
-    const tree = await workspace.prepare(repository, { sha });
-    expect(await modelOf(tree)).toBe(CONTENT);
-    expect(gitBeside(tree, "status", "--porcelain")).toBe("");
-    await rm(workspace.cacheDir, { recursive: true });
-    await rm(repository.path, { recursive: true });
-    expect(gitIn(tree, "status", "--porcelain")).toBe("");
-    expect(gitIn(tree, "lfs", "fsck")).toBe("Git LFS fsck OK");
-    execFileSync("rm", ["model.bin"], { cwd: tree.workTree });
-    gitIn(tree, "lfs", "checkout");
-    expect(await modelOf(tree)).toBe(CONTENT);
-  });
-
-  it("come from the cache the next time", async () => {
-    const sha = commitLargeFile();
-    await workspace.prepare(repository, { sha });
-    await rm(path.join(repository.path, "lfs"), { recursive: true });
-    expect(await modelOf(await workspace.prepare(repository, { sha }))).toBe(CONTENT);
-  });
-
-  it("are what their name says: what was changed in the cache is fetched again", async () => {
-    const sha = commitLargeFile();
-    await workspace.prepare(repository, { sha });
-    const [cached = ""] = await filesBelow(path.join(await workspace.cache(), "lfs"));
-    // git-lfs links to the remote's own file where both lie on one disk.
-    await rm(cached);
-    await writeFile(cached, CONTENT.replace("0", "X"));
-    expect(await modelOf(await workspace.prepare(repository, { sha }))).toBe(CONTENT);
-  });
-
-  it("that are nowhere are category source, in words that say which", async () => {
-    const sha = commitLargeFile();
-    await rm(path.join(repository.path, "lfs"), { recursive: true });
-    const refused = await workspace.try(repository, { sha });
-    expect(refused).toMatchObject({ ok: false, category: "source" });
-    expect(refused).toHaveProperty("message", expect.stringMatching(/[0-9a-f]{64}/));
-  });
-
-  it("ask for git-lfs by name where this machine lacks it", async () => {
-    const sha = commitLargeFile();
-    // A PATH on which git finds itself, and nothing else.
-    const git = execFileSync("which", ["git"], { encoding: "utf8" }).trim();
-    const bin = path.join(workspace.folder, "bin");
-    execFileSync("sh", ["-c", 'mkdir "$1" && ln -s "$2" "$1/git"', "sh", bin, git]);
-    vi.stubEnv("PATH", bin);
-    const refused = await workspace.try(repository, { sha });
-    expect(refused).toMatchObject({ ok: false, category: "setup" });
-    expect(refused).toHaveProperty("message", expect.stringContaining("install git-lfs"));
-  });
-});
-
-it.skipIf(hasLfs)(
-  "large files: NOT TESTED, because this machine has no git-lfs (apt install git-lfs)",
-  () => {
-    expect.fail("skipped where it would run");
-  },
-);

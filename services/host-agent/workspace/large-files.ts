@@ -2,8 +2,9 @@
 // from there into the tree's own `.git`. A file whose content is not what its name says never gets that far.
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { lstat, mkdir, rm } from "node:fs/promises";
 import path from "node:path";
+import { createInterface } from "node:readline/promises";
 import { pipeline } from "node:stream/promises";
 import type { GitResult } from "./git.ts";
 
@@ -52,6 +53,32 @@ export async function fetchLargeFiles(
   return checkedOut.ok ? null : { category: "host", message: inWords(checkedOut) };
 }
 
+/**
+ * Takes the large files that a patch names into a tree's store; the settings under which git then writes them out.
+ * What the work did not leave, or left as something else, stays the pointer that the patch has.
+ */
+export async function takeChangedFiles(
+  patch: { file: string; gitDir: string },
+  store: string,
+): Promise<{ config: string[]; env: Record<string, string> }> {
+  const named = new Set<string>();
+  for await (const line of createInterface({ input: createReadStream(patch.file, "latin1") })) {
+    const [, sha256] = /^\+oid sha256:([0-9a-f]{64})$/.exec(line) ?? [];
+    if (sha256 !== undefined) named.add(sha256);
+  }
+  if (named.size === 0) return { config: [], env: {} };
+  for (const sha256 of named) await take(path.join(patch.gitDir, "lfs"), store, sha256);
+  const settings = {
+    "lfs.storage": store,
+    "filter.lfs.smudge": "git-lfs smudge -- %f",
+    "filter.lfs.process": "git-lfs filter-process",
+  };
+  return {
+    config: Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+    env: { GIT_LFS_SKIP_SMUDGE: "0", GIT_LFS_SKIP_DOWNLOAD_ERRORS: "1" },
+  };
+}
+
 const inWords = ({ stderr }: GitResult): string => stderr.trim() || "git was ended";
 
 /** Copies one file between two stores of LFS. A damaged one is deleted where it lay, to be fetched again. */
@@ -61,6 +88,8 @@ async function take(from: string, to: string, sha256: string): Promise<"taken" |
   await mkdir(path.dirname(target), { recursive: true });
   const hash = createHash("sha256");
   try {
+    // Anything else, such as a pipe, may have been put there to be waited for.
+    if (!(await lstat(source)).isFile()) return "absent";
     await pipeline(
       createReadStream(source),
       async function* (bytes: AsyncIterable<Buffer>) {

@@ -3,6 +3,7 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import { git } from "./git.ts";
+import { takeChangedFiles } from "./large-files.ts";
 import type { PreparedTree } from "./tree.ts";
 
 /** `git` twice, so that new files count: everything not ignored, against the commit. */
@@ -34,24 +35,33 @@ export function patchCommand(inside: { workTree: string; gitDir: string; sha: st
   };
 }
 
+export interface Patch {
+  file: string;
+  /** The git folder that it was taken against: it holds the large files that the patch only names. */
+  gitDir: string;
+}
+
 /**
  * On a fresh tree, outside the instance: the files become what git would check out of the commit with the patch.
  * git refuses paths that lead out of the tree, or into `.git`.
  */
 export async function applyPatch(
   tree: PreparedTree,
-  patchFile: string,
+  patch: Patch,
   signal: AbortSignal,
 ): Promise<{ ok: true } | { ok: false; message: string }> {
-  if ((await stat(patchFile)).size === 0) return { ok: true };
+  if ((await stat(patch.file)).size === 0) return { ok: true };
   const own = { GIT_DIR: tree.gitDir, GIT_WORK_TREE: tree.workTree };
   // Not onto the files themselves: those would be written by the rules for line ends that the patch may change.
   const aside = { ...own, GIT_INDEX_FILE: path.join(tree.gitDir, "patched") };
   const run = (args: string[], env: Record<string, string>) => git(args, { cwd: tree.workTree, env, signal });
   await run(["read-tree", "HEAD"], aside);
-  const applied = await run(["apply", "--cached", "--binary", "--whitespace=nowarn", "--", patchFile], aside);
+  const apply = ["apply", "--cached", "--binary", "--whitespace=nowarn", "--", patch.file];
+  const applied = await run(apply, aside);
   if (!applied.ok) return { ok: false, message: applied.stderr.trim() };
   const written = await run(["write-tree"], aside);
-  const checkedOut = await run(["read-tree", "--reset", "-u", written.stdout], own);
+  const large = await takeChangedFiles(patch, path.join(tree.workTree, ".git", "lfs"));
+  const checkOut = [...large.config, "read-tree", "--reset", "-u", written.stdout];
+  const checkedOut = await run(checkOut, { ...own, ...large.env });
   return checkedOut.ok ? { ok: true } : { ok: false, message: checkedOut.stderr.trim() };
 }
