@@ -139,6 +139,21 @@ describe("the cache", () => {
     await workspace.cache();
   });
 
+  it("goes on after a git that was killed in it, without asking the remote anew", async () => {
+    await workspace.prepare(repository);
+    const cache = await workspace.cache();
+    const left = [
+      "objects/pack/tmp_pack_a1b2c3",
+      "packed-refs.lock",
+      `refs/mesh/keep/${repository.headSha}.lock`,
+    ].map((name) => path.join(cache, name));
+    for (const file of left) await writeFile(file, "half");
+    await rm(repository.path, { recursive: true });
+    expect(await featureOf(await workspace.prepare(repository))).toBe("new\n");
+    const files = await filesBelow(cache);
+    expect(files.filter((file) => left.includes(file))).toEqual([]);
+  });
+
   it("heals when its objects are cut short, gone or something else, or its own files are", async () => {
     await workspace.prepare(repository);
     const cache = await workspace.cache();
@@ -155,7 +170,6 @@ describe("the cache", () => {
       },
       "a commit less": () => rm(fileOf(repository.baseSha)),
       head: () => writeFile(path.join(cache, "HEAD"), "garbage"),
-      locked: () => writeFile(path.join(cache, "refs", "mesh", "keep", `${repository.headSha}.lock`), ""),
     };
     for (const [harm, inflict] of Object.entries(harms)) {
       await inflict();

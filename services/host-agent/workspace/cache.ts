@@ -2,7 +2,7 @@
 // instance; one attempt at a time has a cache, and one that has come to harm is made anew. No tree may need a cache
 // once it is made.
 import { createHash } from "node:crypto";
-import { mkdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { type GitOptions, git } from "./git.ts";
 
@@ -37,6 +37,7 @@ export async function withCommit<Used extends object>(
     return fetched.ok ? { ok: true as const, used: await use(cache) } : fetched;
   };
   const lent = await inTurn(cache, options.signal, async () => {
+    await clearAway(cache);
     const first = await lend();
     if (!first.ok || first.used !== null || options.signal?.aborted) return first;
     await discard(cache);
@@ -69,6 +70,23 @@ const abortionOf = (signal: AbortSignal | undefined): Promise<void> =>
     if (signal?.aborted) resolve();
     signal?.addEventListener("abort", () => resolve(), { once: true });
   });
+
+/** What a git that was killed has left: half of a pack, of any size, and locks that nobody will open. */
+async function clearAway(cache: string): Promise<void> {
+  const left = [];
+  for (const [folder, pattern] of [
+    ["objects/pack", /^tmp_/],
+    ["objects", /^tmp_objdir/],
+    ["refs/mesh", /\.lock$/],
+    [".", /\.lock$/],
+  ] as const) {
+    const names = await readdir(path.join(cache, folder), { recursive: folder === "refs/mesh" }).catch(
+      () => [],
+    );
+    left.push(...names.filter((name) => pattern.test(name)).map((name) => path.join(cache, folder, name)));
+  }
+  await Promise.all(left.map((file) => rm(file, { recursive: true, force: true })));
+}
 
 const discard = (cache: string): Promise<void> => rm(cache, { recursive: true, force: true });
 
