@@ -37,6 +37,7 @@ const RESTART_MS = 1_000;
 
 export async function keepGuest(options: {
   command: string[];
+  silenceMs: number;
   /** Ends what a supervisor that died may have left; rejects when it cannot. */
   endFormerLife: () => Promise<unknown>;
   log: Logger;
@@ -52,6 +53,7 @@ export async function keepGuest(options: {
     const connected = await connectSupervisor({
       command: options.command,
       onStderr: (text) => log.warn({ text }, "guest supervisor"),
+      silenceMs: options.silenceMs,
       endLeftovers,
     });
     link = connected;

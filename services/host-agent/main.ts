@@ -80,6 +80,7 @@ export async function start(
         checkMs: times.checkMs,
         frozenLimitMs: times.frozenLimitMs,
       }),
+      silenceMs: times.leaseMs + times.marginMs,
       endFormerLife: () => endFormerLife(stateDir),
       log,
     }),

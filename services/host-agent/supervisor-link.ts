@@ -48,12 +48,16 @@ export interface SupervisorLink extends AsyncDisposable {
 }
 
 const HELLO_MS = 15_000;
+/** Its silence is counted in so many looks, so that time in which this process itself stood still is none. */
+const SILENT_LOOKS = 20;
 const CLOSE_MS = 8_000;
 
 /** Rejects when no supervisor says hello. `command` is its whole argv. */
 export async function connectSupervisor(options: {
   command: string[];
   onStderr: (text: string) => void;
+  /** One that says nothing for so long has hung, ms. */
+  silenceMs: number;
   /** Ends what a dead supervisor may have left, and sees it gone. */
   endLeftovers: () => Promise<void>;
 }): Promise<SupervisorLink> {
@@ -68,6 +72,7 @@ export async function connectSupervisor(options: {
   const decoder = new FrameDecoder<FromGuest>();
   let tick: Tick | null = null;
   let nextProcess = 1;
+  let silentLooks = 0;
   let dead = false;
 
   const send = (message: ToGuest) => {
@@ -138,6 +143,7 @@ export async function connectSupervisor(options: {
   child.stdin.on("error", () => {});
   child.stderr.setEncoding("utf8").on("data", options.onStderr);
   child.stdout.on("data", (chunk: Buffer) => {
+    silentLooks = 0;
     try {
       for (const frame of decoder.push(chunk)) hear(frame);
     } catch (error) {
@@ -147,6 +153,10 @@ export async function connectSupervisor(options: {
   const timer = setTimeout(() => die(`no hello within ${HELLO_MS} ms`), HELLO_MS);
 
   const greeting = await hello.promise.finally(() => clearTimeout(timer));
+  const watch = setInterval(() => {
+    if (++silentLooks > SILENT_LOOKS) die(`it has said nothing for ${options.silenceMs} ms`);
+  }, options.silenceMs / SILENT_LOOKS);
+  void died.promise.then(() => clearInterval(watch));
   return {
     hello: greeting,
     latestTick: () => (dead ? null : tick),

@@ -7,14 +7,18 @@ import { expect, it, vi } from "vitest";
 import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
 import { type Guest, keepGuest } from "../../services/host-agent/guest-keeper.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
+import { isAlive } from "../support/nats.ts";
 import { DEADLINE } from "../support/supervisor.ts";
 
-async function keep(): Promise<{ guest: Guest; folder: string } & AsyncDisposable> {
+async function keep({
+  silenceMs = 60_000,
+} = {}): Promise<{ guest: Guest; folder: string } & AsyncDisposable> {
   const folder = mkdtempSync(path.join(tmpdir(), "mesh-keeper-"));
   const stateDir = path.join(folder, "state");
   const times = { leaseMs: 60_000, checkMs: 25, frozenLimitMs: 60_000 };
   const guest = await keepGuest({
     command: localSupervisorCommand({ stateDir, ...times }),
+    silenceMs,
     endFormerLife: () => endFormerLife(stateDir),
     log: pino({ level: "silent" }),
   });
@@ -48,6 +52,18 @@ it("a stamp that comes back after its supervisor has died gives the next one no 
   expect(guest.stretch()).toBeNull();
   guest.takeStamp()?.();
   await vi.waitUntil(() => guest.stretch() !== null, DEADLINE);
+});
+
+it("a supervisor that hangs is replaced, and nothing of it goes on", async () => {
+  await using kept = await keep({ silenceMs: 1_000 });
+  const { guest } = kept;
+  const former = guest.hello();
+  const died = new Promise((told) => guest.onDied(told));
+  process.kill(former?.pid ?? 0, "SIGSTOP");
+  expect(await died).toBe("it has said nothing for 1000 ms");
+  expect(await isAlive(former?.pid ?? 0)).toBe(false);
+  await vi.waitUntil(() => guest.hello() !== null, DEADLINE);
+  expect(guest.hello()?.pid).not.toBe(former?.pid);
 });
 
 it("no stretch of lease has the name of one in a former life", async () => {

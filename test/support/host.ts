@@ -23,7 +23,7 @@ import { readEnvironment } from "../../shared/config/environment.ts";
 import type { FactKind } from "../../shared/contracts/fact.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import { Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
-import { orderSubject, RunReply, StopReply } from "../../shared/contracts/order.ts";
+import { orderSubject, type RunOrder, RunReply, StopReply } from "../../shared/contracts/order.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { openBus } from "./bus.ts";
 import { request } from "./facts.ts";
@@ -31,6 +31,7 @@ import { type MortalNats, startMortalNats } from "./nats.ts";
 import { makeRepository } from "./repository.ts";
 
 const MAIN = path.resolve(import.meta.dirname, "../../services/host-agent/main.ts");
+const ORDER_MS = 15_000;
 export const DEADLINE = { timeout: 30_000, interval: 25 };
 
 export interface Host {
@@ -61,7 +62,9 @@ export interface HostMesh extends AsyncDisposable {
 
 export interface Task {
   readonly taskId: string;
-  /** Asks the host to begin an attempt, on what the log says now unless told otherwise. */
+  /** An order to begin an attempt, on what the log says now unless told otherwise. */
+  order(overrides?: { attempt?: number; after?: number }): Promise<RunOrder>;
+  /** Gives that order to the host. */
   run(hostId: string, overrides?: { attempt?: number; after?: number }): Promise<Answer<RunReply>>;
   stop(hostId: string, attempt: number): Promise<Answer<StopReply>>;
   kinds(): Promise<FactKind[]>;
@@ -151,19 +154,18 @@ export async function startHostMesh({ leaseMs = 12_000, tracker = true }: Wanted
     );
     if (!submitted.ok) throw new Error(submitted.error.message);
     const facts = () => factsOfTask(bus, taskId).catch(() => []);
+    const order = async ({ attempt = 1, after }: { attempt?: number; after?: number } = {}) => {
+      const [requested, ...others] = await facts();
+      if (requested?.kind !== "requested" || requested.body === null)
+        throw new Error("the log has no such request");
+      const { sequence } = others.at(-1) ?? requested;
+      return { taskId, attempt, after: after ?? sequence, request: requested.body };
+    };
     return {
       taskId,
-      async run(hostId, { attempt = 1, after } = {}) {
-        const [requested, ...others] = await facts();
-        if (requested?.kind !== "requested") throw new Error("the log has no such request");
-        const order = {
-          taskId,
-          attempt,
-          after: after ?? (others.at(-1) ?? requested).sequence,
-          request: requested.body,
-        };
-        return ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, 15_000);
-      },
+      order,
+      run: async (hostId, overrides) =>
+        ask(bus, orderSubject.build({ hostId, order: "run" }), await order(overrides), RunReply, ORDER_MS),
       stop: (hostId, attempt) =>
         ask(
           bus,

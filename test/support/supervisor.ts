@@ -75,6 +75,7 @@ export async function startSupervisor({
   const link = await connectSupervisor({
     command: [...through, ...localSupervisorCommand({ stateDir, leaseMs, checkMs, frozenLimitMs })],
     onStderr: (text) => process.stderr.write(text),
+    silenceMs: 60_000,
     endLeftovers: async () => {
       if (!leaveLeftovers) await endFormerLife(stateDir);
     },
