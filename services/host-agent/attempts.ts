@@ -30,8 +30,8 @@ interface Held {
   cpus: number;
   sinceMs: number;
   stop: AbortController;
-  /** The answer to the order that began it. */
-  reply: Promise<RunReply>;
+  /** What the log has decided on the order that began it. */
+  begun: Promise<RunReply>;
   stretch: PromiseWithResolvers<string>;
   /** Its tree stands still, and nobody has been allowed yet to let it go on. */
   frozen: boolean;
@@ -84,7 +84,7 @@ export class Attempts {
 
   async run(order: RunOrder): Promise<RunReply> {
     const known = this.#held.get(order.taskId);
-    if (known?.claim.attempt === order.attempt) return known.reply;
+    if (known?.claim.attempt === order.attempt) return inTime(known.begun);
     if (known !== undefined)
       return {
         outcome: "refused",
@@ -101,7 +101,7 @@ export class Attempts {
     if (refused !== null) return refused;
     if (stretch === null)
       return { outcome: "refused", reason: "not-ready", message: "this host holds no lease" };
-    return this.#hold(order, stretch).reply;
+    return inTime(this.#hold(order, stretch).begun);
   }
 
   stop(order: StopOrder): StopReply {
@@ -138,7 +138,7 @@ export class Attempts {
       cpus,
       sinceMs: performance.now(),
       stop: new AbortController(),
-      reply: Promise.resolve({ outcome: "refused", reason: "superseded", message: "it has ended" }),
+      begun: Promise.resolve({ outcome: "refused", reason: "superseded", message: "it has ended" }),
       stretch,
       frozen: false,
       resuming: false,
@@ -156,14 +156,7 @@ export class Attempts {
       request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
       request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
     );
-    const begun = this.#begin(held, order, stretch);
-    const patience = Promise.withResolvers<RunReply>();
-    const timer = setTimeout(
-      () =>
-        patience.resolve({ outcome: "refused", reason: "unknown", message: "the log has not answered yet" }),
-      RUN_REPLY_MS,
-    );
-    held.reply = Promise.race([begun, patience.promise]).finally(() => clearTimeout(timer));
+    held.begun = this.#begin(held, order, stretch);
     this.#track(this.#work(held, order));
     return held;
   }
@@ -292,6 +285,14 @@ export class Attempts {
     this.#working.add(work);
     void work.finally(() => this.#working.delete(work));
   }
+}
+
+/** Whoever gave the order is answered in time; asking again, they are told what the log has decided meanwhile. */
+async function inTime(begun: Promise<RunReply>): Promise<RunReply> {
+  const patience = Promise.withResolvers<RunReply>();
+  const unknown = { outcome: "refused", reason: "unknown", message: "the log has not answered yet" } as const;
+  const timer = setTimeout(() => patience.resolve(unknown), RUN_REPLY_MS);
+  return Promise.race([begun, patience.promise]).finally(() => clearTimeout(timer));
 }
 
 const INTERNAL: Failure = { category: "internal", message: "the attempt ended without a reason" };

@@ -93,6 +93,17 @@ describe.concurrent("an order", () => {
     await vi.waitFor(async () => expect(await other.run("h1")).toEqual(started()), DEADLINE);
   });
 
+  it("that the log does not decide on in time is answered so, and decided later", async () => {
+    await using mesh = await startHostMesh({ tracker: false });
+    await mesh.host("h1");
+    const task = await mesh.submit("true");
+    // Overtaken: nobody tells the host what is true instead.
+    await say(mesh.bus, task.taskId, "cancelRequested", "control", { reason: "test" });
+    expect(await task.run("h1", { after: 1 })).toEqual(refused("unknown"));
+    await using _ = await mesh.startTracker();
+    expect(await task.run("h1", { after: 1 })).toEqual(refused("superseded"));
+  });
+
   it("about a task that nobody has asked for is refused, and takes no room", async () => {
     await using mesh = await startHostMesh();
     await mesh.host("h1", { MESH_HOST_SLOTS: "1" });
@@ -279,6 +290,23 @@ describe.concurrent("an attempt", () => {
     await task.said("succeeded");
     await vi.waitFor(async () => expect((await mesh.heartbeat("h1"))?.attempts).toEqual([]), DEADLINE);
     expect(await story(task)).toEqual(["requested", "started", "succeeded"]);
+  });
+
+  it("that its host ended with while the bus was away is spoken of by the next life, exactly once", async () => {
+    await using mesh = await startHostMesh();
+    const host = await mesh.host("h1");
+    const task = await mesh.submit(act(mesh));
+    await task.run("h1");
+    await untilActs(mesh);
+    await mesh.nats.kill();
+    host.process.kill("SIGTERM");
+    expect(await host.exitCode).toBe(0);
+    expect(host.attempts()).toEqual([]);
+    await mesh.nats.start();
+    await mesh.host("h1");
+    expect(await task.said("faulted")).toMatchObject({ attempt: 1, failure: { category: "host" } });
+    await vi.waitFor(async () => expect((await mesh.heartbeat("h1"))?.attempts).toEqual([]), DEADLINE);
+    expect((await story(task)).slice(0, 4)).toEqual(["requested", "started", "faulted", "deferred"]);
   });
 
   it("that a former life finished and could not say is said by the next, exactly once", async () => {

@@ -55,6 +55,8 @@ export interface HostMesh extends AsyncDisposable {
   host(id: string, env?: NodeJS.ProcessEnv): Promise<Host>;
   /** The same, without waiting for anything. */
   spawnHost(id: string, env?: NodeJS.ProcessEnv): Host;
+  /** For a mesh that was begun without one. */
+  startTracker(): Promise<AsyncDisposable>;
   heartbeat(hostId: string): Promise<Heartbeat | null>;
   /** Puts a request for this command on the log. */
   submit(command: string, overrides?: Partial<DeployRequest>): Promise<Task>;
@@ -85,8 +87,9 @@ export async function startHostMesh({ leaseMs = 12_000, tracker = true }: Wanted
   const nats = stack.use(await startMortalNats());
   const bus = stack.use(await openBus(nats.url));
   const settings = { NATS_URL: nats.url, MESH_LEASE_MS: String(leaseMs) };
-  if (tracker)
-    stack.use(await startTracker({ environment: readEnvironment(settings), log: pino({ level: "silent" }) }));
+  const ownTracker = () =>
+    startTracker({ environment: readEnvironment(settings), log: pino({ level: "silent" }) });
+  if (tracker) stack.use(await ownTracker());
 
   const owned = stack.move();
 
@@ -189,6 +192,7 @@ export async function startHostMesh({ leaseMs = 12_000, tracker = true }: Wanted
     bus,
     folder,
     spawnHost,
+    startTracker: ownTracker,
     async host(id, env) {
       const before = await heartbeat(id);
       const host = spawnHost(id, env);
