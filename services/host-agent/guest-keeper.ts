@@ -48,6 +48,7 @@ export async function keepGuest(options: {
   const used = new Set<string>();
   let closed = false;
   let link: SupervisorLink | null = null;
+  let restarted = Promise.resolve();
 
   async function connect(): Promise<void> {
     const connected = await connectSupervisor({
@@ -66,7 +67,7 @@ export async function keepGuest(options: {
       if (closed) return;
       log.error({ reason }, "the guest supervisor died: its trees died with it");
       for (const listener of diedListeners) listener(reason);
-      await restart();
+      restarted = restart();
     });
   }
 
@@ -129,6 +130,8 @@ export async function keepGuest(options: {
     onDied: (listener) => void diedListeners.push(listener),
     async [Symbol.asyncDispose]() {
       closed = true;
+      // One that is just beginning is to end as well.
+      await restarted;
       await link?.[Symbol.asyncDispose]();
     },
   };

@@ -121,7 +121,8 @@ describe.concurrent.each(MODES)("a supervisor $mode", ({ through, isolation, fre
     await untilActs(supervisor);
     await supervisor.link[Symbol.asyncDispose]();
     expect(supervisor.commands()).toEqual([]);
-    expect(await command.finished).toMatchObject({ cause: "killed" });
+    // The last frame may or may not get through.
+    expect((await command.finished).cause).toMatch(/^(killed|supervisor-died)$/);
     expect(await isAlive(supervisor.pid)).toBe(false);
   });
 

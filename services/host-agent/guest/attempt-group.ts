@@ -1,6 +1,7 @@
 // One attempt in the guest: its processes, started only under the present stretch of lease, frozen and thawed
 // together, and ended with everything they have started. What one stretch has let run, no later one lets go on.
 import { type ChildProcess, spawn } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
 import type { Priority } from "./priority.ts";
 import { markedWith, signalAll, signalEach, treeOf } from "./processes.ts";
@@ -31,6 +32,7 @@ interface Running {
 }
 
 const KILL_GRACE_MS = 5_000;
+const LEFT_POLL_MS = 5;
 
 export class AttemptGroup {
   readonly #ports: GroupPorts;
@@ -182,22 +184,34 @@ export class AttemptGroup {
     // What it left behind goes too, or the pipes would stay open.
     child.once("exit", () => signalEach(() => this.#strays(running), "SIGKILL"));
     child.once("close", (exitCode, signal) => {
-      this.#running.delete(exec.process);
-      const memory = this.#cgroup?.memory();
-      this.#ports.exited({
-        process: exec.process,
-        exitCode,
-        signal,
-        durationMs:
-          this.#frozenSinceMs === null && running.activeMs === 0
-            ? performance.now() - beganMs
-            : running.activeMs,
-        cause: running.ending ?? "exited",
-        ...(memory
-          ? { outOfMemory: memory.outOfMemory && !outOfMemoryBefore, peakMemoryBytes: memory.peakBytes }
-          : {}),
+      const durationMs =
+        this.#frozenSinceMs === null && running.activeMs === 0
+          ? performance.now() - beganMs
+          : running.activeMs;
+      void this.#untilNothingIsLeft(running).then(() => {
+        this.#running.delete(exec.process);
+        const memory = this.#cgroup?.memory();
+        this.#ports.exited({
+          process: exec.process,
+          exitCode,
+          signal,
+          durationMs,
+          cause: running.ending ?? "exited",
+          ...(memory
+            ? { outOfMemory: memory.outOfMemory && !outOfMemoryBefore, peakMemoryBytes: memory.peakBytes }
+            : {}),
+        });
       });
     });
+  }
+
+  /** An end is told once it is one: a namespace takes a moment to fall, and so does a daemon that is killed. */
+  async #untilNothingIsLeft(running: Running): Promise<void> {
+    for (let left = this.#strays(running); left.length > 0; left = this.#strays(running)) {
+      signalAll(left, "SIGKILL");
+      if (this.frozen && this.#running.size === 1) this.#thawDead();
+      await delay(LEFT_POLL_MS);
+    }
   }
 
   #end(running: Running, cause: Running["ending"], nowMs: number, atOnce: boolean): void {
@@ -222,9 +236,8 @@ export class AttemptGroup {
     return this.#ports.sandbox.isolation === "namespaces" ? tree.slice(2) : tree;
   }
 
-  /** Where there is no namespace to end: what the command has started and is no longer below it. */
+  /** What the command has started, as far as it is no longer below it; the command itself may be gone. */
   #strays(running: Running): number[] {
-    if (this.#ports.sandbox.isolation === "namespaces") return [];
     if (this.#cgroup?.procsFiles.length === 0)
       return markedWith(commandMark(this.#ports.supervisor, running.exec.process).join("="));
     const others = [...this.#running.values()].filter((other) => other !== running);
