@@ -75,7 +75,9 @@ export async function startAttemptHost(): Promise<AttemptHost> {
     checkMs: 50,
     frozenLimitMs: LEASE_MS,
   });
-  const guest = stack.use(await keepGuest({ command, endFormerLife: () => endFormerLife(stateDir), log }));
+  const guest = stack.use(
+    await keepGuest({ command, silenceMs: LEASE_MS, endFormerLife: () => endFormerLife(stateDir), log }),
+  );
   await guest.firstStamp();
   const [hello, renew] = [guest.hello(), guest.takeStamp()];
   if (hello === null || renew === null) throw new Error("the guest supervisor has gone");
