@@ -2,7 +2,7 @@
 // client's socket): what is not read yet stays in the broker. Every message once, in order, through reconnects.
 import { DeliverPolicy } from "@nats-io/jetstream";
 import type { Bus } from "./connect.ts";
-import type { Message } from "./follow.ts";
+import type { Message } from "./follower.ts";
 
 /** Messages asked for ahead of the reader. */
 const AHEAD = 50;
