@@ -74,7 +74,8 @@ const filled = (template: string, values: Record<string, string>): string =>
 function environmentExample(): string {
   const lines = ENVIRONMENT_NAMES.flatMap((name) => ["", `# ${describeVariable(name)}`, `#${name}=`]);
   return [
-    "# Every environment variable the mesh reads. Each has a default or is optional; set what you need.",
+    "# Every environment variable the mesh reads. Each has a default or is optional; set what you need. A copy called .env",
+    "# is read by docker compose alone; elsewhere export them, or run `node --env-file=.env services/…/main.ts`.",
     ...lines,
     "",
   ].join("\n");
