@@ -3,7 +3,7 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
-import { type Bus, type BusOptions, connectBus } from "../../shared/bus/connect.ts";
+import { type Bus, type BusError, type BusOptions, connectBus } from "../../shared/bus/connect.ts";
 import { provision } from "../../shared/bus/provision.ts";
 import { removeMeshFile, writeMeshFile } from "../../shared/client/mesh-file.ts";
 import { natsClient } from "../../shared/client/nats-client.ts";
@@ -41,7 +41,7 @@ export interface Mesh extends AsyncDisposable {
   httpUrl: string;
   /** The nats-server of its own; null when NATS_URL named one. */
   natsPid: number | null;
-  /** Resolves with words when the nats-server of its own ends unasked; never, if there is none. */
+  /** Resolves with words when the nats-server of its own ends unasked, or another one cannot be used any more. */
   busDied: Promise<string>;
 }
 
@@ -92,7 +92,9 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
 
   onProgress(`starting the services and ${options.hosts} host${options.hosts === 1 ? "" : "s"}`);
   const hostIds = Array.from({ length: options.hosts }, (_, index) => `local-${index + 1}`);
-  const named = (name: string, environment = shared) => ({ environment, log: log.child({ name }) });
+  const unusable = Promise.withResolvers<string>();
+  const fail = ({ message }: BusError) => unusable.resolve(message);
+  const named = (name: string, environment = shared) => ({ environment, log: log.child({ name }), fail });
   const gateway = startGateway(named("gateway"), { port: options.httpPort });
   const startHost = (hostId: string) =>
     startHostAgent(
@@ -121,7 +123,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     natsUrl,
     httpUrl,
     natsPid: own?.pid ?? null,
-    busDied: own?.died ?? new Promise(() => {}),
+    busDied: own === null ? unusable.promise : Promise.race([own.died, unusable.promise]),
     [Symbol.asyncDispose]: () => released.disposeAsync(),
   };
 }

@@ -26,8 +26,10 @@ export interface BusOptions {
   caFile?: string | undefined;
   /** Wait for a server that is not there yet; otherwise fail within seconds. */
   wait?: boolean;
-  /** While it waits: why, once for each reason. */
+  /** While it waits, at first or for the link to come back: why, once for each reason. */
   onWaiting?: (reason: string) => void;
+  /** The link came back to a server that cannot be used; the connection has been closed. */
+  onUnusable?: (error: BusError) => void;
 }
 
 /** Thrown for a bus that cannot be used, with words for a person. */
@@ -37,18 +39,37 @@ export class BusError extends Error {}
 const RETRY_MS = 250;
 
 export async function connectBus(options: BusOptions): Promise<Bus> {
+  const { onWaiting = () => {}, onUnusable = () => {} } = options;
+  const address = withoutSecret(options.url);
   const connection = await reach(options);
-  const version = connection.info?.version ?? "0";
-  if (!isRecentEnough(version)) {
+  const tooOld = () => {
+    const version = connection.info?.version ?? "0";
+    return isRecentEnough(version) ? null : new BusError(`NATS at ${address}: ${refusal(version)}`);
+  };
+  const unusable = tooOld();
+  if (unusable !== null) {
     await connection.close();
-    throw new BusError(`NATS at ${withoutSecret(options.url)}: ${refusal(version)}`);
+    throw unusable;
   }
   let since: number | null = performance.now();
   const listeners = new Set<() => void>();
   void (async () => {
+    let told: string | null = null;
     for await (const status of connection.status()) {
       if (status.type === "disconnect") since = null;
-      else if (status.type === "reconnect") {
+      else if (status.type === "error" && since === null) {
+        // Whoever was let in once holds work, and a server's wrong configuration may be put right: it goes on trying.
+        const refused = refusalOf(status.error, address);
+        if (refused !== null && refused !== told) onWaiting(refused);
+        told = refused ?? told;
+      } else if (status.type === "reconnect") {
+        // Another version may have taken the place of the one that was judged.
+        const nowUnusable = tooOld();
+        if (nowUnusable !== null) {
+          await connection.close();
+          return onUnusable(nowUnusable);
+        }
+        told = null;
         since = performance.now();
         for (const listener of listeners) listener();
       }
@@ -97,7 +118,6 @@ async function reach(options: BusOptions): Promise<NatsConnection> {
         maxPingOut: 2,
         // Otherwise every request and publish takes a stack trace, for the case that it fails.
         noAsyncTraces: true,
-        // Once in, a service holds work: a wrong configuration of the server may be put right again.
         ignoreAuthErrorAbort: wait,
       });
     } catch (error) {

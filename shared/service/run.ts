@@ -8,6 +8,8 @@ export interface ServiceContext {
   /** `NATS_URL` is set. */
   environment: Environment;
   log: Logger;
+  /** Ends the whole service: it cannot go on, for a reason that a person can do something about. */
+  fail?: (error: BusError) => void;
 }
 
 export type Start = (context: ServiceContext) => Promise<AsyncDisposable>;
@@ -23,7 +25,7 @@ function createLog(name: string, environment: Environment): Logger {
 }
 
 /** The bus as a service connects to it: it waits for a server that is not there yet. */
-export function busOptions({ environment, log }: ServiceContext, name: string): BusOptions {
+export function busOptions({ environment, log, fail }: ServiceContext, name: string): BusOptions {
   if (environment.NATS_URL === undefined)
     throw new ConfigurationError(
       "NATS_URL is not set: expected the bus's address, such as nats://127.0.0.1:4222",
@@ -34,12 +36,18 @@ export function busOptions({ environment, log }: ServiceContext, name: string): 
     caFile: environment.NATS_CA_FILE,
     wait: true,
     onWaiting: (reason) => log.warn({ reason }, "waiting for the bus"),
+    onUnusable: (error) => {
+      log.fatal({ reason: error.message }, "the bus cannot be used any more");
+      fail?.(error);
+    },
   };
 }
 
 /** Runs one service until it is told to stop; sets the exit code. Call it under `import.meta.main` only. */
 export async function runService(name: string, start: Start): Promise<void> {
   const stopped = Promise.withResolvers<string>();
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => {});
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stopped.resolve(signal));
   let log: Logger | undefined;
   try {
@@ -47,10 +55,11 @@ export async function runService(name: string, start: Start): Promise<void> {
     log = createLog(name, environment);
     const url = busOptions({ environment, log }, name).url;
     log.info({ bus: withoutSecret(url), pid: process.pid }, "starting");
-    const service = await Promise.race([start({ environment, log }), stopped.promise]);
+    const context = { environment, log, fail: failed.reject };
+    const service = await Promise.race([start(context), stopped.promise, failed.promise]);
     if (typeof service === "string") process.exit(0);
     log.info("ready");
-    log.info({ signal: await stopped.promise }, "stopping");
+    log.info({ signal: await Promise.race([stopped.promise, failed.promise]) }, "stopping");
     setTimeout(() => process.exit(1), STOP_DEADLINE_MS).unref();
     await service[Symbol.asyncDispose]();
     process.exit(0);

@@ -7,7 +7,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
-import { describe, expect, inject, it, onTestFinished } from "vitest";
+import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { makeCertificate, opensslIsThere } from "../support/certificate.ts";
 import { type Ended, runMesh } from "../support/mesh-program.ts";
@@ -42,7 +42,7 @@ async function endedOf(child: ChildProcess): Promise<Ended> {
 }
 
 /** A server of an age that cannot be had here any more: enough of the protocol to be connected to. */
-async function startOldServer(version: string): Promise<string> {
+async function startOldServer(version: string, port = 0): Promise<string> {
   const server = createServer((socket) => {
     socket.on("error", () => socket.destroy());
     const info = {
@@ -57,7 +57,7 @@ async function startOldServer(version: string): Promise<string> {
     socket.on("data", (data) => {
       if (data.includes("PING")) socket.write("PONG\r\n");
     });
-  }).listen(0, "127.0.0.1");
+  }).listen(port, "127.0.0.1");
   await once(server, "listening");
   onTestFinished(() => void server.close());
   return `nats://127.0.0.1:${(server.address() as { port: number }).port}`;
@@ -83,6 +83,16 @@ async function startServer(args: string[], env: NodeJS.ProcessEnv = {}): Promise
   });
   return promise;
 }
+
+/** What it prints, line by line, as it comes. */
+function linesOf(child: ChildProcess): string[] {
+  const lines: string[] = [];
+  child.stdout?.on("data", (chunk: Buffer) => lines.push(...chunk.toString().trim().split("\n")));
+  return lines;
+}
+
+const until = (lines: string[], words: string): Promise<boolean> =>
+  vi.waitUntil(() => lines.some((line) => line.includes(words)), { timeout: 20_000, interval: 20 });
 
 interface Refusal {
   why: string;
@@ -179,6 +189,38 @@ describe.skipIf(!opensslIsThere)("a bus with TLS that is named by its address", 
   });
 });
 
+describe("a bus that has come back", () => {
+  it("is not used when it is too old: the service ends, with words", async () => {
+    const nats = await startNats();
+    const child = await startService("scheduler", { NATS_URL: nats.url });
+    const ended = endedOf(child);
+    await until(linesOf(child), '"ready"');
+    await nats[Symbol.asyncDispose]();
+    await startOldServer("2.11.11", nats.port);
+    const { code, stderr } = await ended;
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^scheduler: NATS at \S+: nats-server 2\.11\.11 is too old/);
+  });
+
+  it("with another token is waited for, in words: what was let in once holds work", async () => {
+    const dataDir = await mkdtemp(path.join(tmpdir(), "mesh-token-"));
+    onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
+    const start = (token: string, port = 0) => startNats({ dataDir, token, port });
+    const first = await start("right");
+    const reasons: string[] = [];
+    const onWaiting = (reason: string) => reasons.push(reason);
+    await using bus = await connectBus({ url: first.url, name: "test", wait: true, onWaiting });
+    await first[Symbol.asyncDispose]();
+    const other = await start("changed", first.port);
+    await until(reasons, "does not let us in");
+    expect(bus.connectedSince()).toBeNull();
+    await other[Symbol.asyncDispose]();
+    await using _ = await start("right", first.port);
+    await vi.waitUntil(() => bus.connectedSince() !== null, { timeout: 20_000, interval: 20 });
+    expect(reasons).toHaveLength(1);
+  });
+});
+
 describe("a bus that is away", () => {
   it("is waited for by a service, which says so once and is ready when it comes", async () => {
     const dataDir = await mkdtemp(path.join(tmpdir(), "mesh-away-"));
@@ -186,17 +228,10 @@ describe("a bus that is away", () => {
     const first = await startNats({ dataDir });
     await first[Symbol.asyncDispose]();
     const child = await startService("scheduler", { NATS_URL: first.url });
-    const lines: string[] = [];
-    const said = new Map<string, PromiseWithResolvers<void>>(
-      ["waiting for the bus", "ready"].map((words) => [words, Promise.withResolvers()]),
-    );
-    child.stdout?.on("data", (chunk: Buffer) => {
-      lines.push(...chunk.toString().trim().split("\n"));
-      for (const [words, { resolve }] of said) if (lines.some((line) => line.includes(words))) resolve();
-    });
-    await said.get("waiting for the bus")?.promise;
+    const lines = linesOf(child);
+    await until(lines, "waiting for the bus");
     await using second = await startNats({ dataDir, port: first.port });
-    await said.get("ready")?.promise;
+    await until(lines, '"ready"');
     expect(second.port).toBe(first.port);
     expect(lines.filter((line) => line.includes("waiting for the bus"))).toHaveLength(1);
     child.kill("SIGTERM");
