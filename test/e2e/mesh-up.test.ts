@@ -81,6 +81,21 @@ describe("mesh up", () => {
     expect(await up.mesh(["hosts"])).toMatchObject({ code: 0 });
   });
 
+  it("is one on a folder, even if two are started at once", async () => {
+    const dataDir = await mkdtemp(path.join(tmpdir(), "mesh-up-"));
+    const starts = await Promise.allSettled([0, 1].map(() => startUp(["--hosts", "1"], { dataDir })));
+    const ready = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
+    const refused = starts.flatMap((start) => (start.status === "rejected" ? [String(start.reason)] : []));
+    try {
+      expect([ready.length, refused.length]).toEqual([1, 1]);
+      expect(refused[0]).toContain(`process ${ready[0]?.ready.pids.mesh}`);
+      expect((await ready[0]?.mesh(["hosts"]))?.code).toBe(0);
+    } finally {
+      for (const up of ready) await up[Symbol.asyncDispose]();
+      await rm(dataDir, { recursive: true });
+    }
+  });
+
   it("names the flag of a port that is in use", async () => {
     const busy = createServer().listen(0, "127.0.0.1");
     await once(busy, "listening");
