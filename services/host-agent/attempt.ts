@@ -148,8 +148,9 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   async function takePatch(instance: Instance): Promise<{ file: string; problem: Failure | null }> {
     sink.phase("collecting", "taking the patch");
     const file = fileOf("patch");
-    const problem = await instance.writePatch(file);
+    const { leftOut, failure: problem } = await instance.writePatch(file);
     work.signal.throwIfAborted();
+    for (const line of leftOut) sink.phase("collecting", line);
     return { file, problem };
   }
 

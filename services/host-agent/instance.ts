@@ -9,7 +9,7 @@ import type { Guest } from "./guest-keeper.ts";
 import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
 import type { ExitRecord } from "./supervisor-link.ts";
-import { patchCommand } from "./workspace/patch.ts";
+import { LEFT_OUT, patchCommand } from "./workspace/patch.ts";
 import type { PreparedTree } from "./workspace/tree.ts";
 
 export interface Instance {
@@ -17,8 +17,8 @@ export interface Instance {
     command: { stretch: string; argv: string[]; env: Record<string, string> },
     output: OutputSink,
   ): Promise<ExitRecord>;
-  /** Writes what was changed in the tree to a file; the failure if that cannot be told. */
-  writePatch(file: string): Promise<Failure | null>;
+  /** Writes what was changed in the tree to a file; tells what that lacks, or why there is none. */
+  writePatch(file: string): Promise<{ leftOut: string[]; failure: Failure | null }>;
   /** What is left of the attempt's time, ms. */
   budgetMs(): number;
 }
@@ -94,18 +94,18 @@ export function createInstance(
         out.on("error", failed);
         out.end(() => done());
       });
-      if (bytes > PATCH_MAX_BYTES)
-        return {
-          category: "resource",
-          message: `the patch has ${bytes} bytes; ${PATCH_MAX_BYTES} are allowed`,
-        };
-      const problem = infrastructureFailure(exit, "taking the patch");
-      if (problem !== null) return problem;
-      return exit.exitCode === 0
-        ? null
-        : { category: "internal", message: `the patch could not be taken: ${complaint.trim()}` };
+      const failure =
+        infrastructureFailure(exit, "taking the patch") ?? patchFailure(exit.exitCode, bytes, complaint);
+      return { leftOut: complaint.split("\n").filter((line) => line.startsWith(LEFT_OUT)), failure };
     },
   };
+}
+
+function patchFailure(exitCode: number | null, bytes: number, complaint: string): Failure | null {
+  if (bytes > PATCH_MAX_BYTES)
+    return { category: "resource", message: `the patch has ${bytes} bytes; ${PATCH_MAX_BYTES} are allowed` };
+  if (exitCode === 0) return null;
+  return { category: "internal", message: `the patch could not be taken: ${complaint.trim()}` };
 }
 
 /** Of the host's environment, only what programs need to run at all. */

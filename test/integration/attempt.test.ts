@@ -274,12 +274,24 @@ describe("an attempt that fails", () => {
     expect((await bytesOf(taskId, "log")).toString()).toContain("no-such-program-here");
   });
 
-  it("is told by its command's end, even where no patch can be taken", async () => {
-    const noPatch = "git init -q inner";
+  it("is told by its command's end, even where no patch can be taken", async ({ skip }) => {
+    if (host.hello.isolation !== "namespaces") skip("this machine has no namespaces");
+    const noPatch =
+      "rm -rf $(dirname $(dirname $(grep ' /srv/mesh/work ' /proc/self/mountinfo | cut -d' ' -f4)))/work/git";
     expect((await host.run(repository, command(`${noPatch}; exit 3`))).failure).toEqual({
       category: "agent",
       message: "the command exited 3",
     });
+    const { failure } = await host.run(repository, command(noPatch));
+    expect(failure?.message).toContain("the patch could not be taken: ");
+  });
+
+  it("is none for a repository inside the tree, which the patch leaves out and the log names", async () => {
+    const { taskId, failure } = await host.run(repository, command("git init -q inner; echo x > inner/x"));
+    expect(failure).toBeNull();
+    expect((await host.chunks(taskId)).map(({ text }) => text)).toContain(
+      "left out of the patch: inner is a repository of its own",
+    );
   });
 });
 

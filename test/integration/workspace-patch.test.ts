@@ -148,6 +148,21 @@ describe("a patch", () => {
     expect((await carryOver(`${edit} && git stash -q -u`)).patch).toBe("");
   });
 
+  it("leaves out repositories that the work has made inside, and nothing beside them", async () => {
+    const commit = "git -c user.name=x -c user.email=x@example.invalid commit -q --allow-empty -m x";
+    const { patch, fresh, applied } = await carryOver(
+      `git init -q empty; git init -q 'a "name"'; (cd 'a "name"' && echo x > x && git add x && ${commit});
+       git worktree add -q deep/er HEAD; git init -q src; echo more >> src/sum.sh; echo new > src/new.sh; echo new > new.txt`,
+    );
+    expect(applied).toEqual({ ok: true });
+    expect(patch.match(/^diff --git .*/gm)).toEqual([
+      "diff --git a/new.txt b/new.txt",
+      "diff --git a/src/new.sh b/src/new.sh",
+      "diff --git a/src/sum.sh b/src/sum.sh",
+    ]);
+    expect(Object.keys(await filesOf(fresh))).toContain("src/new.sh");
+  });
+
   it("is taken of the files, whatever the work did to its own git", async () => {
     const edit = "echo more >> README.md";
     const { patch: plain } = await carryOver(edit);

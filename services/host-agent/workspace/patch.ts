@@ -6,8 +6,26 @@ import { git } from "./git.ts";
 import { takeChangedFiles } from "./large-files.ts";
 import type { PreparedTree } from "./tree.ts";
 
-/** `git` twice, so that new files count: everything not ignored, against the commit. */
-const TAKE = `git "$@" add --all -- . && git "$@" diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv "$SHA" --`;
+/** Begins a line that the command below writes to stderr about what the patch lacks. */
+export const LEFT_OUT = "left out of the patch: ";
+
+/**
+ * `git` twice, so that new files count: everything not ignored, against the commit. A repository that the work has
+ * made or cloned inside the tree is none of this one's: git would put a commit's name in its place that nobody can
+ * fetch, or give up where it has no commit yet.
+ */
+const TAKE = `
+{
+  printf '.\\0'
+  find . -mindepth 2 -name .git -prune -exec sh -c '
+    for git in "$@"; do
+      folder=\${git#./}; folder=\${folder%/.git}
+      test -z "$(git ls-files -- ":(top,literal)$folder")" || continue
+      printf ":(top,exclude,literal)%s\\0" "$folder"
+      printf "${LEFT_OUT}%s is a repository of its own\\n" "$folder" >&2
+    done' sh {} +
+} | git "$@" add --all --pathspec-from-file=- --pathspec-file-nul &&
+git "$@" diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv "$SHA" --`;
 
 const CONFIG = [
   "core.hooksPath=/dev/null",
