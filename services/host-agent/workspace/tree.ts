@@ -61,7 +61,9 @@ async function fill({ attemptDir, source, signal }: TreeOptions, cache: string):
   const made = await git(["init", "--quiet", "--bare", "--template=", format, gitDir], { signal });
   if (!made.ok) return made;
   const refspec = `${keptRef(source.sha)}:refs/heads/${source.branch}`;
-  const fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", cache, refspec];
+  // Objects come as they lie in the cache: to look for a smaller form of each would take most of the time.
+  const asIs = ["--upload-pack", "git -c pack.window=0 upload-pack"];
+  const fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", ...asIs, "--", cache, refspec];
   return git(["--git-dir", gitDir, ...fetch], { allowFileClones: true, signal });
 }
 
