@@ -77,9 +77,16 @@ describe("a remote that hangs", () => {
     const waiting = workspace.try(repository, { cloneUrl: silent.url, signal: second.signal });
     second.abort();
     expect(await waiting).toMatchObject({ ok: false, category: "source", permanent: false });
+    // Whoever comes then still waits for the first.
+    const third = new AbortController();
+    const next = workspace.try(repository, { cloneUrl: silent.url, signal: third.signal });
+    await workspace.prepare(repository);
     expect(silent.callers()).toBe(1);
     first.abort();
     await hanging;
+    await vi.waitUntil(() => silent.callers() > 1, { timeout: 10_000 });
+    third.abort();
+    await next;
   });
 });
 

@@ -56,12 +56,14 @@ async function inTurn<Value>(
   const mine = Promise.withResolvers<void>();
   const mineIsOver = before.then(() => mine.promise);
   turns.set(cache, mineIsOver);
+  void mineIsOver.then(() => {
+    if (turns.get(cache) === mineIsOver) turns.delete(cache);
+  });
   try {
     await Promise.race([before, abortionOf(signal)]);
     return signal?.aborted ? null : await work();
   } finally {
     mine.resolve();
-    if (turns.get(cache) === mineIsOver) turns.delete(cache);
   }
 }
 
