@@ -222,12 +222,18 @@ describe("what a command sees of its host", () => {
   });
 });
 
+/** Enough for the check-outs of an attempt as this machine is at the moment, and hardly more, ms. */
+async function shortTime(): Promise<number> {
+  const { result } = await host.run(repository);
+  return Math.ceil(1_000 + 8 * (result?.phases.prepareMs ?? 0));
+}
+
 describe("an attempt that fails", () => {
   it("is category timeout when its command takes too long, and nothing of it runs on", async () => {
     const sleep = `sleep 98${process.pid}`;
     const { failure, result } = await host.run(repository, {
       ...command(`echo on; ${sleep}`),
-      timeoutMs: 3_000,
+      timeoutMs: await shortTime(),
     });
     expect(failure).toMatchObject({ category: "timeout" });
     expect(result?.artifacts.map(({ name }) => name)).toEqual(["log", "patch", "result"]);
@@ -238,7 +244,7 @@ describe("an attempt that fails", () => {
     const checked = await host.run(repository, {
       ...command("true"),
       checks: ["sleep 60"],
-      timeoutMs: 4_000,
+      timeoutMs: await shortTime(),
     });
     expect(checked.failure).toEqual({
       category: "timeout",
