@@ -17,6 +17,7 @@ import {
   type Tick,
   type ToGuest,
 } from "./guest/protocol.ts";
+import { stateArguments } from "./guest/state.ts";
 
 export type ExecSpec = Omit<Exec, "process">;
 export type ExitRecord = Omit<Exit, "process" | "cause"> & { cause: ExitCause | "supervisor-died" };
@@ -219,7 +220,7 @@ export const localSupervisorCommand = (options: {
 }): string[] => [
   process.execPath,
   path.join(import.meta.dirname, "guest", "supervisor.ts"),
-  ...["--state-dir", options.stateDir],
+  ...stateArguments(options.stateDir),
   ...["--lease-ms", String(options.leaseMs)],
   ...["--check-ms", String(options.checkMs)],
   ...["--tick-ms", String(options.checkMs * 2)],

@@ -2,7 +2,7 @@
 // scheduler's place. Whatever they started has ended, and their folders are gone, when the test has.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -11,8 +11,8 @@ import { pino } from "pino";
 import { uuidv7 } from "uuidv7";
 import { vi } from "vitest";
 import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
-import { markedWith, signalAll, treeOf } from "../../services/host-agent/guest/processes.ts";
-import { markOf } from "../../services/host-agent/guest/state.ts";
+import { markedWith, signalAll, treeOf, withArguments } from "../../services/host-agent/guest/processes.ts";
+import { markOf, stateArguments } from "../../services/host-agent/guest/state.ts";
 import { start as startTracker } from "../../services/status-tracker/main.ts";
 import { ask } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
@@ -66,7 +66,7 @@ export interface Task {
   readonly taskId: string;
   /** An order to begin an attempt, on what the log says now unless told otherwise. */
   order(overrides?: { attempt?: number; after?: number }): Promise<RunOrder>;
-  /** Gives that order to the host. */
+  /** Gives that order to the host, again for as long as it has no lease. */
   run(hostId: string, overrides?: { attempt?: number; after?: number }): Promise<Answer<RunReply>>;
   stop(hostId: string, attempt: number): Promise<Answer<StopReply>>;
   kinds(): Promise<FactKind[]>;
@@ -128,12 +128,8 @@ export async function startHostMesh({ leaseMs = 12_000, tracker = true }: Wanted
       output: () => output,
       exitCode,
       attempts: () => markedWith(markOf(stateDir)),
-      supervisorPid: () => {
-        const [supervisor] = JSON.parse(readFileSync(path.join(stateDir, "supervisor.json"), "utf8")) as {
-          pid: number;
-        }[];
-        return supervisor?.pid ?? 0;
-      },
+      // Its watchdog has no lease of its own among its arguments.
+      supervisorPid: () => withArguments(...stateArguments(stateDir), "--lease-ms")[0] ?? 0,
     };
   }
 
@@ -167,8 +163,15 @@ export async function startHostMesh({ leaseMs = 12_000, tracker = true }: Wanted
     return {
       taskId,
       order,
-      run: async (hostId, overrides) =>
-        ask(bus, orderSubject.build({ hostId, order: "run" }), await order(overrides), RunReply, ORDER_MS),
+      async run(hostId, overrides) {
+        const subject = orderSubject.build({ hostId, order: "run" });
+        return vi.waitUntil(async () => {
+          const reply = await ask(bus, subject, await order(overrides), RunReply, ORDER_MS);
+          // A machine busy with other tests may have stood still for a moment, and its lease with it.
+          const isReady = !reply.ok || !("reason" in reply.value) || reply.value.reason !== "not-ready";
+          return isReady ? reply : null;
+        }, DEADLINE);
+      },
       stop: (hostId, attempt) =>
         ask(
           bus,

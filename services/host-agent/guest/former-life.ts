@@ -1,7 +1,6 @@
 // What a new host agent does before it says a word: ends the supervisor that a former life left, and everything
 // that supervisor had started, and sees it gone.
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import path from "node:path";
+import { mkdir } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type CgroupSupport,
@@ -11,8 +10,8 @@ import {
   removeSupport,
   thawGroup,
 } from "./cgroup.ts";
-import { markedWith, signalAll, startOf } from "./processes.ts";
-import { cgroupTag, markOf } from "./state.ts";
+import { markedWith, signalAll, withArguments } from "./processes.ts";
+import { cgroupTag, markOf, stateArguments } from "./state.ts";
 
 const DEADLINE_MS = 15_000;
 const POLL_MS = 20;
@@ -22,9 +21,7 @@ export async function endFormerLife(stateDir: string): Promise<{ ended: number }
   await mkdir(stateDir, { recursive: true });
   const cgroups = findCgroups(cgroupTag(stateDir));
   try {
-    const ended = await endAll(stateDir, cgroups, () => formerLife(stateDir));
-    await rm(fileOf(stateDir), { force: true });
-    return { ended };
+    return { ended: await endAll(stateDir, cgroups, () => withArguments(...stateArguments(stateDir))) };
   } finally {
     removeSupport(cgroups);
   }
@@ -34,13 +31,13 @@ export async function endFormerLife(stateDir: string): Promise<{ ended: number }
 export async function endAll(
   stateDir: string,
   cgroups: CgroupSupport,
-  others: () => Promise<number[]>,
+  others: () => number[],
 ): Promise<number> {
   const seen = new Set<number>();
   const deadline = performance.now() + DEADLINE_MS;
   for (;;) {
     const left = new Set([
-      ...(await others()),
+      ...others(),
       ...markedWith(markOf(stateDir)),
       ...leftGroups(cgroups).flatMap(({ pids }) => pids),
     ]);
@@ -57,24 +54,3 @@ export async function endAll(
   for (const { folder } of leftGroups(cgroups)) removeGroup(folder);
   return seen.size;
 }
-
-/** Written by the supervisor itself, before it starts anything for its host: it, and who watches it. */
-export async function recordLife(stateDir: string, pids: (number | undefined)[]): Promise<void> {
-  await mkdir(stateDir, { recursive: true });
-  const processes = pids.flatMap((pid) => (pid === undefined ? [] : [{ pid, start: startOf(pid) }]));
-  await writeFile(fileOf(stateDir), JSON.stringify(processes));
-}
-
-async function formerLife(stateDir: string): Promise<number[]> {
-  try {
-    const processes = JSON.parse(await readFile(fileOf(stateDir), "utf8")) as {
-      pid: number;
-      start: string | null;
-    }[];
-    return processes.flatMap(({ pid, start }) => (start !== null && startOf(pid) === start ? [pid] : []));
-  } catch {
-    return [];
-  }
-}
-
-const fileOf = (stateDir: string): string => path.join(stateDir, "supervisor.json");

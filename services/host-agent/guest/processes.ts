@@ -1,4 +1,4 @@
-// The processes of this machine as /proc tells them: whose child each is, when it started, what marks it.
+// The processes of this machine as /proc tells them: whose child each is, how it was started, what marks it.
 import { readdirSync, readFileSync } from "node:fs";
 
 /** A tree that starts processes while it is being stopped or ended is looked through so often. */
@@ -29,12 +29,16 @@ export function treeOf(root: number): number[] {
 
 /** Living processes with this entry in their environment. */
 export function markedWith(entry: string): number[] {
-  return listed().filter((pid) => statOf(pid) !== null && environmentOf(pid).includes(entry));
+  return listed().filter((pid) => statOf(pid) !== null && entriesOf(pid, "environ").includes(entry));
 }
 
-/** Tells a process from a later one of the same number; null when it is gone. */
-export function startOf(pid: number): string | null {
-  return statOf(pid)?.start ?? null;
+/** Living processes whose command line has these arguments, one after the other. */
+export function withArguments(...wanted: string[]): number[] {
+  return listed().filter((pid) => {
+    if (statOf(pid) === null) return false;
+    const given = entriesOf(pid, "cmdline");
+    return given.some((_, index) => wanted.every((argument, offset) => given[index + offset] === argument));
+  });
 }
 
 export function signalAll(pids: Iterable<number>, signal: NodeJS.Signals): void {
@@ -72,20 +76,20 @@ const listed = (): number[] => {
  * Null for what is gone, if only its zombie is left: that does nothing any more, and waits for its parent for as
  * long as it likes. proc(5): the fields follow the name, which stands in parentheses and may hold anything.
  */
-function statOf(pid: number): { parent: number; start: string } | null {
+function statOf(pid: number): { parent: number } | null {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "utf8");
     const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
     if (fields[0] === "Z" || fields[0] === "X") return null;
-    return { parent: Number(fields[1]), start: fields[19] ?? "" };
+    return { parent: Number(fields[1]) };
   } catch {
     return null;
   }
 }
 
-function environmentOf(pid: number): string[] {
+function entriesOf(pid: number, file: "cmdline" | "environ"): string[] {
   try {
-    return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+    return readFileSync(`/proc/${pid}/${file}`, "utf8").split("\0");
   } catch {
     return [];
   }

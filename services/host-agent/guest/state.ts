@@ -1,5 +1,8 @@
-// How what a supervisor starts is marked as its host's, so that a later life finds it.
+// How a supervisor, and what it starts, are marked as their host's, so that a later life finds them.
 import { createHash } from "node:crypto";
+
+/** Among the arguments of every supervisor and watchdog of the host: it is known by them from its first moment. */
+export const stateArguments = (stateDir: string): [string, string] => ["--state-dir", stateDir];
 
 export const MARK_NAME = "MESH_SUPERVISOR_STATE";
 

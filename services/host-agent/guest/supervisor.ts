@@ -1,12 +1,11 @@
 // The guest supervisor: runs processes for the host agent and ends them with it. It owns the lease: without one,
 // whoever is to blame, what runs here is frozen. It speaks frames on stdio, and never outlives its stdin.
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { parseArgs } from "node:util";
 import { AttemptGroup, type GroupPorts } from "./attempt-group.ts";
 import { findCgroups, removeSupport } from "./cgroup.ts";
-import { recordLife } from "./former-life.ts";
 import { Lease, type Stamp } from "./lease.ts";
 import { raisePriority } from "./priority.ts";
 import {
@@ -53,7 +52,7 @@ const watchdog = startWatchdog({
   slackMs: 2 * checkMs,
   onLost: () => void end(),
 });
-await recordLife(stateDir, [process.pid, watchdog.pid]);
+mkdirSync(stateDir, { recursive: true });
 const sandbox = findSandbox(stateDir);
 const cgroups = findCgroups(cgroupTag(stateDir));
 

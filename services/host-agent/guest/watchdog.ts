@@ -4,13 +4,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
 import { findCgroups, freezeAll } from "./cgroup.ts";
 import { endAll } from "./former-life.ts";
 import { markedWith, signalEach } from "./processes.ts";
-import { cgroupTag, markOf } from "./state.ts";
+import { cgroupTag, markOf, stateArguments } from "./state.ts";
 
 export interface Watchdog {
-  readonly pid: number | undefined;
   /** How long the lease lasts from now on if nobody says more, ms; 0 when nothing may run, and nothing does. */
   tell(remainingMs: number): void;
   /** Resolves when it has ended. */
@@ -24,7 +24,8 @@ export function startWatchdog(options: {
   slackMs: number;
   onLost: () => void;
 }): Watchdog {
-  const args = [path.join(import.meta.dirname, "watchdog.ts"), options.stateDir, String(options.slackMs)];
+  const script = path.join(import.meta.dirname, "watchdog.ts");
+  const args = [script, ...stateArguments(options.stateDir), "--slack-ms", String(options.slackMs)];
   // A session of its own: a stop sent to the supervisor's group is not for it.
   const child: ChildProcess = spawn(process.execPath, args, {
     stdio: ["pipe", "ignore", "inherit"],
@@ -40,7 +41,6 @@ export function startWatchdog(options: {
   });
   child.stdin?.on("error", () => {});
   return {
-    pid: child.pid,
     tell: (remainingMs) => void child.stdin?.write(`${remainingMs}\n`),
     release() {
       released = true;
@@ -71,12 +71,17 @@ function watch(stateDir: string, slackMs: number): void {
   });
   lines.on("close", () => {
     clearTimeout(timer);
-    void endAll(stateDir, cgroups, async () => []).finally(() => process.exit(0));
+    void endAll(stateDir, cgroups, () => []).finally(() => process.exit(0));
   });
   for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) process.on(signal, () => {});
 }
 
 if (import.meta.main) {
-  const [, , stateDir = "", slackMs = "0"] = process.argv;
-  watch(stateDir, Number(slackMs));
+  const { values } = parseArgs({
+    options: {
+      "state-dir": { type: "string", default: "/tmp" },
+      "slack-ms": { type: "string", default: "500" },
+    },
+  });
+  watch(values["state-dir"], Number(values["slack-ms"]));
 }
