@@ -327,6 +327,21 @@ describe.concurrent("an attempt", () => {
     expect(await story(task)).toEqual(["requested", "started", "succeeded"]);
   });
 
+  it("of a log that has begun anew is given up", async () => {
+    await using mesh = await startHostMesh({ leaseMs: 2_000, tracker: false });
+    const host = await mesh.host("h1");
+    const task = await mesh.submit(act(mesh));
+    await task.run("h1");
+    await untilActs(mesh);
+    await mesh.nats.kill();
+    await vi.waitUntil(async () => isStill(mesh), DEADLINE);
+    await mesh.nats.start({ empty: true });
+    await using _ = await mesh.startTracker();
+    await untilEmpty(host);
+    await vi.waitFor(async () => expect((await mesh.heartbeat("h1"))?.attempts).toEqual([]), DEADLINE);
+    expect(await task.kinds()).toEqual([]);
+  });
+
   it("that a cancel overtakes ends, and the task with it", async () => {
     await using mesh = await startHostMesh();
     const host = await mesh.host("h1");

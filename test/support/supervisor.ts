@@ -1,7 +1,8 @@
 // A real guest supervisor for tests, in a folder of its own that goes with it, and what tests ask of it. It holds
 // no lease before a test hands a stamp back; by then it holds one for a minute, unless the test says otherwise.
+import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -133,6 +134,8 @@ export async function startSupervisor({
       await link[Symbol.asyncDispose]();
       await endFormerLife(stateDir);
       while (markedWith(tag).length > 0) await delay(20);
+      // A supervisor that saw other control groups than this process does may have left some.
+      if (through.includes(HIDE_VERSION_2)) tidyAsSeenThrough(through, stateDir);
       await rm(folder, { recursive: true, force: true });
     },
   };
@@ -145,9 +148,29 @@ const isRoot = process.getuid?.() === 0;
 const POWERLESS = ["setpriv", "--bounding-set=-all,+dac_override", "--inh-caps=-all", "--"];
 const NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
 
+function tidyAsSeenThrough(through: string[], stateDir: string): void {
+  const formerLife = path.resolve(import.meta.dirname, "../../services/host-agent/guest/former-life.ts");
+  const script = `import { endFormerLife } from ${JSON.stringify(formerLife)};
+    await endFormerLife(${JSON.stringify(stateDir)});`;
+  const [program, ...args] = [...through, process.execPath, "--input-type=module", "--eval", script];
+  execFileSync(program, args);
+}
+
+const CGROUPS = "/sys/fs/cgroup";
+const HIDE_VERSION_2 = `mount -t tmpfs mesh ${CGROUPS}/unified && exec "$@"`;
+
 /** Ways to start a supervisor with less and less that the kernel gives it; what cannot be tried here is left out. */
 export const MODES: { mode: string; through: string[]; isolation?: string; freezer?: RegExp }[] = [
   { mode: "with all that this machine gives", through: [] },
+  ...(isRoot && existsSync(`${CGROUPS}/freezer/cgroup.procs`) && existsSync(`${CGROUPS}/unified`)
+    ? [
+        {
+          mode: "with control groups of version 1",
+          through: ["unshare", "--mount", "--", "sh", "-c", HIDE_VERSION_2, "sh"],
+          freezer: /cgroup-v1/,
+        },
+      ]
+    : []),
   ...(isRoot
     ? [
         {
