@@ -61,7 +61,10 @@ export async function watchTask(
     if (line.trim() !== "") shown.line = plainLine(line);
     if (!progress.live) progress.say(`          | ${line}`);
   };
+  // A host prepares while the log still decides; told in that order, it would read as a task that runs unqueued.
+  const begun = Promise.withResolvers<void>();
   const output = followOutput(
+    begun.promise,
     mesh,
     taskId,
     AbortSignal.any([signal, over.signal]),
@@ -77,7 +80,9 @@ export async function watchTask(
       const text = factText(fact);
       shown.phase = text;
       if (!progress.live || !EXPECTED.has(fact.kind)) say(text);
+      if (fact.kind !== "requested") begun.resolve();
     }
+    begun.resolve();
     await Promise.race([output, new Promise((done) => setTimeout(done, LAST_OUTPUT_MS))]);
     return { task: valueOf(await viewOfEnded(mesh, taskId, signal)), tail };
   } catch (error) {
@@ -92,6 +97,7 @@ export async function watchTask(
 
 /** Output is an extra: that it cannot be had fails nobody. */
 async function followOutput(
+  begun: Promise<void>,
   mesh: MeshClient,
   taskId: string,
   signal: AbortSignal,
@@ -99,6 +105,7 @@ async function followOutput(
   onPhase: (phase: string, hostId: string) => void,
 ): Promise<void> {
   const lines = new Map<TaskLog["source"], { stripper: EscapeStripper; rest: string }>();
+  await begun;
   try {
     for await (const { source, text, phase, hostId } of mesh.logs(taskId, { follow: true, signal })) {
       if (source === "phase") {
