@@ -8,7 +8,7 @@ import type { RunOrder, RunReply, StopOrder, StopReply } from "../../shared/cont
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { type Capacity, refusalOf } from "./admission.ts";
 import { type Executor, type Outcome, Stop } from "./executor.ts";
-import { type Finished, forgetFinished, keepFinished } from "./finished.ts";
+import type { Finished, FinishedStore } from "./finished.ts";
 import type { Guest } from "./guest-keeper.ts";
 import type { Claim, Voice } from "./voice.ts";
 
@@ -17,7 +17,7 @@ export interface AttemptsOptions {
   voice: Voice;
   guest: Guest;
   executor: Executor;
-  finishedFolder: string;
+  finished: FinishedStore;
   log: Logger;
   capacity(): Capacity;
   /** Of the host's latest heartbeat. */
@@ -226,15 +226,17 @@ export class Attempts {
   }
 
   async #conclude(held: Held, fact: Finished["fact"], onDisk = false): Promise<void> {
-    const { voice, finishedFolder, log } = this.#options;
+    const { voice, finished, log } = this.#options;
     const { taskId, attempt, nonce } = held.claim;
     held.over = true;
     let kept: Promise<void> | null = onDisk ? Promise.resolve() : null;
     const keep = () => {
       const { after } = held.claim;
-      kept ??= keepFinished(finishedFolder, { taskId, attempt, nonce, after, fact }).catch((error: unknown) =>
-        log.error({ taskId, error }, "what was finished could not be kept on disk"),
-      );
+      kept ??= finished
+        .keep({ taskId, attempt, nonce, after, fact })
+        .catch((error: unknown) =>
+          log.error({ taskId, error }, "what was finished could not be kept on disk"),
+        );
     };
     const timer = setTimeout(keep, KEEP_AFTER_MS);
     const settled = await voice.end(held.claim, fact, this.#closing.signal);
@@ -242,7 +244,7 @@ export class Attempts {
     if (settled === "given-up") keep();
     if (kept !== null) {
       await kept;
-      if (settled !== "given-up") await forgetFinished(finishedFolder, held.claim);
+      if (settled !== "given-up") await finished.forget(held.claim);
     }
     this.#held.delete(taskId);
     log.info({ taskId, attempt, fact: fact.kind, settled }, fact.kind);

@@ -23,32 +23,38 @@ const Finished = z.object({
 });
 export type Finished = z.infer<typeof Finished>;
 
-const fileOf = (folder: string, { taskId, attempt }: Pick<Finished, "taskId" | "attempt">): string =>
-  path.join(folder, `${taskId}.${attempt}.json`);
-
-export async function keepFinished(folder: string, finished: Finished): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  const file = fileOf(folder, finished);
-  await writeFile(`${file}.new`, JSON.stringify(finished), { flush: true });
-  await rename(`${file}.new`, file);
+export interface FinishedStore {
+  keep(finished: Finished): Promise<void>;
+  forget(which: Pick<Finished, "taskId" | "attempt">): Promise<void>;
+  /** What a former life left unsaid. What cannot be read is left out: its attempt will be called lost. */
+  read(): Promise<Finished[]>;
 }
 
-export const forgetFinished = (folder: string, which: Pick<Finished, "taskId" | "attempt">): Promise<void> =>
-  rm(fileOf(folder, which), { force: true });
-
-/** What a former life left unsaid. A file that cannot be read is left out: its attempt will be called lost. */
-export async function readFinished(folder: string): Promise<Finished[]> {
-  const names = await readdir(folder).catch(() => []);
-  const found = await Promise.all(
-    names
-      .filter((name) => name.endsWith(".json"))
-      .map(async (name) => {
-        try {
-          return [Finished.parse(JSON.parse(await readFile(path.join(folder, name), "utf8")))];
-        } catch {
-          return [];
-        }
-      }),
-  );
-  return found.flat();
+export function finishedIn(folder: string): FinishedStore {
+  const fileOf = ({ taskId, attempt }: Pick<Finished, "taskId" | "attempt">) =>
+    path.join(folder, `${taskId}.${attempt}.json`);
+  return {
+    async keep(finished) {
+      await mkdir(folder, { recursive: true });
+      const file = fileOf(finished);
+      await writeFile(`${file}.new`, JSON.stringify(finished), { flush: true });
+      await rename(`${file}.new`, file);
+    },
+    forget: (which) => rm(fileOf(which), { force: true }),
+    async read() {
+      const names = await readdir(folder).catch(() => []);
+      const found = await Promise.all(
+        names
+          .filter((name) => name.endsWith(".json"))
+          .map(async (name) => {
+            try {
+              return [Finished.parse(JSON.parse(await readFile(path.join(folder, name), "utf8")))];
+            } catch {
+              return [];
+            }
+          }),
+      );
+      return found.flat();
+    },
+  };
 }

@@ -12,7 +12,7 @@ import { busOptions, runService, type ServiceContext } from "../../shared/servic
 import { attemptExecutor } from "./attempt.ts";
 import { Attempts } from "./attempts.ts";
 import type { Executor } from "./executor.ts";
-import { readFinished } from "./finished.ts";
+import { finishedIn } from "./finished.ts";
 import { endFormerLife } from "./guest/former-life.ts";
 import { keepGuest } from "./guest-keeper.ts";
 import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
@@ -57,7 +57,7 @@ export async function start(
     );
   const attemptsFolder = path.join(dataDir, "attempts");
   const stateDir = path.join(dataDir, "supervisor");
-  const finishedFolder = path.join(dataDir, "finished");
+  const finished = finishedIn(path.join(dataDir, "finished"));
 
   // What a former life left is ended, and seen gone, before this one says a word.
   const { ended } = await endFormerLife(stateDir);
@@ -115,7 +115,7 @@ export async function start(
         runner: commandRunner,
         log,
       }),
-    finishedFolder,
+    finished,
     log,
     capacity: () => {
       const { cpu, memory } = meter.latest();
@@ -131,7 +131,7 @@ export async function start(
     },
     moment: () => ({ installation, boot, counter: heartbeats?.counter() ?? 0 }),
   });
-  for (const finished of await readFinished(finishedFolder)) attempts.adopt(finished);
+  for (const left of await finished.read()) attempts.adopt(left);
 
   const onBug = (error: unknown) => log.error(error, "an order met a bug");
   const orders = [

@@ -4,6 +4,7 @@ import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { Attempts } from "../../services/host-agent/attempts.ts";
 import type { Outcome } from "../../services/host-agent/executor.ts";
+import { finishedIn } from "../../services/host-agent/finished.ts";
 import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import { Voice } from "../../services/host-agent/voice.ts";
 import { askTracker } from "../../shared/bus/append.ts";
@@ -51,7 +52,7 @@ it("a tree that freezes again while it is let go on is asked about again", async
       await new Promise((stopped) => signal.addEventListener("abort", stopped));
       throw signal.reason;
     },
-    finishedFolder: mesh.folder,
+    finished: finishedIn(mesh.folder),
     log: pino({ level: "silent" }),
     capacity: () => ({ slots: 1, labels: {}, cores: 8, draining: false, leased: true, ...room }),
     moment: () => ({ installation: "i", boot: 1, counter: 1 }),

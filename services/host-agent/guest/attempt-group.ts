@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
+import { Permission } from "./permission.ts";
 import type { Priority } from "./priority.ts";
 import { markedWith, signalAll, signalEach, treeOf } from "./processes.ts";
 import type { Exec, Exit, ExitCause } from "./protocol.ts";
@@ -41,10 +42,7 @@ export class AttemptGroup {
   /** Asked for while no lease allowed them. */
   #pending: Exec[] = [];
   #cgroup: Cgroup | null = null;
-  /** The stretch of lease under which it was last let run. */
-  #stretch: string | null = null;
-  /** Since when, ms; null while it may run. */
-  #frozenSinceMs: number | null = null;
+  readonly #permission = new Permission();
   #killed = false;
 
   constructor(name: string, ports: GroupPorts) {
@@ -53,7 +51,7 @@ export class AttemptGroup {
   }
 
   get frozen(): boolean {
-    return this.#frozenSinceMs !== null;
+    return this.#permission.frozen;
   }
 
   get empty(): boolean {
@@ -64,20 +62,14 @@ export class AttemptGroup {
   exec(exec: Exec, stretch: string | null, nowMs: number): void {
     if (this.#killed) return this.#never(exec, "killed");
     this.holdTo(stretch, nowMs);
-    if (exec.stretch === stretch && !this.frozen) {
-      this.#stretch = stretch;
-      return this.#start(exec);
-    }
+    if (this.#permission.begin(exec.stretch, stretch)) return this.#start(exec);
     this.#pending.push(exec);
     this.#freeze(nowMs);
   }
 
-  /**
-   * Freezes what was let run under another stretch than the one that holds now (null: none does). A lease that has
-   * lapsed and come back between two looks is a new stretch, and no permission for what ran before.
-   */
+  /** Freezes what has no permission under the stretch that holds now (null: none does). */
   holdTo(stretch: string | null, nowMs: number): void {
-    if (this.frozen || this.empty || (stretch !== null && stretch === this.#stretch)) return;
+    if (this.empty || !this.#permission.hasLapsed(stretch)) return;
     if (!this.#killed) return this.#freeze(nowMs);
     // It is on its way out, and may not take its time over that any more.
     for (const running of this.#running.values()) this.#end(running, "killed", nowMs, true);
@@ -85,8 +77,7 @@ export class AttemptGroup {
 
   thaw(stretch: string): void {
     if (!this.frozen) return;
-    this.#stretch = stretch;
-    this.#frozenSinceMs = null;
+    this.#permission.thaw(stretch);
     this.#setFrozen(false);
     for (const exec of this.#pending.splice(0)) this.#start(exec);
   }
@@ -109,8 +100,7 @@ export class AttemptGroup {
 
   /** Called often: time-outs, SIGKILL after SIGTERM, frozen for too long. */
   look(nowMs: number, sinceLastMs: number, frozenLimitMs: number): void {
-    if (this.#frozenSinceMs !== null && nowMs - this.#frozenSinceMs > frozenLimitMs)
-      this.kill("frozen-too-long", nowMs);
+    if (this.#permission.frozenForMs(nowMs) > frozenLimitMs) this.kill("frozen-too-long", nowMs);
     for (const running of this.#running.values()) {
       if (!this.frozen) running.activeMs += sinceLastMs;
       const { timeoutMs } = running.exec;
@@ -185,9 +175,7 @@ export class AttemptGroup {
     child.once("exit", () => signalEach(() => this.#strays(running), "SIGKILL"));
     child.once("close", (exitCode, signal) => {
       const durationMs =
-        this.#frozenSinceMs === null && running.activeMs === 0
-          ? performance.now() - beganMs
-          : running.activeMs;
+        !this.frozen && running.activeMs === 0 ? performance.now() - beganMs : running.activeMs;
       void this.#untilNothingIsLeft(running).then(() => {
         this.#running.delete(exec.process);
         const memory = this.#cgroup?.memory();
@@ -247,7 +235,7 @@ export class AttemptGroup {
 
   #freeze(nowMs: number): void {
     if (this.frozen) return;
-    this.#frozenSinceMs = nowMs;
+    this.#permission.freeze(nowMs);
     this.#setFrozen(true);
   }
 
