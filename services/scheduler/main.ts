@@ -12,12 +12,12 @@ import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
 import { orderSubject, RunReply } from "../../shared/contracts/order.ts";
 import { receiptSubject } from "../../shared/contracts/receipt.ts";
-import { type DeployRequest, Priority, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { Fleet } from "./fleet.ts";
-import { Queue, type QueueEntry } from "./queue.ts";
+import { Queue } from "./queue.ts";
+import { QueueIndex } from "./queue-index.ts";
 
 /** An attempt may take so long to reach the memory it will use. */
 const MEMORY_RAMP_MS = 45_000;
@@ -27,8 +27,6 @@ const RUN_REPLY_MS = 10_000;
 const SWEEP_MS = 500;
 /** A host that was not heard of for so long has left, ms: HOSTS has dropped it by then. */
 const FORGET_HOST_MS = 86_400_000;
-/** Requests kept in memory for the tasks at the head; the others are read from the log. */
-const REQUESTS_KEPT = 1_000;
 
 export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
@@ -37,7 +35,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const silence = silenceMs(leaseTimes(context.environment.MESH_LEASE_MS));
   const queue = new Queue();
   const fleet = new Fleet();
-  const requests = new Map<string, DeployRequest>();
+  const index = new QueueIndex(queue, fleet);
   let ready = false;
   let tasks: Awaited<ReturnType<typeof followTasks>> | undefined;
   let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
@@ -49,7 +47,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     {
       leads: () => ready && (leadership?.leads() ?? false),
       nowMs: () => performance.now(),
-      request: async (entry) => requests.get(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
+      request: async (entry) => index.request(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
       ask: (hostId, order) =>
         ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
       runsOn: (taskId) => {
@@ -63,40 +61,11 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     },
   );
 
-  const onFolded = ({ fact, before, after }: FoldedFact) => {
-    if (after.state === "queued") {
-      if (fact.kind === "requested" && fact.body !== null && before.state !== "queued") {
-        queue.add(newEntry(fact.taskId, fact.sequence, Priority.parse(fact.speaker), fact.body));
-        if (requests.size < REQUESTS_KEPT) requests.set(fact.taskId, fact.body);
-      } else if (before.state !== "queued") requeue(fact.taskId);
-      const entry = queue.get(fact.taskId);
-      if (entry !== undefined) {
-        entry.after = after.lastSequence;
-        entry.attempt = after.attempt + 1;
-      }
-    } else if (before.state === "queued") {
-      const entry = queue.get(fact.taskId);
-      queue.remove(fact.taskId);
-      requests.delete(fact.taskId);
-      dispatcher.forget(fact.taskId);
-      if (entry !== undefined && after.state !== "succeeded" && after.state !== "failed")
-        parked.set(fact.taskId, entry);
-      if (entry !== undefined && after.active && after.hostId !== null)
-        fleet.reserve(after.hostId, fact.taskId, { ...entry, sinceMs: performance.now() });
-    }
-    if (before.active && !after.active && before.hostId !== null) fleet.release(before.hostId, fact.taskId);
-    if (after.state === "succeeded" || after.state === "failed" || after.state === "cancelled")
-      parked.delete(fact.taskId);
+  const onFolded = (folded: FoldedFact) => {
+    index.apply(folded, performance.now());
+    if (folded.after.state !== "queued") dispatcher.forget(folded.fact.taskId);
     dispatcher.wake();
   };
-  /** Entries of tasks that run or wait, in case they come back. */
-  const parked = new Map<string, QueueEntry>();
-  const requeue = (taskId: string) => {
-    const entry = parked.get(taskId);
-    parked.delete(taskId);
-    if (entry !== undefined) queue.add({ ...entry, asked: null, notBeforeMs: 0, removed: false });
-  };
-
   tasks = stack.use(await followTasks(bus, onFolded));
   const heartbeats = stack.use(
     await follow(bus, {
@@ -128,24 +97,6 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   }, SWEEP_MS);
   stack.defer(() => clearInterval(sweep));
   return stack.move();
-}
-
-function newEntry(taskId: string, sequence: number, priority: Priority, request: DeployRequest): QueueEntry {
-  return {
-    taskId,
-    priority,
-    sequence,
-    after: sequence,
-    attempt: 1,
-    repository: request.repository,
-    labels: request.labels && Object.keys(request.labels).length > 0 ? request.labels : null,
-    fork: request.fork === true,
-    memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
-    cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
-    asked: null,
-    notBeforeMs: 0,
-    removed: false,
-  };
 }
 
 if (import.meta.main) await runService("scheduler", start);

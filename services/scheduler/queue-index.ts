@@ -1,0 +1,77 @@
+// Keeps the queue and the hosts' reservations in step with the log: what each fact makes of them. Pure; the clock is
+// an argument.
+import { type DeployRequest, Priority, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
+import { isEnd } from "../../shared/lifecycle/table.ts";
+import type { Fleet } from "./fleet.ts";
+import type { Queue, QueueEntry } from "./queue.ts";
+
+/** Requests kept in memory for the tasks at the head; the others are read from the log. */
+const REQUESTS_KEPT = 1_000;
+
+export class QueueIndex {
+  readonly #queue: Queue;
+  readonly #fleet: Fleet;
+  readonly #requests = new Map<string, DeployRequest>();
+  /** Entries of tasks that run or wait, in case they come back. */
+  readonly #parked = new Map<string, QueueEntry>();
+
+  constructor(queue: Queue, fleet: Fleet) {
+    this.#queue = queue;
+    this.#fleet = fleet;
+  }
+
+  /** The request of a queued task, if it is at hand. */
+  request(taskId: string): DeployRequest | undefined {
+    return this.#requests.get(taskId);
+  }
+
+  /** `nowMs` is on the scheduler's monotonic clock. */
+  apply({ fact, before, after }: FoldedFact, nowMs: number): void {
+    const { taskId } = fact;
+    if (after.state === "queued") {
+      if (fact.kind === "requested" && fact.body !== null && before.state !== "queued") {
+        this.#queue.add(newEntry(taskId, fact.sequence, Priority.parse(fact.speaker), fact.body));
+        if (this.#requests.size < REQUESTS_KEPT) this.#requests.set(taskId, fact.body);
+      } else if (before.state !== "queued") this.#requeue(taskId);
+      const entry = this.#queue.get(taskId);
+      if (entry !== undefined) {
+        entry.after = after.lastSequence;
+        entry.attempt = after.attempt + 1;
+      }
+    } else if (before.state === "queued") {
+      const entry = this.#queue.get(taskId);
+      this.#queue.remove(taskId);
+      this.#requests.delete(taskId);
+      if (entry !== undefined) this.#parked.set(taskId, entry);
+      if (entry !== undefined && after.active && after.hostId !== null)
+        this.#fleet.reserve(after.hostId, taskId, { ...entry, sinceMs: nowMs });
+    }
+    if (before.active && !after.active && before.hostId !== null) this.#fleet.release(before.hostId, taskId);
+    if (isEnd(after.state)) this.#parked.delete(taskId);
+  }
+
+  #requeue(taskId: string): void {
+    const entry = this.#parked.get(taskId);
+    this.#parked.delete(taskId);
+    if (entry !== undefined) this.#queue.add({ ...entry, asked: null, notBeforeMs: 0, removed: false });
+  }
+}
+
+function newEntry(taskId: string, sequence: number, priority: Priority, request: DeployRequest): QueueEntry {
+  return {
+    taskId,
+    priority,
+    sequence,
+    after: sequence,
+    attempt: 1,
+    repository: request.repository,
+    labels: request.labels && Object.keys(request.labels).length > 0 ? request.labels : null,
+    fork: request.fork === true,
+    memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
+    cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
+    asked: null,
+    notBeforeMs: 0,
+    removed: false,
+  };
+}
