@@ -1,6 +1,14 @@
 // Request and reply over NATS, both sides: a reply is a value or `{ code, message }`, and what comes in is
 // parsed before anybody sees it.
-import { Empty, type Msg, NoRespondersError, RequestError, type Subscription, TimeoutError } from "nats";
+import {
+  ClosedConnectionError,
+  Empty,
+  type Msg,
+  NoRespondersError,
+  RequestError,
+  type Subscription,
+  TimeoutError,
+} from "nats";
 import type { z } from "zod";
 import { API, type ApiInput, type ApiReply, type ApiVerb, apiSubject } from "../contracts/api.ts";
 import { describeIssues } from "../contracts/fact.ts";
@@ -58,7 +66,7 @@ export const askApi = <Verb extends ApiVerb>(
     timeoutMs,
   );
 
-/** Answers every request on a subject; a handler that throws is a bug and answers `internal`. */
+/** Answers every request on a subject; a handler that throws is a bug and answers `internal`, unless the bus was away. */
 export function serve<Schema extends z.ZodType>(
   bus: Bus,
   subject: string,
@@ -72,8 +80,11 @@ export function serve<Schema extends z.ZodType>(
       const request = parse(schema, message);
       result = request.ok ? await handle(request.value) : request;
     } catch (error) {
-      options.onBug(error);
-      result = refuse("internal", "this request met a bug; the service's log has the details");
+      if (isUnanswered(error)) result = refuse("unavailable", "the bus did not answer in time; ask again");
+      else {
+        options.onBug(error);
+        result = refuse("internal", "this request met a bug; the service's log has the details");
+      }
     }
     // Who asked is told nothing any more, and asks again.
     if (bus.connection.isClosed()) return;
@@ -87,6 +98,12 @@ export function serve<Schema extends z.ZodType>(
     },
   });
 }
+
+const isUnanswered = (error: unknown): boolean =>
+  error instanceof TimeoutError ||
+  error instanceof RequestError ||
+  error instanceof NoRespondersError ||
+  error instanceof ClosedConnectionError;
 
 function parse<Schema extends z.ZodType>(schema: Schema, message: Msg): Answer<z.output<Schema>> {
   let json: unknown;
