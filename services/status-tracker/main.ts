@@ -62,7 +62,9 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     await followFacts(bus, { from: 1 }, (fact, payload) => {
       if (fact.body === null) void bury(fact, payload);
       for (const taskId of ledger.apply(fact)) {
-        if (ledger.active.has(taskId)) caretaker.look(taskId);
+        const task = ledger.active.get(taskId)?.lifecycle;
+        if (task?.active && fact.speaker === task.hostId) presence.spoke(task, performance.now());
+        if (task !== undefined) caretaker.look(taskId);
         else caretaker.forget(taskId);
       }
     }),

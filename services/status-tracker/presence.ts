@@ -29,6 +29,8 @@ export class Presence {
   readonly #lives = new Map<string, Life>();
   /** When each host last said something that nobody understands. */
   readonly #unreadableAtMs = new Map<string, number>();
+  /** When each installation's latest fact was seen. */
+  readonly #spokeAtMs = new Map<string, number>();
   readonly #silenceMs: number;
   /** Since when the tracker has been connected and following without a gap. */
   #followingSinceMs: number;
@@ -44,7 +46,7 @@ export class Presence {
   }
 
   hear(heartbeat: Heartbeat, timeMs: number, heardAtMs: number): void {
-    const key = `${heartbeat.hostId} ${heartbeat.installation}`;
+    const key = installationOf(heartbeat);
     const known = this.#lives.get(key);
     if (known && !isLater(heartbeat, known)) return;
     this.#unreadableAtMs.delete(heartbeat.hostId);
@@ -55,6 +57,11 @@ export class Presence {
       attempts: new Set(heartbeat.attempts.map((held) => attemptKey(held.taskId, held.attempt, held.nonce))),
     });
     this.hosts.set(heartbeat.hostId, { heartbeat, heardAtMs, timeMs });
+  }
+
+  /** Its host has said something of the task: it holds a lease, though its heartbeat may be delivered later. */
+  spoke(task: Lifecycle, heardAtMs: number): void {
+    this.#spokeAtMs.set(installationOf(task), heardAtMs);
   }
 
   /**
@@ -71,8 +78,8 @@ export class Presence {
   forgetBefore(heardAtMs: number): void {
     for (const map of [this.hosts, this.#lives])
       for (const [key, seen] of map) if (seen.heardAtMs < heardAtMs) map.delete(key);
-    for (const [hostId, atMs] of this.#unreadableAtMs)
-      if (atMs < heardAtMs) this.#unreadableAtMs.delete(hostId);
+    for (const map of [this.#unreadableAtMs, this.#spokeAtMs])
+      for (const [hostId, atMs] of map) if (atMs < heardAtMs) map.delete(hostId);
   }
 
   isOnline(host: SeenHost, nowMs: number): boolean {
@@ -84,7 +91,7 @@ export class Presence {
    * HOSTS, asked after the silence was complete, knows nothing newer either.
    */
   gone(taskId: string, task: Lifecycle, nowMs: number): Gone | null {
-    const life = this.#lives.get(`${task.hostId} ${task.installation}`);
+    const life = this.#lives.get(installationOf(task));
     if (
       life &&
       isLater(life, { boot: task.boot, counter: task.counter }) &&
@@ -94,11 +101,15 @@ export class Presence {
     const heardAtMs = Math.max(
       life?.heardAtMs ?? Number.NEGATIVE_INFINITY,
       this.#unreadableAtMs.get(task.hostId ?? "") ?? Number.NEGATIVE_INFINITY,
+      this.#spokeAtMs.get(installationOf(task)) ?? Number.NEGATIVE_INFINITY,
       this.#followingSinceMs,
     );
     return nowMs - heardAtMs > this.#silenceMs ? "silent" : null;
   }
 }
+
+const installationOf = ({ hostId, installation }: Pick<Lifecycle, "hostId" | "installation">): string =>
+  `${hostId} ${installation}`;
 
 interface Moment {
   boot: number;

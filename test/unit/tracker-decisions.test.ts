@@ -161,6 +161,16 @@ describe("presence", () => {
     expect(presence.gone("t1", task, 29_002)).toBe("silent");
   });
 
+  it("takes what the host says on the log for a sign of life, though its heartbeats lag behind", () => {
+    const presence = new Presence(SILENCE, 0);
+    presence.hear(listing(), 0, 0);
+    presence.spoke(task, 14_000);
+    expect(presence.gone("t1", task, 29_000)).toBeNull();
+    expect(presence.gone("t1", task, 29_001)).toBe("silent");
+    presence.spoke({ ...task, installation: "other" }, 29_001);
+    expect(presence.gone("t1", task, 29_001)).toBe("silent");
+  });
+
   it("forgets hosts that were not heard of for long", () => {
     const presence = new Presence(SILENCE, 0);
     presence.hear(heartbeat({ hostId: "left" }), 0, 0);
