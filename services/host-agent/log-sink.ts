@@ -7,26 +7,30 @@ import { type LogChunk, logSubject } from "../../shared/contracts/log.ts";
 
 const CHUNK_CHARACTERS = 16_384;
 const FLUSH_MS = 100;
-/** Per attempt; what comes after is said to be missing. */
-const LOG_MAX_BYTES = 16 * 1_048_576;
+/** Of an attempt's output: so much from its beginning, on LOGS and in its artifacts alike. */
+export const LOG_HEAD_BYTES = 16 * 1_048_576;
+/** And, when that is used up, so much from the end of each of its processes. */
+export const LOG_TAIL_BYTES = 65_536;
 
-type Source = "stdout" | "stderr" | "check";
+type Stream = "stdout" | "stderr";
+type Source = Stream | "check";
 
 export interface LogSink extends AsyncDisposable {
   phase(phase: NonNullable<LogChunk["phase"]>, text: string): void;
-  /** A sink for one process's output, kept whole (up to the bound) in `file`. */
+  /** A sink for one process's output, kept in `file` as it is told. */
   open(source: Source | "output", file: string): OutputSink;
 }
 
 export interface OutputSink {
-  write(stream: "stdout" | "stderr", bytes: Buffer): void;
+  write(stream: Stream, bytes: Buffer): void;
   /** Resolves when the file is complete. */
   end(): Promise<void>;
 }
 
 export function createLogSink(bus: Bus, taskId: string, attempt: number, hostId: string): LogSink {
   const subject = logSubject.build({ taskId, attempt: String(attempt), hostId });
-  let published = 0;
+  let roomBytes = LOG_HEAD_BYTES;
+  let toldOfEnd = false;
   let pending: { source: LogChunk["source"]; text: string } | null = null;
   let timer: NodeJS.Timeout | null = null;
 
@@ -41,55 +45,107 @@ export function createLogSink(bus: Bus, taskId: string, attempt: number, hostId:
     pending = null;
   };
   const say = (source: Source, text: string) => {
-    if (text === "" || published > LOG_MAX_BYTES) return;
-    published += text.length;
-    if (published > LOG_MAX_BYTES) {
-      flush();
-      publish({
-        source: "phase",
-        phase: "truncated",
-        text: `more than ${LOG_MAX_BYTES} bytes: the rest is not shown`,
-      });
-      return;
-    }
+    if (text === "") return;
     if (pending !== null && pending.source !== source) flush();
     pending = { source, text: (pending?.text ?? "") + text };
     if (pending.text.length >= CHUNK_CHARACTERS) flush();
     else timer ??= setTimeout(flush, FLUSH_MS);
   };
 
+  const sayPhase: LogSink["phase"] = (phase, text) => {
+    flush();
+    publish({ source: "phase", phase, text });
+  };
+
   return {
-    phase(phase, text) {
-      flush();
-      publish({ source: "phase", phase, text });
+    phase: sayPhase,
+    open(source, file) {
+      const output = openOutput(file, {
+        say: (stream, text) => say(source === "output" ? stream : source, text),
+        leftOut: (bytes) => sayPhase("truncated", `${bytes} bytes are left out here`),
+      });
+      return {
+        write(stream, bytes) {
+          const head = bytes.subarray(0, roomBytes);
+          roomBytes -= head.length;
+          output.head(stream, head);
+          if (head.length === bytes.length) return;
+          if (!toldOfEnd)
+            sayPhase(
+              "truncated",
+              `more than ${LOG_HEAD_BYTES} bytes: of what follows, the last ${LOG_TAIL_BYTES} of each process are told at its end`,
+            );
+          toldOfEnd = true;
+          output.tail(stream, bytes.subarray(head.length));
+        },
+        end: output.end,
+      };
     },
-    open: (source, file) =>
-      openOutput(file, (stream, text) => say(source === "output" ? stream : source, text)),
     async [Symbol.asyncDispose]() {
       flush();
     },
   };
 }
 
-function openOutput(file: string, say: (stream: "stdout" | "stderr", text: string) => void): OutputSink {
-  const decoders = { stdout: new StringDecoder("utf8"), stderr: new StringDecoder("utf8") };
+interface Teller {
+  say(stream: Stream, text: string): void;
+  leftOut(bytes: number): void;
+}
+
+/** One process's output: its head as it comes, and at its end what was kept of the rest. */
+function openOutput(file: string, { say, leftOut }: Teller) {
+  let decoders = { stdout: new StringDecoder("utf8"), stderr: new StringDecoder("utf8") };
   const whole: WriteStream = createWriteStream(file);
-  let written = 0;
+  const rest = new Tail();
   let problem: Error | null = null;
   // A full disk costs the artifact, not the attempt.
   whole.on("error", (error) => {
     problem = error;
   });
+  const head = (stream: Stream, bytes: Buffer) => {
+    say(stream, decoders[stream].write(bytes));
+    if (problem === null) whole.write(bytes);
+  };
+  const endOfText = () => {
+    for (const stream of ["stdout", "stderr"] as const) say(stream, decoders[stream].end());
+  };
   return {
-    write(stream, bytes) {
-      say(stream, decoders[stream].write(bytes));
-      if (problem !== null || written > LOG_MAX_BYTES) return;
-      written += bytes.length;
-      whole.write(written > LOG_MAX_BYTES ? "\n[more output is not kept]\n" : bytes);
-    },
-    async end() {
-      for (const stream of ["stdout", "stderr"] as const) say(stream, decoders[stream].end());
+    head,
+    tail: (stream: Stream, bytes: Buffer) => rest.push(stream, bytes),
+    async end(): Promise<void> {
+      if (rest.leftOutBytes > 0) {
+        endOfText();
+        decoders = { stdout: new StringDecoder("utf8"), stderr: new StringDecoder("utf8") };
+        leftOut(rest.leftOutBytes);
+        if (problem === null) whole.write(`\n[${rest.leftOutBytes} bytes are left out here]\n`);
+      }
+      for (const { stream, bytes } of rest.pieces) head(stream, bytes);
+      endOfText();
       if (problem === null) await new Promise<void>((done) => whole.end(() => done()));
     },
   };
+}
+
+/** The last bytes of an output, and how many were before them. */
+class Tail {
+  readonly pieces: { stream: Stream; bytes: Buffer }[] = [];
+  leftOutBytes = 0;
+  #bytes = 0;
+
+  push(stream: Stream, bytes: Buffer): void {
+    // A copy: a piece of a few bytes must not keep the whole frame that it came in.
+    this.pieces.push({ stream, bytes: Buffer.from(bytes) });
+    this.#bytes += bytes.length;
+    for (
+      let first = this.pieces[0];
+      first !== undefined && this.#bytes > LOG_TAIL_BYTES;
+      first = this.pieces[0]
+    ) {
+      const dropped = Math.min(first.bytes.length, this.#bytes - LOG_TAIL_BYTES);
+      this.leftOutBytes += dropped;
+      this.#bytes -= dropped;
+      if (dropped === first.bytes.length) this.pieces.shift();
+      else first.bytes = first.bytes.subarray(dropped);
+    }
+  }
 }

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { Stop } from "../../services/host-agent/executor.ts";
+import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../../services/host-agent/log-sink.ts";
 import type { LogChunk } from "../../shared/contracts/log.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { rememberPassword, startGitServer, startSilentServer } from "../support/git-server.ts";
@@ -338,18 +339,41 @@ describe("output", () => {
     expect(story(await host.chunks(taskId))).toContain(`stdout: ${bytes.toString()}`);
   });
 
-  it("of more than is kept is cut, said to be, and keeps nobody waiting", async () => {
-    const { taskId, failure } = await host.run(
-      repository,
-      command("head -c 40000000 /dev/zero | tr '\\0' a; echo the end"),
-    );
+  it("of more than is kept has a gap, said to be there, between its head and its end, and keeps nobody waiting", async () => {
+    const { taskId, failure, result } = await host.run(repository, {
+      ...command("echo the beginning; head -c 40000000 /dev/zero | tr '\\0' a; echo the end"),
+      checks: ["head -c 100000 /dev/zero | tr '\\0' b; echo of the check"],
+    });
     expect(failure).toBeNull();
-    const log = await bytesOf(taskId, "log");
-    expect(log.length).toBeLessThan(17_000_000);
-    expect(log.toString().endsWith("a\n[more output is not kept]\n")).toBe(true);
+    const log = (await bytesOf(taskId, "log")).toString();
+    expect(log).toMatch(/^the beginning\na+\n\[(\d+) bytes are left out here\]\na+the end\n$/);
+    const leftOut = Number(/\[(\d+) bytes/.exec(log)?.[1]);
+    expect(log.length - `\n[${leftOut} bytes are left out here]\n`.length + leftOut).toBe(
+      "the beginning\n".length + 40_000_000 + "the end\n".length,
+    );
+    expect(log.length).toBeLessThan(LOG_HEAD_BYTES + LOG_TAIL_BYTES + 100);
+    // The whole attempt has one head, and each of its processes an end.
+    expect(await bytesOf(taskId, "check-1")).toHaveLength(
+      "\n[34477 bytes are left out here]\n".length + LOG_TAIL_BYTES,
+    );
+    const sizes = (result?.artifacts ?? []).map(({ size }) => size);
+    expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(LOG_HEAD_BYTES + 2 * LOG_TAIL_BYTES + 2_000);
+
     const chunks = await host.chunks(taskId);
-    expect(chunks.filter(({ phase }) => phase === "truncated")).toHaveLength(1);
     const told = chunks.filter(({ source }) => source === "stdout");
-    expect(told.reduce((sum, { text }) => sum + text.length, 0)).toBeLessThan(17_000_000);
+    expect(told.reduce((sum, { text }) => sum + text.length, 0)).toBe(LOG_HEAD_BYTES + LOG_TAIL_BYTES);
+    expect(told.at(-1)?.text.endsWith("the end\n")).toBe(true);
+    expect(
+      chunks
+        .filter(({ source }) => source === "check")
+        .at(-1)
+        ?.text.endsWith("of the check\n"),
+    ).toBe(true);
+    const gaps = chunks.filter(({ phase }) => phase === "truncated").map(({ text }) => text);
+    expect(gaps).toEqual([
+      expect.stringContaining(`more than ${LOG_HEAD_BYTES} bytes`),
+      `${leftOut} bytes are left out here`,
+      "34477 bytes are left out here",
+    ]);
   });
 });
