@@ -6,16 +6,19 @@ import { artifactSubject } from "../shared/contracts/artifact.ts";
 import { deadSubject } from "../shared/contracts/dead.ts";
 import { FACT_BODIES, FACT_KINDS, type FactKind, factSubject, SPEAKER_OF } from "../shared/contracts/fact.ts";
 import { heartbeatSubject } from "../shared/contracts/heartbeat.ts";
+import { intakeSubject } from "../shared/contracts/intake.ts";
 import { logSubject } from "../shared/contracts/log.ts";
 import { orderSubject } from "../shared/contracts/order.ts";
 import { receiptSubject } from "../shared/contracts/receipt.ts";
 import { lifecycleDiagram } from "../shared/lifecycle/diagram.ts";
+import { LIMITS_HEAD, limitRows } from "./limits-table.ts";
 
 /** Each takes the file's text and gives it back with its generated part made anew. */
 export const generatedDocs: Record<string, (text: string) => string> = {
   "docs/architecture.md": (text) =>
     between(text, "lifecycle", `\`\`\`mermaid\n${lifecycleDiagram()}\n\`\`\``),
   "docs/protocol.md": (text) => between(between(text, "facts", factTable()), "subjects", subjectTable()),
+  "docs/limits.md": (text) => between(text, "limits", table(LIMITS_HEAD, limitRows())),
   ".env.example": () => environmentExample(),
 };
 
@@ -44,6 +47,7 @@ function subjectTable(): string {
     [logSubject.template, "stream LOGS", "the host"],
     [artifactSubject.template, "stream ARTIFACTS", "the host"],
     [receiptSubject.template, "stream RECEIPTS, last value", "scheduler"],
+    [intakeSubject.template, "stream INTAKE, last value", "status tracker"],
     [deadSubject.template, "stream DEAD", "status tracker"],
     [filled(orderSubject.template, { order: "run" }), "request/reply", "scheduler"],
     [filled(orderSubject.template, { order: "stop" }), "request/reply", "status tracker"],

@@ -14,7 +14,7 @@ import { type Decision, decide } from "./webhook.ts";
  * GitHub sends up to 25 MB, but a `pull_request` event is some 30 KB and a description of at most 64 Ki
  * characters. What a stranger can make the gateway hold before the signature is checked is kept near that.
  */
-const WEBHOOK_MAX_BYTES = 2 * 1024 * 1024;
+export const WEBHOOK_MAX_BYTES = 2 * 1024 * 1024;
 const SIGNATURE = /^sha256=[0-9a-f]{64}$/;
 const CANCEL_MS = 8_000;
 

@@ -15,6 +15,7 @@ const PROBLEMS: Record<ProblemCode, { status: ContentfulStatusCode; title: strin
   method_not_allowed: { status: 405, title: "Method Not Allowed" },
   conflict: { status: 409, title: "Conflict" },
   too_large: { status: 413, title: "Content Too Large" },
+  too_many: { status: 429, title: "Too Many Requests" },
   unsupported: { status: 415, title: "Unsupported Media Type" },
   internal: { status: 500, title: "Internal Server Error" },
   unavailable: { status: 503, title: "Service Unavailable" },
@@ -47,7 +48,7 @@ function problem({ code, message }: Refused, headers: Record<string, string>) {
     body: JSON.stringify({ type: "about:blank", title, status, detail: message, code }),
     headers: {
       "content-type": "application/problem+json",
-      ...(code === "unavailable" ? { "retry-after": RETRY_AFTER_S } : {}),
+      ...(code === "unavailable" || code === "too_many" ? { "retry-after": RETRY_AFTER_S } : {}),
       ...headers,
     },
   };

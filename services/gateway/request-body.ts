@@ -4,7 +4,7 @@ import type { IncomingMessage } from "node:http";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 
 /** Bytes of a request under /v1; the log itself takes half of it. */
-const BODY_MAX_BYTES = 1024 * 1024;
+export const BODY_MAX_BYTES = 1024 * 1024;
 
 /** The whole body; `too_large` as soon as that is known. What follows is for the server to throw away. */
 export async function readBody(incoming: IncomingMessage, maxBytes: number): Promise<Answer<Buffer>> {

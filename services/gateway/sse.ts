@@ -30,11 +30,11 @@ export interface SseLimits {
   stallMs: number;
 }
 
-const LIMITS: SseLimits = { maxClients: 1_000, heartbeatMs: 15_000, stallMs: 30_000 };
+export const SSE_LIMITS: SseLimits = { maxClients: 1_000, heartbeatMs: 15_000, stallMs: 30_000 };
 const RECONNECT_MS = 1_000;
 
 export function sseStreams(log: Logger, limits: Partial<SseLimits> = {}): SseStreams {
-  const { maxClients, heartbeatMs, stallMs } = { ...LIMITS, ...limits };
+  const { maxClients, heartbeatMs, stallMs } = { ...SSE_LIMITS, ...limits };
   const open = new Map<AbortController, Promise<void>>();
   let disposed = false;
 

@@ -24,7 +24,7 @@ export interface Instance {
 }
 
 /** A patch may be so large; more is no work of a coding agent. */
-const PATCH_MAX_BYTES = 64 * 1_048_576;
+export const PATCH_MAX_BYTES = 64 * 1_048_576;
 /** Taking the patch has this long, whatever the work has used up. */
 const PATCH_MS = 120_000;
 

@@ -27,7 +27,7 @@ const ASK_MS = 20_000;
 /** A host says that it began once the log has stored it: so long may the log take to show it, ms. */
 const SHOWN_MS = 5_000;
 /** Tasks whose waiting is explained: the first in the queue are the ones people ask about. */
-const WAITING_RECEIPTS = 100;
+export const WAITING_RECEIPTS = 100;
 
 export class Dispatcher {
   readonly #queue: Queue;

@@ -7,7 +7,7 @@ import type { Fleet } from "./fleet.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
 
 /** Requests kept in memory for the tasks at the head; the others are read from the log. */
-const REQUESTS_KEPT = 1_000;
+export const REQUESTS_KEPT = 1_000;
 
 export class QueueIndex {
   readonly #queue: Queue;

@@ -7,7 +7,7 @@ import { newRecord, project, recordOf, type TaskRecord } from "./record.ts";
 import { type Overtaken, PullRequests } from "./supersede.ts";
 
 /** Ended tasks kept at hand for lists. */
-const ENDED_KEPT = 10_000;
+export const ENDED_KEPT = 10_000;
 
 export interface LedgerPorts {
   /** Every fact of one task that is on the log. */

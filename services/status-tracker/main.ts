@@ -15,6 +15,7 @@ import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
 import { Caretaker } from "./caretaker.ts";
+import { tellIntake } from "./intake.ts";
 import { Ledger } from "./ledger.ts";
 import { Presence } from "./presence.ts";
 import { queries } from "./queries.ts";
@@ -93,6 +94,9 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     ),
   );
   caretaker.sweep();
+  stack.use(
+    tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, () => leadership?.leads() ?? false),
+  );
 
   const answers = queries(bus, ledger, presence);
   for (const verb of API_VERBS) {

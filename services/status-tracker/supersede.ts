@@ -26,7 +26,7 @@ export interface Overtaken {
 }
 
 /** Pull requests with nothing unfinished are forgotten beyond so many, the longest untouched first. */
-const REMEMBERED = 20_000;
+export const PULL_REQUESTS_REMEMBERED = 20_000;
 
 export class PullRequests {
   readonly #standing = new Map<string, Standing>();
@@ -68,7 +68,7 @@ export class PullRequests {
 
   #remember(key: string, standing: Standing): void {
     this.#standing.set(key, standing);
-    if (this.#standing.size <= REMEMBERED) return;
+    if (this.#standing.size <= PULL_REQUESTS_REMEMBERED) return;
     for (const [oldest, { unfinished }] of this.#standing) {
       if (unfinished.size > 0) continue;
       this.#standing.delete(oldest);

@@ -21,6 +21,8 @@ export interface ReadingOptions {
   onMessage: (message: JsMsg) => void;
 }
 
+/** Messages that a follower asks for ahead. */
+export const FOLLOW_AHEAD = 1_000;
 /** A consumer that nobody asks any more is forgotten by the broker after so long, ms. */
 const INACTIVE_MS = 60_000;
 
@@ -32,7 +34,7 @@ export async function openReading(bus: Bus, options: ReadingOptions): Promise<Re
   });
   const atEnd = (await consumer.info(true)).num_pending === 0;
   const messages = await consumer.consume({
-    max_messages: 1_000,
+    max_messages: FOLLOW_AHEAD,
     expires: 10_000,
     // Else the client waits for heartbeats to be missed, and asks for a stream that is gone for ever.
     abort_on_missing_resource: true,

@@ -4,6 +4,7 @@ import { artifactSubject } from "../contracts/artifact.ts";
 import { deadSubject } from "../contracts/dead.ts";
 import { FACT_WILDCARDS } from "../contracts/fact.ts";
 import { heartbeatSubject } from "../contracts/heartbeat.ts";
+import { intakeSubject } from "../contracts/intake.ts";
 import { logSubject } from "../contracts/log.ts";
 import { receiptSubject } from "../contracts/receipt.ts";
 
@@ -15,7 +16,7 @@ const DAY = 86_400 * SECOND;
 const MEBIBYTE = 1024 * 1024;
 
 /** The largest request the log takes. */
-const FACT_MAX_BYTES = 512 * 1024;
+export const FACT_MAX_BYTES = 512 * 1024;
 
 export type MeshStream = Partial<StreamConfig> & Pick<StreamConfig, "name" | "subjects">;
 
@@ -25,6 +26,7 @@ export const LOGS = "LOGS";
 export const RECEIPTS = "RECEIPTS";
 export const ARTIFACTS = "ARTIFACTS";
 export const DEAD = "DEAD";
+export const INTAKE = "INTAKE";
 
 /** Who leads: a key lives for `ttlMs` after its last renewal. For the quality of decisions only. */
 export const LEASES = { bucket: "mesh_leases", ttlMs: 4_000 };
@@ -69,6 +71,15 @@ export const STREAMS: MeshStream[] = [
     max_msgs: 100_000,
     max_age: 7 * DAY,
     discard: DiscardPolicy.Old,
+    allow_direct: true,
+    duplicate_window: SECOND,
+  },
+  {
+    name: INTAKE,
+    description: "how many tasks have no end yet, and how many may",
+    subjects: [intakeSubject.wildcard()],
+    storage: StorageType.Memory,
+    max_msgs_per_subject: 1,
     allow_direct: true,
     duplicate_window: SECOND,
   },

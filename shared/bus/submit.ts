@@ -7,6 +7,7 @@ import { type Answer, answer, refuse } from "../contracts/failure.ts";
 import type { DeployRequest, Priority } from "../contracts/task.ts";
 import { appendFact } from "./append.ts";
 import type { Bus } from "./connect.ts";
+import { takePlace } from "./intake.ts";
 import { factsOfTask } from "./read.ts";
 
 export interface Submitted {
@@ -23,12 +24,19 @@ export async function submitTask(bus: Bus, request: DeployRequest): Promise<Answ
   const { taskId = uuidv7(), ...rest } = request;
   const priority: Priority = rest.priority ?? "normal";
   const body = { ...rest, priority, after: 0 };
+  const place = await takePlace(bus, priority);
+  if (!place.ok) {
+    // What is on the log already is taken, however often it is sent.
+    const facts = request.taskId === undefined ? [] : await factsOfTask(bus, taskId);
+    return facts.length > 0 ? known(taskId, body, facts) : place;
+  }
   const appended = await appendFact(
     bus,
     { taskId, kind: "requested", speaker: priority, body },
     // Read from the log itself, so that a tracker's absence refuses nobody.
     { deadlineMs: DEADLINE_MS, truth: async () => answer(await factsOfTask(bus, taskId)) },
   );
+  place.value.settle(appended.outcome === "appended" ? appended.sequence : null);
   switch (appended.outcome) {
     case "appended":
       return answer({ taskId, sequence: appended.sequence, created: true });

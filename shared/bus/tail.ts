@@ -5,7 +5,7 @@ import type { Bus } from "./connect.ts";
 import type { Message } from "./follower.ts";
 
 /** Messages asked for ahead of the reader. */
-const AHEAD = 50;
+export const TAIL_AHEAD = 50;
 
 /** From sequence `from` on, until the signal aborts. */
 export async function* tail(
@@ -19,7 +19,7 @@ export async function* tail(
     opt_start_seq: Math.max(1, options.from),
     inactive_threshold: 60_000,
   });
-  const messages = await consumer.consume({ max_messages: AHEAD, expires: 30_000 });
+  const messages = await consumer.consume({ max_messages: TAIL_AHEAD, expires: 30_000 });
   const stop = () => void messages.close();
   signal.addEventListener("abort", stop);
   try {

@@ -66,6 +66,11 @@ const VARIABLES = {
   MESH_LEASE_MS: whole(500, 600_000)
     .default(LEASE.leaseMs)
     .describe("lease of a host, ms; the same everywhere in a mesh, its other times follow in proportion"),
+  MESH_QUEUE_LIMIT: whole(1, 1_000_000)
+    .default(50_000)
+    .describe(
+      "tasks of each priority that may be without an end (read by the status tracker); more are refused",
+    ),
   MESH_CERTS_DIR: z
     .string()
     .optional()

@@ -40,6 +40,7 @@ export const ErrorCode = z.enum([
   "not_found",
   "conflict",
   "too_large",
+  "too_many",
   "unsupported",
   "unavailable",
   "internal",

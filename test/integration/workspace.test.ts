@@ -1,8 +1,9 @@
 // Trees at an exact commit, from real repositories by a real git: which commit is there, and what the tree still
 // needs of the cache (nothing).
-import { readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { CACHES_KEPT } from "../../services/host-agent/workspace/cache.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { filesBelow, gitBeside, gitIn, makeWorkspace, type Workspace } from "../support/workspace.ts";
 
@@ -188,5 +189,19 @@ describe("the cache", () => {
     await workspace.prepare(repository, { sha: later });
     await rm(path.join(await workspace.cache(), "objects", asked.slice(0, 2), asked.slice(2)));
     expect(await featureOf(await workspace.prepare(repository, { sha: asked }))).toBe("new\n");
+  });
+
+  it("gives way, the one used longest ago first, when there are more than a host keeps", async () => {
+    for (let number = 1; number <= CACHES_KEPT; number++) {
+      const other = path.join(workspace.cacheDir, `other-${number}.git`);
+      await mkdir(other, { recursive: true });
+      await writeFile(path.join(other, "HEAD"), "");
+      await utimes(path.join(other, "HEAD"), number, number);
+    }
+    expect(await featureOf(await workspace.prepare(repository))).toBe("new\n");
+    const kept = await readdir(workspace.cacheDir);
+    expect(kept).toHaveLength(CACHES_KEPT);
+    expect(kept).not.toContain("other-1.git");
+    expect(kept).toContain("other-2.git");
   });
 });

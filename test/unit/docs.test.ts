@@ -60,6 +60,7 @@ describe("the documentation", () => {
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
+    "docs/limits.md",
     "docs/protocol.md",
     "docs/second-machine.md",
   ])("%s names only files that exist", (file) => {

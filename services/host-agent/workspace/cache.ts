@@ -2,7 +2,7 @@
 // instance; one attempt at a time has a cache, and one that has come to harm is made anew. No tree may need a cache
 // once it is made.
 import { createHash } from "node:crypto";
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
 import path from "node:path";
 import { type GitOptions, git } from "./git.ts";
 
@@ -17,6 +17,9 @@ type Fetching = Pick<GitOptions, "allowFileClones" | "signal">;
 
 /** `permanent`: the repository was reached, and has no such commit. */
 type NotFetched = { ok: false; permanent: boolean; message: string };
+
+/** Caches kept on a host; beyond it the ones that were used longest ago go. */
+export const CACHES_KEPT = 50;
 
 const turns = new Map<string, Promise<void>>();
 
@@ -39,10 +42,13 @@ export async function withCommit<Used extends object>(
   const lent = await inTurn(cache, options.signal, async () => {
     await clearAway(cache);
     const first = await lend();
+    const now = new Date();
+    await utimes(path.join(cache, "HEAD"), now, now).catch(() => {});
     if (!first.ok || first.used !== null || options.signal?.aborted) return first;
     await discard(cache);
     return lend();
   });
+  await dropOldest(cacheDir);
   return lent ?? { ok: false, permanent: false, message: `${source.cloneUrl} was not fetched in time` };
 }
 
@@ -88,6 +94,20 @@ async function clearAway(cache: string): Promise<void> {
     left.push(...names.filter((name) => pattern.test(name)).map((name) => path.join(cache, folder, name)));
   }
   await Promise.all(left.map((file) => rm(file, { recursive: true, force: true })));
+}
+
+/** Whoever has a cache, or waits for one, keeps it. */
+async function dropOldest(cacheDir: string): Promise<void> {
+  const names = await readdir(cacheDir).catch(() => []);
+  if (names.length <= CACHES_KEPT) return;
+  const caches = await Promise.all(
+    names.map(async (name) => {
+      const cache = path.join(cacheDir, name);
+      return { cache, usedAtMs: (await stat(path.join(cache, "HEAD")).catch(() => null))?.mtimeMs ?? 0 };
+    }),
+  );
+  const oldest = caches.sort((one, other) => one.usedAtMs - other.usedAtMs).slice(0, -CACHES_KEPT);
+  for (const { cache } of oldest) if (!turns.has(cache)) await inTurn(cache, undefined, () => discard(cache));
 }
 
 const discard = (cache: string): Promise<void> => rm(cache, { recursive: true, force: true });

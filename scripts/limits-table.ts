@@ -1,0 +1,168 @@
+// Every limit of the mesh with what happens at it, from the code that holds it, for docs/limits.md.
+
+import { WEBHOOK_MAX_BYTES } from "../services/gateway/github.ts";
+import { BODY_MAX_BYTES } from "../services/gateway/request-body.ts";
+import { SSE_LIMITS } from "../services/gateway/sse.ts";
+import { PATCH_MAX_BYTES } from "../services/host-agent/instance.ts";
+import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
+import { CACHES_KEPT } from "../services/host-agent/workspace/cache.ts";
+import { WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
+import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
+import { ENDED_KEPT } from "../services/status-tracker/ledger.ts";
+import { PULL_REQUESTS_REMEMBERED } from "../services/status-tracker/supersede.ts";
+import { FOLLOW_AHEAD } from "../shared/bus/reading.ts";
+import { ARTIFACTS, DEAD, FACT_MAX_BYTES, LOGS, RECEIPTS, STREAMS } from "../shared/bus/streams.ts";
+import { TAIL_AHEAD } from "../shared/bus/tail.ts";
+import { readEnvironment } from "../shared/config/environment.ts";
+import { REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
+
+const NANOSECONDS_OF_DAY = 86_400e9;
+const defaults = readEnvironment({});
+
+function bytes(count: number): string {
+  if (count % 2 ** 30 === 0) return `${count / 2 ** 30} GiB`;
+  return count % 2 ** 20 === 0 ? `${count / 2 ** 20} MiB` : `${count / 2 ** 10} KiB`;
+}
+
+function stream(name: string): string {
+  const { max_bytes, max_age, max_msgs } = STREAMS.find((candidate) => candidate.name === name) ?? {};
+  return [
+    ...(max_msgs ? [String(max_msgs)] : []),
+    ...(max_bytes ? [bytes(max_bytes)] : []),
+    ...(max_age ? [`${max_age / NANOSECONDS_OF_DAY} days`] : []),
+  ].join(", ");
+}
+
+export const LIMITS_HEAD = ["limit", "default", "set by", "what happens at it"];
+
+export const limitRows = (): string[][] => [
+  [
+    "tasks of one priority without an end",
+    String(defaults.MESH_QUEUE_LIMIT),
+    "`MESH_QUEUE_LIMIT`",
+    "a request is refused with `too_many` (HTTP 429 with `Retry-After`); nothing that was acknowledged is dropped",
+  ],
+  [
+    "one request, or one fact, on the log",
+    bytes(FACT_MAX_BYTES),
+    "`shared/bus/streams.ts`",
+    "a request is refused with `too_large`; a result that exceeds it becomes a failure `internal`",
+  ],
+  [
+    "body of an HTTP request",
+    bytes(BODY_MAX_BYTES),
+    "`services/gateway/request-body.ts`",
+    "`too_large` (413), as soon as that is known",
+  ],
+  ["body of a webhook", bytes(WEBHOOK_MAX_BYTES), "`services/gateway/github.ts`", "`too_large` (413)"],
+  [
+    "time of an attempt",
+    `${REQUEST_DEFAULTS.timeoutMs / 60_000} min`,
+    "`timeoutMs` of the request",
+    "its tree is ended; failure `timeout`",
+  ],
+  [
+    "memory of an attempt",
+    bytes(REQUEST_DEFAULTS.memoryLimitBytes),
+    "`limits.memoryBytes` of the request",
+    "its tree is ended; failure `resource`",
+  ],
+  [
+    "attempts of a task",
+    String(REQUEST_DEFAULTS.maxAttempts),
+    "`maxAttempts` of the request",
+    "the task ends `failed`, `exhausted`",
+  ],
+  [
+    "attempts on a host at once",
+    String(defaults.MESH_HOST_SLOTS),
+    "`MESH_HOST_SLOTS`",
+    "the host refuses; the task stays queued",
+  ],
+  [
+    "output of an attempt: its head",
+    bytes(LOG_HEAD_BYTES),
+    "`services/host-agent/log-sink.ts`",
+    "the rest is not told as it comes; a `truncated` chunk says so",
+  ],
+  [
+    "output of each process beyond that: its tail",
+    bytes(LOG_TAIL_BYTES),
+    "`services/host-agent/log-sink.ts`",
+    "what lies between is left out; a mark in log and artifact says how many bytes",
+  ],
+  ["patch of an attempt", bytes(PATCH_MAX_BYTES), "`services/host-agent/instance.ts`", "failure `resource`"],
+  ["stream `LOGS`", stream(LOGS), "`shared/bus/streams.ts`", "the oldest chunks go"],
+  [
+    "stream `ARTIFACTS`",
+    stream(ARTIFACTS),
+    "`shared/bus/streams.ts`",
+    "the oldest chunks go; a download says that they are no longer kept",
+  ],
+  [
+    "stream `DEAD`",
+    stream(DEAD),
+    "`shared/bus/streams.ts`",
+    "nothing more is set aside; the tracker logs it and tries again at its next start",
+  ],
+  [
+    "stream `RECEIPTS`",
+    stream(RECEIPTS),
+    "`shared/bus/streams.ts`",
+    "the oldest go: `explain` knows no reason for those tasks",
+  ],
+  [
+    "event streams of a gateway",
+    String(SSE_LIMITS.maxClients),
+    "`services/gateway/sse.ts`",
+    "a further one is refused with `unavailable` (503)",
+  ],
+  [
+    "a client that takes nothing from its event stream",
+    `${SSE_LIMITS.stallMs / 1000} s`,
+    "`services/gateway/sse.ts`",
+    "it is cut off, and can resume",
+  ],
+  [
+    "messages in memory ahead of an event stream's client",
+    String(TAIL_AHEAD),
+    "`shared/bus/tail.ts`",
+    "the rest waits in the broker",
+  ],
+  [
+    "messages in memory ahead of a service that follows the log",
+    String(FOLLOW_AHEAD),
+    "`shared/bus/reading.ts`",
+    "the rest waits in the broker",
+  ],
+  [
+    "requests in the scheduler's memory",
+    String(REQUESTS_KEPT),
+    "`services/scheduler/main.ts`",
+    "others are read from the log when a host is asked",
+  ],
+  [
+    "waiting tasks whose reason is kept up to date",
+    String(WAITING_RECEIPTS),
+    "`services/scheduler/dispatch.ts`",
+    "those further back have the reason they had last",
+  ],
+  [
+    "ended tasks in lists",
+    String(ENDED_KEPT),
+    "`services/status-tracker/ledger.ts`",
+    "older ones are not listed; each is found by its id, read from the log",
+  ],
+  [
+    "pull requests remembered with nothing unfinished",
+    String(PULL_REQUESTS_REMEMBERED),
+    "`services/status-tracker/supersede.ts`",
+    "the longest untouched are forgotten: late news of them counts as new",
+  ],
+  [
+    "repositories in a host's cache",
+    String(CACHES_KEPT),
+    "`services/host-agent/workspace/cache.ts`",
+    "the one used longest ago is deleted, and cloned anew when needed",
+  ],
+];
