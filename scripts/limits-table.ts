@@ -138,7 +138,7 @@ export const limitRows = (): string[][] => [
   [
     "requests in the scheduler's memory",
     String(REQUESTS_KEPT),
-    "`services/scheduler/main.ts`",
+    "`services/scheduler/queue-index.ts`",
     "others are read from the log when a host is asked",
   ],
   [

@@ -67,7 +67,7 @@ const VARIABLES = {
     .default(LEASE.leaseMs)
     .describe("lease of a host, ms; the same everywhere in a mesh, its other times follow in proportion"),
   MESH_QUEUE_LIMIT: whole(1, 1_000_000)
-    .default(50_000)
+    .default(200_000)
     .describe(
       "tasks of each priority that may be without an end (read by the status tracker); more are refused",
     ),
