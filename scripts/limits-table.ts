@@ -103,7 +103,7 @@ export const limitRows = (): string[][] => [
     "stream `DEAD`",
     stream(DEAD),
     "`shared/bus/streams.ts`",
-    "nothing more is set aside; the tracker logs it and tries again at its next start",
+    "nothing more is set aside; the tracker logs it and tries again every other second",
   ],
   [
     "stream `RECEIPTS`",

@@ -6,21 +6,18 @@ import { follow, followFacts } from "../../shared/bus/follow.ts";
 import { standForLeader } from "../../shared/bus/leadership.ts";
 import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { factsOfTask } from "../../shared/bus/read.ts";
-import { setAside } from "../../shared/bus/set-aside.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes } from "../../shared/config/environment.ts";
 import { API, API_VERBS, apiSubject } from "../../shared/contracts/api.ts";
-import { factSubject, type Malformed } from "../../shared/contracts/fact.ts";
 import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
+import { Burial } from "./burial.ts";
 import { Caretaker } from "./caretaker.ts";
 import { tellIntake } from "./intake.ts";
 import { Ledger } from "./ledger.ts";
 import { Presence } from "./presence.ts";
 import { queries } from "./queries.ts";
-
-const DEAD_PAYLOAD_BYTES = 65_536;
 
 export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
@@ -44,24 +41,10 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   });
   stack.defer(() => caretaker.stop());
 
-  async function bury(
-    { sequence, problem, taskId, kind, speaker }: Malformed,
-    payload: Uint8Array,
-  ): Promise<void> {
-    const subject = factSubject.build({ taskId, kind, speaker });
-    const head = Buffer.from(payload.subarray(0, DEAD_PAYLOAD_BYTES)).toString("base64");
-    try {
-      const buried = await setAside(bus, { sequence, subject, problem, payload: head });
-      if (buried === "stored") log.warn({ sequence, subject, problem }, "set aside: nobody can decode it");
-    } catch (error) {
-      // Done at the next start, when the log is read again.
-      log.error({ sequence, error }, "could not be set aside");
-    }
-  }
-
+  const burial = stack.use(new Burial(bus, log));
   following = stack.use(
     await followFacts(bus, { from: 1 }, (fact, payload) => {
-      if (fact.body === null) void bury(fact, payload);
+      if (fact.body === null) burial.add(fact, payload);
       for (const taskId of ledger.apply(fact)) {
         const task = ledger.active.get(taskId)?.lifecycle;
         if (task?.active && fact.speaker === task.hostId) presence.spoke(task, performance.now());

@@ -99,7 +99,8 @@ export function serve<Schema extends z.ZodType>(
   });
 }
 
-const isUnanswered = (error: unknown): boolean =>
+/** The bus did not answer, or nobody on it: asking again may help. */
+export const isUnanswered = (error: unknown): boolean =>
   error instanceof TimeoutError ||
   error instanceof RequestError ||
   error instanceof NoRespondersError ||

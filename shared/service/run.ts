@@ -1,6 +1,8 @@
 // How each service runs as a process of its own: configuration from the environment, JSON logs on stdout, a
 // graceful stop on SIGINT or SIGTERM, and a forced one when that takes too long.
+import { setTimeout as delay } from "node:timers/promises";
 import { type Logger, pino } from "pino";
+import { isUnanswered } from "../bus/ask.ts";
 import { BusError, type BusOptions, withoutSecret } from "../bus/connect.ts";
 import { ConfigurationError, type Environment, readEnvironment } from "../config/environment.ts";
 
@@ -14,6 +16,7 @@ export interface ServiceContext {
 
 export type Start = (context: ServiceContext) => Promise<AsyncDisposable>;
 
+const START_AGAIN_MS = 1_000;
 const STOP_DEADLINE_MS = 15_000;
 
 function createLog(name: string, environment: Environment): Logger {
@@ -56,7 +59,7 @@ export async function runService(name: string, start: Start): Promise<void> {
     const url = busOptions({ environment, log }, name).url;
     log.info({ bus: withoutSecret(url), pid: process.pid }, "starting");
     const context = { environment, log, fail: failed.reject };
-    const service = await Promise.race([start(context), stopped.promise, failed.promise]);
+    const service = await Promise.race([startPatiently(start, context), stopped.promise, failed.promise]);
     if (typeof service === "string") process.exit(0);
     log.info("ready");
     log.info({ signal: await Promise.race([stopped.promise, failed.promise]) }, "stopping");
@@ -70,5 +73,18 @@ export async function runService(name: string, start: Start): Promise<void> {
     }
     log?.fatal(error, "this is a bug");
     throw error;
+  }
+}
+
+/** A bus that goes away while a service begins is waited for, as it is before and after. */
+async function startPatiently(start: Start, context: ServiceContext): Promise<AsyncDisposable> {
+  for (;;) {
+    try {
+      return await start(context);
+    } catch (error) {
+      if (!isUnanswered(error)) throw error;
+      context.log.warn("the bus went away while this service began; beginning again");
+      await delay(START_AGAIN_MS);
+    }
   }
 }

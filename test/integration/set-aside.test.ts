@@ -1,7 +1,10 @@
 import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
-import { describe, expect, it } from "vitest";
+import { pino } from "pino";
+import { describe, expect, it, vi } from "vitest";
+import { Burial } from "../../services/status-tracker/burial.ts";
 import { setAside } from "../../shared/bus/set-aside.ts";
 import { DEAD } from "../../shared/bus/streams.ts";
+import type { Malformed } from "../../shared/contracts/fact.ts";
 import { openBus } from "../support/bus.ts";
 import { startNats } from "../support/nats.ts";
 
@@ -10,6 +13,16 @@ const message = (sequence: number, length = 10) => ({
   subject: "mesh.task.t1.requested.normal",
   problem: "the payload is no JSON text",
   payload: "A".repeat(length),
+});
+
+const malformed = (sequence: number): Malformed => ({
+  taskId: "t1",
+  kind: "requested",
+  speaker: "normal",
+  body: null,
+  problem: "the payload is no JSON text",
+  sequence,
+  timeMs: 0,
 });
 
 describe("a message that nobody can decode", () => {
@@ -31,5 +44,18 @@ describe("a message that nobody can decode", () => {
     expect(await setAside(bus, message(1, 1_000))).toBe("stored");
     await expect(setAside(bus, message(2, 1_500))).rejects.toBeInstanceOf(JetStreamApiError);
     expect(await setAside(bus, message(1, 1_000))).toBe("was there");
+  });
+
+  it("is tried again until there is room, those behind it too", async () => {
+    await using nats = await startNats();
+    await using bus = await openBus(nats.url);
+    const manager = await jetstreamManager(bus.connection);
+    await manager.streams.update(DEAD, { max_bytes: 100 });
+    using burial = new Burial(bus, pino({ level: "silent" }));
+    for (const sequence of [1, 2]) burial.add(malformed(sequence), Buffer.from("{ no JSON"));
+    const stored = async () => (await manager.streams.info(DEAD)).state.messages;
+    expect(await stored()).toBe(0);
+    await manager.streams.update(DEAD, { max_bytes: 10_000 });
+    await vi.waitUntil(async () => (await stored()) === 2, { timeout: 20_000 });
   });
 });

@@ -5,6 +5,7 @@ import { Dispatcher } from "../../services/scheduler/dispatch.ts";
 import { Fleet } from "../../services/scheduler/fleet.ts";
 import { Queue } from "../../services/scheduler/queue.ts";
 import { QueueIndex } from "../../services/scheduler/queue-index.ts";
+import { Burial } from "../../services/status-tracker/burial.ts";
 import { Caretaker } from "../../services/status-tracker/caretaker.ts";
 import { Ledger } from "../../services/status-tracker/ledger.ts";
 import { Presence } from "../../services/status-tracker/presence.ts";
@@ -12,7 +13,6 @@ import { queries } from "../../services/status-tracker/queries.ts";
 import { appendFact } from "../../shared/bus/append.ts";
 import { ask, askApi, serve } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
-import { setAside } from "../../shared/bus/set-aside.ts";
 import { API, apiSubject } from "../../shared/contracts/api.ts";
 import { factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
 import { answer } from "../../shared/contracts/failure.ts";
@@ -125,6 +125,7 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
   const patience = { ...times, marginMs: rules.marginMs };
   const presence = new Presence(silenceMs(patience), performance.now());
   if (!rules.grace) presence.startGrace = () => {};
+  const burial = new Burial(bus, log);
   const caretaker = new Caretaker({
     bus,
     ledger,
@@ -136,11 +137,8 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     brokerNowMs: () => EPOCH_MS + performance.now(),
   });
   line.followTasks(life, (fact) => {
-    const { sequence, kind, speaker, taskId } = fact;
-    if (fact.body === null) {
-      const subject = factSubject.build({ taskId, kind, speaker });
-      void bury({ sequence, subject, problem: fact.problem, payload: "" });
-    }
+    const { speaker } = fact;
+    if (fact.body === null) burial.add(fact, Buffer.alloc(0));
     for (const touched of ledger.apply(fact)) {
       const task = ledger.active.get(touched)?.lifecycle;
       if (task?.active && speaker === task.hostId) presence.spoke(task, performance.now());
@@ -149,16 +147,6 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     }
     if (fact.kind === "cancelRequested" && !rules.waitsForTheTree) cancelAtOnce(fact.taskId);
   });
-  async function bury(message: Parameters<typeof setAside>[1]): Promise<void> {
-    // The product does it again when it has been restarted; here the run would be over first.
-    for (;;)
-      try {
-        await setAside(bus, message);
-        return;
-      } catch {
-        await new Promise((done) => setTimeout(done, SWEEP_MS));
-      }
-  }
   line.followHeartbeats(life, ({ subject, payload, timeMs }) => {
     const heartbeat = decodeHeartbeat(subject, payload)?.heartbeat;
     if (heartbeat) presence.hear(heartbeat, timeMs, performance.now());
