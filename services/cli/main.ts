@@ -2,6 +2,7 @@
 // `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
 import { Command, CommanderError } from "commander";
 import { cancelCommand } from "./cancel.ts";
+import { deadCommand } from "./dead.ts";
 import { demoCommand } from "./demo.ts";
 import { deployCommand } from "./deploy.ts";
 import { explainCommand } from "./explain.ts";
@@ -61,6 +62,7 @@ function program(): Command {
     logsCommand(),
     cancelCommand(),
     retryCommand(),
+    deadCommand(),
     hostsCommand(),
     explainCommand(),
     demoCommand(),

@@ -49,6 +49,8 @@ const ROUTES: [method: "GET" | "POST", path: string, handler: Handler][] = [
   ["GET", "/v1/tasks/:id/logs", tasks.logs],
   ["GET", "/v1/tasks/:id/artifacts/:name", tasks.artifact],
   ["POST", "/v1/cancellations", tasks.cancelMany],
+  ["GET", "/v1/dead", tasks.dead],
+  ["POST", "/v1/retries", tasks.retryAll],
   ["GET", "/v1/events", tasks.events],
   ["GET", "/v1/hosts", tasks.hosts],
   ["GET", "/livez", async (_, context) => context.json({ status: "alive" })],

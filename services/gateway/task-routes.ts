@@ -5,7 +5,7 @@ import type { Context } from "hono";
 import { z } from "zod";
 import { askApi } from "../../shared/bus/ask.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
-import { CancelRequest, ListRequest } from "../../shared/contracts/api.ts";
+import { CancelRequest, DeadRequest, ListRequest, RetryAllRequest } from "../../shared/contracts/api.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { TaskId } from "../../shared/contracts/ids.ts";
 import { StrictDeployRequest } from "../../shared/contracts/task.ts";
@@ -18,8 +18,8 @@ import { readJson } from "./request-body.ts";
 
 type Handler = (gateway: Gateway, context: Context<GatewayEnv>) => Promise<Response>;
 
-/** A cancellation may concern many tasks. */
-const CANCEL_MS = 10_000;
+/** What may concern many tasks. */
+const MANY_MS = 10_000;
 
 export const submit: Handler = async ({ bus }, context) => {
   const request = await parseBody(context, StrictDeployRequest);
@@ -35,9 +35,18 @@ export const submit: Handler = async ({ bus }, context) => {
 };
 
 export const list: Handler = async ({ bus }, context) => {
-  const query = Object.entries(context.req.query()).map(([name, value]) => [name, numberOrText(value)]);
-  const request = parse(ListRequest, Object.fromEntries(query));
+  const request = parse(ListRequest, queryOf(context));
   return reply(context, request.ok ? await askApi(bus, "list", request.value) : request);
+};
+
+export const dead: Handler = async ({ bus }, context) => {
+  const request = parse(DeadRequest, queryOf(context));
+  return reply(context, request.ok ? await askApi(bus, "dead", request.value, MANY_MS) : request);
+};
+
+export const retryAll: Handler = async ({ bus }, context) => {
+  const request = await parseBody(context, RetryAllRequest);
+  return reply(context, request.ok ? await askApi(bus, "retryAll", request.value, MANY_MS) : request, 202);
 };
 
 export const get: Handler = async ({ bus }, context) => {
@@ -67,12 +76,12 @@ export const cancel: Handler = async ({ bus }, context) => {
   if (!id.ok) return refuseWith(context, id.error);
   const body = await parseBody(context, CancelBody);
   if (!body.ok) return refuseWith(context, body.error);
-  return reply(context, await askApi(bus, "cancel", { taskId: id.value, ...body.value }, CANCEL_MS), 202);
+  return reply(context, await askApi(bus, "cancel", { taskId: id.value, ...body.value }, MANY_MS), 202);
 };
 
 export const cancelMany: Handler = async ({ bus }, context) => {
   const request = await parseBody(context, CancelRequest);
-  return reply(context, request.ok ? await askApi(bus, "cancel", request.value, CANCEL_MS) : request, 202);
+  return reply(context, request.ok ? await askApi(bus, "cancel", request.value, MANY_MS) : request, 202);
 };
 
 export const hosts: Handler = async ({ bus }, context) => reply(context, await askApi(bus, "hosts", {}));
@@ -144,6 +153,9 @@ const taskIdOf = (context: Context): Answer<string> => parse(TaskId, context.req
 /** One key is one task, whoever sends it again. */
 const taskIdOfKey = (key: string): string =>
   `key-${createHash("sha256").update(key).digest("hex").slice(0, 40)}`;
+
+const queryOf = (context: Context): Record<string, number | string> =>
+  Object.fromEntries(Object.entries(context.req.query()).map(([name, value]) => [name, numberOrText(value)]));
 
 const numberOrText = (text: string): number | string => (/^\d{1,15}$/.test(text) ? Number(text) : text);
 

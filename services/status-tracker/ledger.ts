@@ -3,6 +3,7 @@
 import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
+import { DeadLetters } from "./dead-letters.ts";
 import { newRecord, project, recordOf, type TaskRecord } from "./record.ts";
 import { type Overtaken, PullRequests } from "./supersede.ts";
 
@@ -20,6 +21,7 @@ export class Ledger {
   readonly #recent = new Map<string, TaskRecord>();
   readonly #ended = new Set<string>();
   readonly #pullRequests = new PullRequests();
+  readonly deadLetters = new DeadLetters();
   /** Unfinished tasks that a newer one of their pull request has overtaken. */
   readonly overtaken = new Map<string, string>();
   readonly #ports: LedgerPorts;
@@ -44,6 +46,7 @@ export class Ledger {
     const before = this.active.get(taskId) ?? newRecord(fact);
     const folded = fold(before.lifecycle, fact);
     const record = project(before, fact, folded);
+    if (folded.counted && fact.body !== null) this.deadLetters.apply(fact, record.view.repository);
     if (isEnd(record.lifecycle.state)) {
       this.#end(record);
       return [taskId];

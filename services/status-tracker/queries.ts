@@ -1,7 +1,7 @@
 // Answers `mesh.api.*`: what is true of tasks and hosts, and wishes about them, which become facts.
 import { appendFact } from "../../shared/bus/append.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
-import { factsOfTask, lastMessage } from "../../shared/bus/read.ts";
+import { lastMessage } from "../../shared/bus/read.ts";
 import { RECEIPTS, TASKS } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import type { ApiReply, ApiRequest, ApiVerb, CancelRequest, HostView } from "../../shared/contracts/api.ts";
@@ -14,6 +14,7 @@ import { isEnd } from "../../shared/lifecycle/table.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Presence } from "./presence.ts";
 import type { TaskRecord } from "./record.ts";
+import { retries } from "./retries.ts";
 
 /** How long an answer may wait for the log to be followed so far, ms. */
 const FOLLOW_MS = 1_500;
@@ -121,24 +122,6 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
     });
   }
 
-  async function retry(taskId: string): Promise<Answer<TaskView>> {
-    const found = await find(taskId);
-    if (!found.ok) return found;
-    if (!isEnd(found.value.lifecycle.state))
-      return refuse(
-        "conflict",
-        `task ${taskId} is ${found.value.view.state}: only an ended task is done again`,
-      );
-    const first = (await factsOfTask(bus, taskId)).find(
-      (fact) => fact.kind === "requested" && fact.body !== null,
-    );
-    if (first?.kind !== "requested" || first.body === null)
-      return refuse("not_found", `the request of task ${taskId} is no longer on the log`);
-    const { after, taskId: _, ...request } = first.body;
-    // Done again because somebody wants this commit: it neither overtakes a newer task nor is late itself.
-    return submit({ ...request, retryOf: taskId, supersede: false });
-  }
-
   async function list(request: ApiRequest<"list">): Promise<Answer<ApiReply<"list">>> {
     const followed = await upToDate();
     if (!followed.ok) return followed;
@@ -191,7 +174,7 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
     get: ({ taskId, minSequence }) => get(taskId, minSequence),
     list,
     cancel,
-    retry: ({ taskId }) => retry(taskId),
+    ...retries(bus, ledger, { find, get, upToDate }),
     explain: ({ taskId }) => explain(taskId),
     hosts: async () => answer({ data: hosts() }),
   };

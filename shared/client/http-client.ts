@@ -2,7 +2,7 @@
 // than `fetch`, and never repeat a request that was not idempotent.
 import { uuidv7 } from "uuidv7";
 import { z } from "zod";
-import { API } from "../contracts/api.ts";
+import { API, type ApiInput } from "../contracts/api.ts";
 import { type Answer, answer, ErrorCode, refuse } from "../contracts/failure.ts";
 import type { DeployRequest } from "../contracts/task.ts";
 import { systemErrorCode } from "../process/system-error.ts";
@@ -51,6 +51,8 @@ export function httpClient(url: string): MeshClient {
     list: (query = {}) => call(API.list.reply, "GET", `v1/tasks${queryText(query)}`),
     cancel: (wish) => call(API.cancel.reply, "POST", "v1/cancellations", wish),
     retry: (taskId) => call(API.retry.reply, "POST", `v1/tasks/${encodeURIComponent(taskId)}/retry`),
+    retryAll: (query = {}) => call(API.retryAll.reply, "POST", "v1/retries", query),
+    dead: (query = {}) => call(API.dead.reply, "GET", `v1/dead${queryText(query)}`),
     explain: (taskId) => call(API.explain.reply, "GET", `v1/tasks/${encodeURIComponent(taskId)}/explain`),
     hosts: () => call(API.hosts.reply, "GET", "v1/hosts"),
     async *facts(taskId, options = {}): AsyncGenerator<TaskFact> {
@@ -163,7 +165,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-function queryText(query: ListQuery): string {
+function queryText(query: ListQuery | ApiInput<"dead">): string {
   const given = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value !== undefined) given.set(name, String(value));
   return given.size === 0 ? "" : `?${given.toString()}`;

@@ -1,6 +1,6 @@
 // What an orchestrator imports: the mesh as one object, the same over NATS and HTTP. It must never show which of
 // the two it speaks; `connect-mesh.ts` makes one.
-import type { ApiReply, CancelRequest, Explanation, HostView } from "../contracts/api.ts";
+import type { ApiInput, ApiReply, CancelRequest, Explanation, HostView } from "../contracts/api.ts";
 import { type Answer, type ErrorCode, refuse, type WireError } from "../contracts/failure.ts";
 import type { DeployRequest, TaskState, TaskView } from "../contracts/task.ts";
 import { isEnd } from "../lifecycle/table.ts";
@@ -32,6 +32,10 @@ export interface MeshClient extends AsyncDisposable {
   cancel(request: CancelRequest): Promise<Answer<ApiReply<"cancel">>>;
   /** A new task that does an ended one again. */
   retry(taskId: string): Promise<Answer<TaskView>>;
+  /** Dead letters are done again, a page of them: `next` of the answer asks for the next. */
+  retryAll(query?: ApiInput<"retryAll">): Promise<Answer<ApiReply<"retryAll">>>;
+  /** Tasks that failed with no attempts left, each with its story, the latest first. */
+  dead(query?: ApiInput<"dead">): Promise<Answer<ApiReply<"dead">>>;
   explain(taskId: string): Promise<Answer<Explanation>>;
   hosts(): Promise<Answer<{ data: HostView[] }>>;
   /** Every fact about the task in order, each once; ends with the task. Throws `MeshError`. */

@@ -25,6 +25,8 @@ import { type MeshClient, MeshError, type StreamOptions, waitForEnd } from "./me
 import { factView, type TaskFact } from "./task-fact.ts";
 import { decodeLog, type TaskLog } from "./task-log.ts";
 
+/** What may concern many tasks. */
+const MANY_MS = 10_000;
 const LAST_WORDS_MS = 300;
 
 /** Fails with a `BusError` within seconds when nobody is there. Closing the client closes its connection. */
@@ -41,6 +43,8 @@ export function natsClient(bus: Bus, close: () => PromiseLike<void> = async () =
     list: (query = {}) => askApi(bus, "list", query),
     cancel: (request) => askApi(bus, "cancel", request),
     retry: (taskId) => askApi(bus, "retry", { taskId }),
+    retryAll: (query = {}) => askApi(bus, "retryAll", query, MANY_MS),
+    dead: (query = {}) => askApi(bus, "dead", query, MANY_MS),
     explain: (taskId) => askApi(bus, "explain", { taskId }),
     hosts: () => askApi(bus, "hosts", {}),
     facts: (taskId, options) => facts(bus, taskId, options),

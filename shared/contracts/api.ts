@@ -1,8 +1,9 @@
 // Questions and wishes that anybody with a NATS library may send: `mesh.api.<verb>`, request and reply.
 // A reply is the value of the verb, or `{ code, message }`.
 import { z } from "zod";
+import { FailureCategory, WireError } from "./failure.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { RepositoryName, TaskId } from "./ids.ts";
+import { HostId, RepositoryName, TaskId } from "./ids.ts";
 import { Receipt } from "./receipt.ts";
 import { subject } from "./subject.ts";
 import { StrictDeployRequest, TaskState, TaskView } from "./task.ts";
@@ -33,6 +34,51 @@ export const ListRequest = z.strictObject({
   limit: z.int().positive().max(1_000).default(100),
   /** `nextCursor` of the page before. */
   cursor: z.int().positive().optional(),
+});
+
+const deadLetters = {
+  /** Only what failed last of this category. */
+  category: FailureCategory.optional(),
+  repository: RepositoryName.optional(),
+};
+
+export const DeadRequest = z.strictObject({
+  ...deadLetters,
+  limit: z.int().positive().max(100).default(50),
+  /** `nextCursor` of the page before. */
+  cursor: z.int().positive().optional(),
+});
+
+/** One attempt that came to nothing, as the log tells it. */
+export const FailedAttempt = z.object({
+  attempt: z.int().positive(),
+  hostId: HostId,
+  startedAt: z.iso.datetime(),
+  /** When it faulted, or was called lost. */
+  endedAt: z.iso.datetime(),
+  category: FailureCategory,
+  message: z.string(),
+});
+export type FailedAttempt = z.infer<typeof FailedAttempt>;
+
+/** A task that failed only because no attempts were left, and that nobody has done again. */
+export const DeadLetter = z.object({ task: TaskView, attempts: z.array(FailedAttempt) });
+export type DeadLetter = z.infer<typeof DeadLetter>;
+
+/** Dead letters between two places on the log: `next` of an answer says where to go on. */
+export const RetryAllRequest = z.strictObject({
+  ...deadLetters,
+  limit: z.int().positive().max(1_000).default(100),
+  /** Only those that failed after this sequence. */
+  after: z.int().nonnegative().default(0),
+  /** Only those that failed up to this sequence: what fails again meanwhile is not done again for ever. */
+  upTo: z.int().nonnegative().optional(),
+});
+
+const RetryAllReply = z.object({
+  retried: z.array(z.object({ taskId: TaskId, retryOf: TaskId })),
+  refused: z.array(z.object({ taskId: TaskId, error: WireError })),
+  next: z.object({ after: z.int(), upTo: z.int() }).nullable(),
 });
 
 export const HostView = Heartbeat.extend({
@@ -66,6 +112,11 @@ export const API = {
   },
   cancel: { request: CancelRequest, reply: z.object({ cancelled: z.array(TaskId) }) },
   retry: { request: z.strictObject({ taskId: TaskId }), reply: TaskView },
+  retryAll: { request: RetryAllRequest, reply: RetryAllReply },
+  dead: {
+    request: DeadRequest,
+    reply: z.object({ data: z.array(DeadLetter), nextCursor: z.int().nullable() }),
+  },
   explain: { request: z.strictObject({ taskId: TaskId }), reply: Explanation },
   hosts: { request: z.strictObject({}), reply: z.object({ data: z.array(HostView) }) },
 } as const;

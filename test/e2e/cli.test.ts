@@ -43,6 +43,11 @@ describe("usage", () => {
     [[...DEPLOY, "--priority", "urgent", "--", "true"], /priority/],
     [["deploy", "--file", "/nowhere.json"], /--file: /],
     [["deploy", "--file", "-", "--sha", SHA], /--sha and --file/],
+    [["retry"], /expected one of a task's id and --all/],
+    [["retry", "one", "--all"], /expected one of a task's id and --all/],
+    [["retry", "--all", "--category", "bad luck"], /category: /],
+    [["retry", "one", "--category", "host"], /go with --all/],
+    [["dead", "--category", "bad luck"], /category: /],
     [["hosts", "--url", "ftp://x"], /--url: expected http/],
     [["up", "--hosts", "many"], /--hosts: expected a whole number/],
     [["up", "--http-port", "70000"], /--http-port/],
@@ -131,6 +136,7 @@ describe("the mesh", () => {
       [["explain", taskId], `v1/tasks/${taskId}/explain`],
       [["tasks"], "v1/tasks"],
       [["hosts"], "v1/hosts"],
+      [["dead"], "v1/dead"],
     ] as const) {
       const { code, stdout } = await up.mesh([...args, "--json"]);
       const given: unknown = await (await fetch(`${up.ready.httpUrl}/${route}`)).json();

@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 afterAll(() => mesh[Symbol.asyncDispose]());
 
-type Verb = Exclude<ApiVerb, "hosts">;
+type Verb = Exclude<ApiVerb, "hosts" | "dead" | "retryAll">;
 /** Text is sent as it is, everything else as JSON. */
 type Ask = (verb: Verb, body: unknown) => Promise<WireError>;
 
