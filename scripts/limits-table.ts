@@ -8,6 +8,7 @@ import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.
 import { CACHES_KEPT } from "../services/host-agent/workspace/cache.ts";
 import { WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
+import { DEAD_LETTERS_KEPT } from "../services/status-tracker/dead-letters.ts";
 import { ENDED_KEPT } from "../services/status-tracker/ledger.ts";
 import { PULL_REQUESTS_REMEMBERED } from "../services/status-tracker/supersede.ts";
 import { FOLLOW_AHEAD } from "../shared/bus/reading.ts";
@@ -152,6 +153,12 @@ export const limitRows = (): string[][] => [
     String(ENDED_KEPT),
     "`services/status-tracker/ledger.ts`",
     "older ones are not listed; each is found by its id, read from the log",
+  ],
+  [
+    "dead letters in lists",
+    String(DEAD_LETTERS_KEPT),
+    "`services/status-tracker/dead-letters.ts`",
+    "older ones are not listed; each is done again by its id",
   ],
   [
     "pull requests remembered with nothing unfinished",

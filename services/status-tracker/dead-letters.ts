@@ -17,7 +17,7 @@ interface Filter {
 }
 
 /** Beyond so many the oldest are listed no more; each is still on the log, and is done again by its id. */
-const DEAD_LETTERS_KEPT = 100_000;
+export const DEAD_LETTERS_KEPT = 100_000;
 
 export class DeadLetters {
   readonly #entries = new Map<string, Entry>();
