@@ -7,6 +7,7 @@ import { ask } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
+import type { RetryTable } from "../../shared/config/retry-table.ts";
 import { answer } from "../../shared/contracts/failure.ts";
 import { decodeHeartbeat, type Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
 import { type LeaseTimes, silenceMs } from "../../shared/contracts/lease.ts";
@@ -27,6 +28,7 @@ export interface CaretakerOptions {
   presence: Presence;
   times: LeaseTimes;
   log: Logger;
+  retries: RetryTable;
   leads(): boolean;
   random(): number;
   /** The clock that the times of facts are compared with, ms since the epoch. */
@@ -71,7 +73,7 @@ export class Caretaker {
 
   /** Does what is due about one task now. */
   look(taskId: string): void {
-    const { ledger, bus, leads, random, brokerNowMs } = this.#options;
+    const { ledger, bus, leads, random, brokerNowMs, retries } = this.#options;
     const record = ledger.active.get(taskId);
     if (record === undefined || this.#speaking.has(taskId) || !leads() || bus.connectedSince() === null)
       return;
@@ -79,6 +81,7 @@ export class Caretaker {
       brokerNowMs: brokerNowMs(),
       lost: this.#lost(record),
       chance: random(),
+      retries,
       supersededBy: ledger.overtaken.get(taskId) ?? null,
     });
     if (decision.act === "say") void this.#say(taskId, decision.fact);

@@ -1,5 +1,6 @@
 // What has to be said or done about a task now. Pure: one function for events and for the sweep, so that a
 // lost message costs time and never correctness.
+import type { RetryTable } from "../../shared/config/retry-table.ts";
 import type { NewFact } from "../../shared/contracts/fact.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { CONTROL } from "../../shared/contracts/ids.ts";
@@ -16,6 +17,7 @@ export interface Situation {
   chance: number;
   /** The task that overtook this one. */
   supersededBy: string | null;
+  retries: RetryTable;
 }
 
 export type Decision =
@@ -71,10 +73,10 @@ export function decide(record: TaskRecord, situation: Situation): Decision {
         body: { after, attempt: lifecycle.attempt, failures: lifecycle.failures, reason: "due" },
       });
     case "faulted":
-      return say(followUp(record, record.failure ?? UNEXPLAINED, false, situation.chance));
+      return say(followUp(record, record.failure ?? UNEXPLAINED, false, situation));
     case "running":
       if (situation.lost !== null)
-        return say(followUp(record, lostFailure(record, situation.lost), true, situation.chance));
+        return say(followUp(record, lostFailure(record, situation.lost), true, situation));
       if (situation.brokerNowMs > record.startedAtMs + record.timeoutMs + TIMEOUT_GRACE_MS)
         return stop(record, "timeout");
       return NOTHING;
@@ -112,10 +114,10 @@ function followUp(
   record: TaskRecord,
   failure: Failure,
   lost: boolean,
-  chance: number,
+  { chance, retries }: Situation,
 ): Pick<NewFact, "kind" | "body"> {
   const { lastSequence: after, attempt, hostId, nonce } = record.lifecycle;
-  const next = afterFailure(failure, record.lifecycle.failures, record.view.maxAttempts, chance);
+  const next = afterFailure(failure, record.lifecycle.failures, record.view.maxAttempts, chance, retries);
   const { failures } = next;
   switch (next.next) {
     case "requeue":

@@ -8,6 +8,8 @@ import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { factsOfTask } from "../../shared/bus/read.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes } from "../../shared/config/environment.ts";
+import { readMeshConfig } from "../../shared/config/mesh-config.ts";
+import { retryTable } from "../../shared/config/retry-table.ts";
 import { API, API_VERBS, apiSubject } from "../../shared/contracts/api.ts";
 import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
@@ -22,6 +24,7 @@ import { queries } from "./queries.ts";
 export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const { log } = context;
+  const config = await readMeshConfig(context.environment.MESH_CONFIG);
   const bus = stack.use(await connectBus(busOptions(context, "status-tracker")));
   stack.use(await keepProvisioned(bus));
   const times = leaseTimes(context.environment.MESH_LEASE_MS);
@@ -35,6 +38,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     presence,
     times,
     log,
+    retries: retryTable(config.retries),
     leads: () => leadership?.leads() ?? false,
     random: Math.random,
     brokerNowMs: () => following?.brokerNowMs() ?? Date.now(),

@@ -1,4 +1,5 @@
-// The mesh's configuration file (MESH_CONFIG, TOML): what the tasks of a webhook run. It is read once, and a
+// The mesh's configuration file (MESH_CONFIG, TOML): what the tasks of a webhook run, and what
+// follows a failure. It is read once, and a
 // wrong one is refused with the file, the key and the nearest known name; nothing in it is guessed.
 import { readFile } from "node:fs/promises";
 import { parse, TomlError } from "smol-toml";
@@ -7,6 +8,7 @@ import { RepositoryName } from "../contracts/ids.ts";
 import { StrictDeployRequest } from "../contracts/task.ts";
 import { explainIssues } from "../contracts/unknown-field.ts";
 import { ConfigurationError } from "./environment.ts";
+import { RetryChanges } from "./retry-table.ts";
 
 /** Named and ruled as in a deploy request. */
 const Settings = StrictDeployRequest.pick({
@@ -27,10 +29,11 @@ export type Settings = z.infer<typeof Settings>;
 const MeshConfig = z.strictObject({
   defaults: Settings.default({}),
   repositories: z.record(RepositoryName, Settings).default({}),
+  retries: RetryChanges.default({}),
 });
 export type MeshConfig = z.infer<typeof MeshConfig>;
 
-export const EMPTY_CONFIG: MeshConfig = { defaults: {}, repositories: {} };
+export const EMPTY_CONFIG: MeshConfig = { defaults: {}, repositories: {}, retries: {} };
 
 /** Reads the file; without one there are no settings. */
 export async function readMeshConfig(file: string | undefined): Promise<MeshConfig> {

@@ -25,11 +25,15 @@ export const FailureCategory = z.enum([
 ]);
 export type FailureCategory = z.infer<typeof FailureCategory>;
 
-/** `permanent`: doing it again cannot help (a commit that is nowhere), whatever the category's rule says. */
+/**
+ * `permanent`: doing it again cannot help (a commit that is nowhere), whatever the category's rule says.
+ * `retryAfterMs`: how long after this failure a provider with a quota takes work again.
+ */
 export const Failure = z.object({
   category: FailureCategory,
   message: z.string(),
   permanent: z.boolean().optional(),
+  retryAfterMs: z.int().nonnegative().optional(),
 });
 export type Failure = z.infer<typeof Failure>;
 

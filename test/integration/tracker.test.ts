@@ -197,6 +197,20 @@ describe("a failed attempt", () => {
     });
   });
 
+  it("that met a quota is parked until the time that the provider named, and counts as no failure", async () => {
+    await using mesh = await startMesh();
+    const host = await mesh.host("h1");
+    await host.begin(order("t1", await mesh.submit("t1", { maxAttempts: 1 })));
+    const failure = { category: "quota" as const, message: "try later", retryAfterMs: 3_600_000 };
+    await host.say("t1", "faulted", { failure });
+    const facts = await mesh.until("t1", "waiting");
+    expect(bodyOf(facts, "deferred")).toMatchObject({ failures: 0, reason: "quota", delayMs: 3_600_000 });
+    const resumesAt = new Date((facts.at(-1)?.timeMs ?? 0) + 3_600_000).toISOString();
+    expect(await askApi(mesh.bus, "get", { taskId: "t1" })).toMatchObject({
+      value: { waitingUntil: resumesAt, reason: `quota: resumes at ${resumesAt}` },
+    });
+  });
+
   it("whose command or check failed ends its task at once", async () => {
     await using mesh = await startMesh();
     const host = await mesh.host("h1");

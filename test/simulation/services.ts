@@ -13,6 +13,7 @@ import { queries } from "../../services/status-tracker/queries.ts";
 import { appendFact } from "../../shared/bus/append.ts";
 import { ask, askApi, serve } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
+import { RETRY_DEFAULTS } from "../../shared/config/retry-table.ts";
 import { API, apiSubject } from "../../shared/contracts/api.ts";
 import { factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
 import { answer } from "../../shared/contracts/failure.ts";
@@ -132,6 +133,7 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     presence,
     times: patience,
     log,
+    retries: RETRY_DEFAULTS,
     leads: () => true,
     random: () => choose("backoff", name, 4, 0.8) / 4,
     brokerNowMs: () => EPOCH_MS + performance.now(),

@@ -3,10 +3,11 @@ import { describe, expect, it } from "vitest";
 import { decide, type Situation } from "../../services/status-tracker/decide.ts";
 import { Presence } from "../../services/status-tracker/presence.ts";
 import { recordOf, type TaskRecord } from "../../services/status-tracker/record.ts";
-import { afterFailure, backoffCapMs, RETRY_RULES } from "../../services/status-tracker/retry.ts";
+import { afterFailure, longestWaitMs } from "../../services/status-tracker/retry.ts";
 import { PullRequests, type PullRequestTask } from "../../services/status-tracker/supersede.ts";
+import { RETRY_DEFAULTS, retryTable } from "../../shared/config/retry-table.ts";
 import type { Fact } from "../../shared/contracts/fact.ts";
-import { FailureCategory } from "../../shared/contracts/failure.ts";
+import { type Failure, FailureCategory } from "../../shared/contracts/failure.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
 import { anyFact, fact, numbered } from "../support/facts.ts";
 import { heartbeat } from "../support/heartbeats.ts";
@@ -17,6 +18,7 @@ const situation = (overrides: Partial<Situation> = {}): Situation => ({
   lost: null,
   chance: 0.5,
   supersededBy: null,
+  retries: RETRY_DEFAULTS,
   ...overrides,
 });
 const queued = () => [fact(1, "requested")];
@@ -103,23 +105,41 @@ describe("what the tracker says next", () => {
 });
 
 describe("retries", () => {
-  it("have a rule for each category, and wait no longer than the cap", () => {
-    for (const category of FailureCategory.options) {
-      expect(RETRY_RULES[category]).toBeDefined();
-      const next = afterFailure({ category, message: "" }, 0, 3, 1);
-      if (next.next === "defer" && next.reason === "retry") expect(next.delayMs).toBeLessThanOrEqual(60_000);
-    }
-    expect([1, 2, 3, 20].map(backoffCapMs)).toEqual([1_000, 2_000, 4_000, 60_000]);
+  const after = (failure: Partial<Failure>, failures = 0, chance = 1, table = RETRY_DEFAULTS) =>
+    afterFailure({ category: "host", message: "", ...failure }, failures, 3, chance, table);
+
+  it("have a rule for each category, and wait by chance, no longer than the doubled base and the cap", () => {
+    for (const category of FailureCategory.options) expect(RETRY_DEFAULTS[category]).toBeDefined();
+    expect([1, 2, 3, 20].map((failures) => longestWaitMs(RETRY_DEFAULTS.host, failures))).toEqual([
+      1_000, 2_000, 4_000, 60_000,
+    ]);
+    expect(after({}, 1, 0.25)).toEqual({ next: "defer", failures: 2, delayMs: 500, reason: "retry" });
   });
 
-  it("never count a quota, and never repeat what is permanent", () => {
-    expect(afterFailure({ category: "quota", message: "" }, 2, 3, 0)).toMatchObject({
-      next: "defer",
-      failures: 2,
+  it("come at once after a host that went away, and count no preemption", () => {
+    expect(after({ category: "lost" })).toEqual({ next: "requeue", failures: 1 });
+    expect(after({ category: "preempted" }, 2)).toEqual({ next: "requeue", failures: 2 });
+  });
+
+  it("never count a quota, and wait as long as the provider says, whatever chance says", () => {
+    const parked = { next: "defer", failures: 2, reason: "quota" };
+    expect(after({ category: "quota" }, 2, 0)).toEqual({ ...parked, delayMs: 300_000 });
+    expect(after({ category: "quota", retryAfterMs: 7_200_000 }, 2, 0)).toEqual({
+      ...parked,
+      delayMs: 7_200_000,
     });
-    expect(afterFailure({ category: "source", message: "", permanent: true }, 0, 3, 0)).toMatchObject({
-      next: "fail",
-    });
+    expect(after({ category: "quota", retryAfterMs: 9e9 }, 2, 0)).toMatchObject({ delayMs: 86_400_000 });
+  });
+
+  it("never repeat what is permanent", () => {
+    expect(after({ category: "source", permanent: true })).toMatchObject({ next: "fail" });
+  });
+
+  it("follow the configuration where it differs from the defaults", () => {
+    const table = retryTable({ agent: { retryable: true }, host: { baseMs: 10_000 } });
+    expect(after({ category: "agent" }, 0, 1, table)).toMatchObject({ next: "defer", delayMs: 1_000 });
+    expect(after({}, 0, 1, table)).toMatchObject({ delayMs: 10_000 });
+    expect(after({ category: "gate" }, 0, 1, table)).toMatchObject({ next: "fail", exhausted: false });
   });
 });
 
