@@ -12,6 +12,8 @@ import type { Queue, QueueEntry } from "./queue.ts";
 export interface DispatchPorts {
   leads(): boolean;
   nowMs(): number;
+  /** The clock of the times on the log, ms since the epoch. */
+  brokerNowMs(): number;
   /** Of the task's request as it stands on the log; null when it cannot be read now. */
   request(entry: QueueEntry): Promise<DeployRequest | null>;
   ask(hostId: string, order: RunOrder): Promise<Answer<RunReply>>;
@@ -66,7 +68,7 @@ export class Dispatcher {
       if (entry.asked !== null) this.#withdraw(entry);
       const shape = shapeOf(entry);
       if (infeasible.has(shape)) continue;
-      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times);
+      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, this.#ports.brokerNowMs());
       if (placement.hostId !== null) {
         void this.#ask(entry, placement.hostId, toReceipt(entry, placement, new Date()), nowMs);
         continue;
@@ -84,7 +86,7 @@ export class Dispatcher {
     for (const entry of this.#queue) {
       if (entry.asked !== null) continue;
       if (looked++ >= WAITING_RECEIPTS) return;
-      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times);
+      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, this.#ports.brokerNowMs());
       const words = inWords(placement);
       if (placement.hostId !== null || this.#waiting.get(entry.taskId) === words) continue;
       this.#waiting.set(entry.taskId, words);

@@ -47,6 +47,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     {
       leads: () => ready && (leadership?.leads() ?? false),
       nowMs: () => performance.now(),
+      brokerNowMs: () => tasks?.brokerNowMs() ?? Date.now(),
       request: async (entry) => index.request(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
       ask: (hostId, order) =>
         ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),

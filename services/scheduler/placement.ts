@@ -13,15 +13,29 @@ export interface Placement {
   hosts: number;
   feasible: number;
   refusals: Partial<Record<Check, number>>;
+  /** Feasible hosts where an attempt of the task has lately failed: taken only if there is no other. */
+  penalized: string[];
 }
+
+/** A task prefers other hosts for so long after an attempt of it failed on one, ms. */
+const PENALTY_MS = 600_000;
 
 export function place(
   entry: QueueEntry,
   hosts: Iterable<[string, FleetHost]>,
   nowMs: number,
   times: PlacementTimes,
+  brokerNowMs: number,
 ): Placement {
-  const placement: Placement = { hostId: null, score: null, hosts: 0, feasible: 0, refusals: {} };
+  const placement: Placement = {
+    hostId: null,
+    score: null,
+    hosts: 0,
+    feasible: 0,
+    refusals: {},
+    penalized: [],
+  };
+  let bestIsPenalized = false;
   for (const [hostId, host] of hosts) {
     placement.hosts++;
     const refused = refusal(entry, host, nowMs, times);
@@ -31,7 +45,14 @@ export function place(
     }
     placement.feasible++;
     const candidate = score(entry, host, nowMs, times);
-    if (placement.score === null || candidate.total > placement.score.total) {
+    const isPenalized =
+      brokerNowMs - (entry.failedAtMs?.get(hostId) ?? Number.NEGATIVE_INFINITY) < PENALTY_MS;
+    if (isPenalized) placement.penalized.push(hostId);
+    const isBetter =
+      placement.score === null ||
+      (isPenalized === bestIsPenalized ? candidate.total > placement.score.total : bestIsPenalized);
+    if (isBetter) {
+      bestIsPenalized = isPenalized;
       placement.score = candidate;
       placement.hostId = hostId;
     }
@@ -53,13 +74,20 @@ const IN_WORDS: Record<Check, string> = {
 /** The decision in one sentence. */
 export function inWords(placement: Placement): string {
   if (placement.hostId !== null && placement.score !== null)
-    return `${placement.hostId} has the most room of ${count(placement.feasible, "feasible host")} (score ${placement.score.total.toFixed(2)})`;
+    return `${placement.hostId} has the most room of ${count(placement.feasible, "feasible host")} (score ${placement.score.total.toFixed(2)})${penaltyInWords(placement)}`;
   if (placement.hosts === 0) return "no host has joined the mesh";
   const refused = CHECKS.flatMap((check) => {
     const number = placement.refusals[check];
     return number === undefined ? [] : [`${number} ${IN_WORDS[check]}`];
   });
   return `${count(placement.hosts, "host")}: ${refused.join(", ")}`;
+}
+
+function penaltyInWords({ hostId, penalized }: Placement): string {
+  if (penalized.length === 0) return "";
+  if (hostId !== null && penalized.includes(hostId))
+    return ", though an attempt of the task has failed there";
+  return `, not counting ${penalized.join(", ")}, where an attempt of the task has failed`;
 }
 
 const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`;
@@ -74,5 +102,6 @@ export const toReceipt = (entry: QueueEntry, placement: Placement, at: Date): Re
   hosts: placement.hosts,
   feasible: placement.feasible,
   refusals: placement.refusals,
+  ...(placement.penalized.length === 0 ? {} : { penalized: placement.penalized }),
   ...(placement.score === null ? {} : { score: placement.score }),
 });

@@ -1,5 +1,6 @@
 // Keeps the queue and the hosts' reservations in step with the log: what each fact makes of them. Pure; the clock is
 // an argument.
+import type { FailureCategory } from "../../shared/contracts/failure.ts";
 import { type DeployRequest, Priority, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
@@ -27,8 +28,13 @@ export class QueueIndex {
   }
 
   /** `nowMs` is on the scheduler's monotonic clock. */
-  apply({ fact, before, after }: FoldedFact, nowMs: number): void {
+  apply(folded: FoldedFact, nowMs: number): void {
+    const { fact, before, after } = folded;
     const { taskId } = fact;
+    const failed = hostBlamed(folded);
+    const parked = failed === null ? undefined : this.#parked.get(taskId);
+    if (failed !== null && parked !== undefined)
+      parked.failedAtMs = new Map(parked.failedAtMs).set(failed, fact.timeMs);
     if (after.state === "queued") {
       if (fact.kind === "requested" && fact.body !== null && before.state !== "queued") {
         this.#queue.add(newEntry(taskId, fact.sequence, Priority.parse(fact.speaker), fact.body));
@@ -58,6 +64,16 @@ export class QueueIndex {
   }
 }
 
+/** Says nothing of the host: the attempt was called off, or its provider takes nothing now. */
+const NOBODYS_FAULT = new Set<FailureCategory>(["preempted", "cancelled", "quota"]);
+
+/** The host on which an attempt has just failed or was lost; null if nothing failed. */
+function hostBlamed({ fact, before, after }: FoldedFact): string | null {
+  if (!before.active || after.active || fact.body === null || !("failure" in fact.body)) return null;
+  const { failure } = fact.body;
+  return failure === undefined || NOBODYS_FAULT.has(failure.category) ? null : before.hostId;
+}
+
 function newEntry(taskId: string, sequence: number, priority: Priority, request: DeployRequest): QueueEntry {
   return {
     taskId,
@@ -70,6 +86,7 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     fork: request.fork === true,
     memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
     cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
+    failedAtMs: null,
     asked: null,
     notBeforeMs: 0,
     removed: false,

@@ -23,6 +23,8 @@ export interface QueueEntry extends Footprint {
   repository: string;
   labels: Record<string, string> | null;
   fork: boolean;
+  /** When an attempt of it last failed on each host, by the broker's clock, ms; null if none has. */
+  failedAtMs: ReadonlyMap<string, number> | null;
   /** A host is being asked, or has just begun and the log has not shown it yet. */
   asked: Asked | null;
   /** Offered to no host before this time, ms: an order that was given is not given again, or the log is awaited. */

@@ -18,6 +18,8 @@ export const Receipt = z.object({
   feasible: z.int(),
   /** How many hosts failed which check. */
   refusals: z.record(z.string(), z.int()),
+  /** Feasible hosts that were put last because an attempt of the task has lately failed there. */
+  penalized: z.array(HostId).optional(),
   /** Score terms of the chosen host. */
   score: z.record(z.string(), z.number()).optional(),
 });

@@ -131,6 +131,24 @@ describe("a queued task", () => {
     expect(tasksOf(host)).toEqual(["high", "normal-1", "normal-2", "low"]);
   });
 
+  it("that failed on a host goes to another one, by a scheduler that begins anew too", async () => {
+    await using mesh = await startMesh({ tracker: true, scheduler: false });
+    const first = await startScheduler(contextFor(mesh.url));
+    const best = await mesh.host("best", { about: ROOMY });
+    const other = await mesh.host("other");
+    await mesh.submit("t1");
+    await vi.waitUntil(() => best.orders.length === 1, DEADLINE);
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "t1")) === "running", DEADLINE);
+    await first[Symbol.asyncDispose]();
+    await best.say("t1", "faulted", { failure: { category: "host", message: "the disk is full" } });
+    await mesh.scheduler();
+    await vi.waitUntil(() => other.orders.length === 1, DEADLINE);
+    expect(other.orders[0]).toMatchObject({ taskId: "t1", attempt: 2 });
+    expect(best.orders).toHaveLength(1);
+    await vi.waitUntil(async () => (await receiptOf(mesh.bus, "t1"))?.hostId === "other", DEADLINE);
+    expect(await receiptOf(mesh.bus, "t1")).toMatchObject({ feasible: 2, penalized: ["best"] });
+  });
+
   it("from a fork is rejected and offered to nobody", async () => {
     await using mesh = await startMesh({ tracker: true });
     const host = await mesh.host("h1");

@@ -97,6 +97,7 @@ export const scheduler: Begin = ({ line, broker, times }, life, bus) => {
     {
       leads: () => true,
       nowMs: () => performance.now(),
+      brokerNowMs: () => EPOCH_MS + performance.now(),
       request: async (entry) => index.request(entry.taskId) ?? broker.requestAt(entry.sequence),
       ask: (hostId, order) =>
         ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),

@@ -26,6 +26,7 @@ const entry = (taskId: string, sequence = 1): QueueEntry => ({
   fork: false,
   memoryBytes: 1,
   cpus: 1,
+  failedAtMs: null,
   asked: null,
   notBeforeMs: 0,
   removed: false,
@@ -45,6 +46,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
   const dispatcher = new Dispatcher(queue, fleet, TIMES, {
     leads: () => true,
     nowMs: () => clock.nowMs,
+    brokerNowMs: () => clock.nowMs,
     request: async () => request(),
     publish: () => {},
     runsOn: () => null,

@@ -22,6 +22,7 @@ const entry = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
   fork: false,
   memoryBytes: GIB,
   cpus: 1,
+  failedAtMs: null,
   asked: null,
   notBeforeMs: 0,
   removed: false,
@@ -76,7 +77,7 @@ describe("placement", () => {
 
   it("takes the host with the most room", () => {
     const busy = host({ reservations: new Map([["a", { memoryBytes: 4 * GIB, cpus: 2, sinceMs: 0 }]]) });
-    expect(place(entry(), hosts({ busy, idle: host() }), 0, TIMES)).toMatchObject({
+    expect(place(entry(), hosts({ busy, idle: host() }), 0, TIMES, 0)).toMatchObject({
       hostId: "idle",
       feasible: 2,
     });
@@ -94,10 +95,25 @@ describe("placement", () => {
         0,
       );
     for (let number = 0; number < 9; number++) {
-      const { hostId } = place(entry({ taskId: `t${number}` }), fleet.hosts, 0, TIMES);
+      const { hostId } = place(entry({ taskId: `t${number}` }), fleet.hosts, 0, TIMES, 0);
       fleet.reserve(hostId ?? "", `t${number}`, { memoryBytes: GIB, cpus: 1, sinceMs: 0 });
     }
     expect([...fleet.hosts.values()].map(({ reservations }) => reservations.size)).toEqual([3, 3, 3]);
+  });
+
+  it("prefers for a while another host than the one where an attempt failed, and takes that one for want of another", () => {
+    const roomy = host({ heartbeat: heartbeat({ cpu: { cores: 64, busy: 0 } }) });
+    const failed = entry({ failedAtMs: new Map([["roomy", 1_000]]) });
+    const both = hosts({ roomy, other: host() });
+    const at = (nowMs: number, machines: typeof both) => place(failed, machines, 0, TIMES, nowMs);
+    expect(at(2_000, both)).toMatchObject({ hostId: "other", feasible: 2, penalized: ["roomy"] });
+    expect(at(2_000, both.toReversed())).toMatchObject({ hostId: "other" });
+    expect(inWords(at(2_000, both))).toMatch(
+      /^other has .*, not counting roomy, where an attempt of the task/,
+    );
+    expect(at(2_000, hosts({ roomy }))).toMatchObject({ hostId: "roomy", penalized: ["roomy"] });
+    expect(inWords(at(2_000, hosts({ roomy })))).toMatch(/, though an attempt of the task has failed there$/);
+    expect(at(601_000, both)).toMatchObject({ hostId: "roomy", penalized: [] });
   });
 
   it("says how many hosts failed which check", () => {
@@ -106,10 +122,11 @@ describe("placement", () => {
       hosts({ a: host(), b: host(), c: host({ heartbeat: heartbeat({ draining: true }) }) }),
       0,
       TIMES,
+      0,
     );
     expect(placement.hostId).toBeNull();
     expect(inWords(placement)).toBe("3 hosts: 1 draining, 2 lack a label");
-    expect(inWords(place(entry(), [], 0, TIMES))).toBe("no host has joined the mesh");
+    expect(inWords(place(entry(), [], 0, TIMES, 0))).toBe("no host has joined the mesh");
   });
 
   it("never takes a host that is not feasible", () => {
@@ -133,7 +150,7 @@ describe("placement", () => {
     fc.assert(
       fc.property(fc.array(anyHost, { maxLength: 8 }), (machines) => {
         const named = machines.map((machine, index): [string, FleetHost] => [`h${index}`, machine]);
-        const { hostId, feasible } = place(entry(), named, 0, TIMES);
+        const { hostId, feasible } = place(entry(), named, 0, TIMES, 0);
         const possible = named.filter(([, machine]) => refusal(entry(), machine, 0, TIMES) === null);
         expect(feasible).toBe(possible.length);
         if (hostId === null) expect(possible).toEqual([]);
