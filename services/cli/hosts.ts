@@ -12,7 +12,7 @@ export const hostsCommand = (): Command =>
         const hosts = valueOf(await mesh.hosts());
         if (options.json) process.stdout.write(jsonLine(hosts));
         else if (hosts.data.length === 0) tell(options, "No host has been heard of.");
-        else process.stdout.write(await tableOf(hosts.data));
+        else process.stdout.write((await tableOf(hosts.data)) + (await breakersOf(hosts.data)));
       }),
   );
 
@@ -24,7 +24,9 @@ async function tableOf(hosts: HostView[]): Promise<string> {
     host.online
       ? host.draining
         ? styled("yellow", "draining")
-        : styled("green", "online")
+        : host.breaker !== null
+          ? styled("yellow", `breaker ${host.breaker.state}`)
+          : styled("green", "online")
       : styled("red", "offline");
   return table(
     ["HOST", "STATE", "SLOTS FREE", "CPU", "MEMORY FREE", "DISK FREE", "RUNNING", "SEEN", "LABELS"],
@@ -44,4 +46,19 @@ async function tableOf(hosts: HostView[]): Promise<string> {
       ),
     ]),
   );
+}
+
+/** A line for each host whose breaker is not closed. */
+async function breakersOf(hosts: HostView[]): Promise<string> {
+  const { plainLine } = await import("./plain-text.ts");
+  return hosts
+    .flatMap(({ hostId, breaker }) => {
+      if (breaker === null) return [];
+      const then =
+        breaker.probe === null ? `probe after ${breaker.nextProbeAt}` : `task ${breaker.probe} is the probe`;
+      return [
+        `${hostId}: breaker ${breaker.state} since ${breaker.since}, ${then}: ${plainLine(breaker.why)}\n`,
+      ];
+    })
+    .join("");
 }

@@ -4,13 +4,15 @@ import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { Breakers, Guarded } from "../../shared/lifecycle/breakers.ts";
 import type { PlacementTimes } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
-import { inWords, place, toReceipt } from "./placement.ts";
+import { inWords, type LogSays, place, toReceipt } from "./placement.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
 
 export interface DispatchPorts {
   leads(): boolean;
+  breakers: Breakers;
   nowMs(): number;
   /** The clock of the times on the log, ms since the epoch. */
   brokerNowMs(): number;
@@ -37,6 +39,8 @@ export class Dispatcher {
   readonly #times: PlacementTimes;
   readonly #ports: DispatchPorts;
   #planned = false;
+  /** Orders of which the log shows nothing yet, by task. */
+  readonly #asking = new Map<string, { hostId: string; repository: string }>();
   /** Latest words about a task that fits nowhere, so that a receipt is written only when they change. */
   readonly #waiting = new Map<string, string>();
 
@@ -66,9 +70,10 @@ export class Dispatcher {
     for (const entry of this.#queue) {
       if (nowMs < entry.notBeforeMs) continue;
       if (entry.asked !== null) this.#withdraw(entry);
+      if (this.#isBarred("repository", entry.repository)) continue;
       const shape = shapeOf(entry);
       if (infeasible.has(shape)) continue;
-      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, this.#ports.brokerNowMs());
+      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, this.#logSays());
       if (placement.hostId !== null) {
         void this.#ask(entry, placement.hostId, toReceipt(entry, placement, new Date()), nowMs);
         continue;
@@ -86,22 +91,50 @@ export class Dispatcher {
     for (const entry of this.#queue) {
       if (entry.asked !== null) continue;
       if (looked++ >= WAITING_RECEIPTS) return;
-      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, this.#ports.brokerNowMs());
-      const words = inWords(placement);
-      if (placement.hostId !== null || this.#waiting.get(entry.taskId) === words) continue;
+      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, this.#logSays());
+      const words = this.#repositoryInWords(entry.repository) ?? inWords(placement);
+      const isBarred = this.#isBarred("repository", entry.repository);
+      if ((placement.hostId !== null && !isBarred) || this.#waiting.get(entry.taskId) === words) continue;
       this.#waiting.set(entry.taskId, words);
-      this.#ports.publish(toReceipt(entry, placement, new Date()));
+      // Where it would go says nothing while it may go nowhere.
+      this.#ports.publish(toReceipt(entry, { ...placement, hostId: null, score: null }, new Date(), words));
     }
   }
 
   forget(taskId: string): void {
     this.#waiting.delete(taskId);
+    this.#asking.delete(taskId);
+  }
+
+  #logSays(): LogSays {
+    return {
+      brokerNowMs: this.#ports.brokerNowMs(),
+      isBarred: (hostId) => this.#isBarred("host", hostId),
+    };
+  }
+
+  /** Its breaker is open, or its one probe is under way or being asked for. */
+  #isBarred(guarded: Guarded, name: string): boolean {
+    const breaker = this.#ports.breakers.state(guarded, name, this.#ports.brokerNowMs());
+    if (breaker === null) return false;
+    if (breaker.state === "open" || breaker.probe !== null) return true;
+    for (const { hostId, repository } of this.#asking.values())
+      if ((guarded === "host" ? hostId : repository) === name) return true;
+    return false;
+  }
+
+  #repositoryInWords(repository: string): string | null {
+    const breaker = this.#ports.breakers.state("repository", repository, this.#ports.brokerNowMs());
+    if (breaker === null) return null;
+    const then = breaker.probe === null ? `after ${new Date(breaker.probeAtMs).toISOString()}` : "under way";
+    return `repository ${repository} has an open breaker (${breaker.why}); probe ${then}`;
   }
 
   async #ask(entry: QueueEntry, hostId: string, receipt: Receipt, nowMs: number): Promise<void> {
     const { taskId, attempt, after, memoryBytes, cpus } = entry;
     const asked = { hostId };
     entry.asked = asked;
+    this.#asking.set(taskId, { hostId, repository: entry.repository });
     entry.notBeforeMs = nowMs + ASK_MS;
     this.#fleet.reserve(hostId, taskId, { memoryBytes, cpus, sinceMs: nowMs });
     const request = await this.#ports.request(entry);
@@ -135,6 +168,7 @@ export class Dispatcher {
   #withdraw(entry: QueueEntry): void {
     const { taskId, asked } = entry;
     entry.asked = null;
+    this.#asking.delete(taskId);
     if (asked !== null && this.#ports.runsOn(taskId) !== asked.hostId)
       this.#fleet.release(asked.hostId, taskId);
   }

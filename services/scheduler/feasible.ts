@@ -12,6 +12,7 @@ export const CHECKS = [
   "slots",
   "memory",
   "avoided",
+  "breaker",
 ] as const;
 export type Check = (typeof CHECKS)[number];
 

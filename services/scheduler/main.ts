@@ -7,11 +7,12 @@ import { standForLeader } from "../../shared/bus/leadership.ts";
 import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { requestAt } from "../../shared/bus/read.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
-import { leaseTimes } from "../../shared/config/environment.ts";
+import { leaseTimes, probeAfterMs } from "../../shared/config/environment.ts";
 import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
 import { orderSubject, RunReply } from "../../shared/contracts/order.ts";
 import { receiptSubject } from "../../shared/contracts/receipt.ts";
+import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
 import { Dispatcher } from "./dispatch.ts";
@@ -36,6 +37,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const queue = new Queue();
   const fleet = new Fleet();
   const index = new QueueIndex(queue, fleet);
+  const breakers = new Breakers(probeAfterMs(context.environment.MESH_LEASE_MS));
   let ready = false;
   let tasks: Awaited<ReturnType<typeof followTasks>> | undefined;
   let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
@@ -46,6 +48,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     { silenceMs: silence, memoryRampMs: MEMORY_RAMP_MS },
     {
       leads: () => ready && (leadership?.leads() ?? false),
+      breakers,
       nowMs: () => performance.now(),
       brokerNowMs: () => tasks?.brokerNowMs() ?? Date.now(),
       request: async (entry) => index.request(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
@@ -63,6 +66,8 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   );
 
   const onFolded = (folded: FoldedFact) => {
+    // Before the index lets go of a task that has ended.
+    breakers.apply(folded, index.repository(folded.fact.taskId));
     index.apply(folded, performance.now());
     if (folded.after.state !== "queued") dispatcher.forget(folded.fact.taskId);
     dispatcher.wake();

@@ -17,6 +17,13 @@ export interface Placement {
   penalized: string[];
 }
 
+/** What placement takes from the log. */
+export interface LogSays {
+  brokerNowMs: number;
+  /** The host's breaker lets nothing begin there now. */
+  isBarred(hostId: string): boolean;
+}
+
 /** A task prefers other hosts for so long after an attempt of it failed on one, ms. */
 const PENALTY_MS = 600_000;
 
@@ -25,7 +32,7 @@ export function place(
   hosts: Iterable<[string, FleetHost]>,
   nowMs: number,
   times: PlacementTimes,
-  brokerNowMs: number,
+  { brokerNowMs, isBarred }: LogSays,
 ): Placement {
   const placement: Placement = {
     hostId: null,
@@ -38,7 +45,7 @@ export function place(
   let bestIsPenalized = false;
   for (const [hostId, host] of hosts) {
     placement.hosts++;
-    const refused = refusal(entry, host, nowMs, times);
+    const refused = refusal(entry, host, nowMs, times) ?? (isBarred(hostId) ? "breaker" : null);
     if (refused !== null) {
       placement.refusals[refused] = (placement.refusals[refused] ?? 0) + 1;
       continue;
@@ -69,6 +76,7 @@ const IN_WORDS: Record<Check, string> = {
   slots: "have no free slot",
   memory: "have too little free memory",
   avoided: "refused just now",
+  breaker: "have an open breaker",
 };
 
 /** The decision in one sentence. */
@@ -92,13 +100,19 @@ function penaltyInWords({ hostId, penalized }: Placement): string {
 
 const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
-export const toReceipt = (entry: QueueEntry, placement: Placement, at: Date): Receipt => ({
+/** `summary`: the decision in words, where it is not about hosts. */
+export const toReceipt = (
+  entry: QueueEntry,
+  placement: Placement,
+  at: Date,
+  summary = inWords(placement),
+): Receipt => ({
   taskId: entry.taskId,
   at: at.toISOString(),
   policy: POLICY,
   hostId: placement.hostId,
   attempt: entry.attempt,
-  summary: inWords(placement),
+  summary,
   hosts: placement.hosts,
   feasible: placement.feasible,
   refusals: placement.refusals,

@@ -27,6 +27,11 @@ export class QueueIndex {
     return this.#requests.get(taskId);
   }
 
+  /** Of a task that has not ended; else empty. */
+  repository(taskId: string): string {
+    return (this.#queue.get(taskId) ?? this.#parked.get(taskId))?.repository ?? "";
+  }
+
   /** `nowMs` is on the scheduler's monotonic clock. */
   apply(folded: FoldedFact, nowMs: number): void {
     const { fact, before, after } = folded;

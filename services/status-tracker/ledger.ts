@@ -1,6 +1,7 @@
 // Every task as the log tells it: those that have not ended, the ones that ended last, and any other by
 // reading its facts again. Memory is bounded by what is unfinished.
 import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
+import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import { DeadLetters } from "./dead-letters.ts";
@@ -27,9 +28,12 @@ export class Ledger {
   readonly #ports: LedgerPorts;
   #waiters: { until: () => boolean; resolve: () => void }[] = [];
   sequence = 0;
+  readonly breakers: Breakers;
 
-  constructor(ports: LedgerPorts) {
+  /** `probeAfterMs`: an open breaker waits so long for its first probe. */
+  constructor(ports: LedgerPorts, probeAfterMs: number) {
     this.#ports = ports;
+    this.breakers = new Breakers(probeAfterMs);
   }
 
   /** Folds the next fact; tells which tasks have to be looked at. */
@@ -46,6 +50,8 @@ export class Ledger {
     const before = this.active.get(taskId) ?? newRecord(fact);
     const folded = fold(before.lifecycle, fact);
     const record = project(before, fact, folded);
+    const { task: after, counted } = folded;
+    this.breakers.apply({ fact, before: before.lifecycle, after, counted }, record.view.repository);
     if (folded.counted && fact.body !== null) this.deadLetters.apply(fact, record.view.repository);
     if (isEnd(record.lifecycle.state)) {
       this.#end(record);

@@ -7,7 +7,7 @@ import { standForLeader } from "../../shared/bus/leadership.ts";
 import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { factsOfTask } from "../../shared/bus/read.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
-import { leaseTimes } from "../../shared/config/environment.ts";
+import { leaseTimes, probeAfterMs } from "../../shared/config/environment.ts";
 import { readMeshConfig } from "../../shared/config/mesh-config.ts";
 import { retryTable } from "../../shared/config/retry-table.ts";
 import { API, API_VERBS, apiSubject } from "../../shared/contracts/api.ts";
@@ -28,7 +28,10 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const bus = stack.use(await connectBus(busOptions(context, "status-tracker")));
   stack.use(await keepProvisioned(bus));
   const times = leaseTimes(context.environment.MESH_LEASE_MS);
-  const ledger = new Ledger({ factsOfTask: (taskId) => factsOfTask(bus, taskId) });
+  const ledger = new Ledger(
+    { factsOfTask: (taskId) => factsOfTask(bus, taskId) },
+    probeAfterMs(context.environment.MESH_LEASE_MS),
+  );
   const presence = new Presence(silenceMs(times), performance.now());
   let following: Awaited<ReturnType<typeof followFacts>> | undefined;
   let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
@@ -85,7 +88,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, () => leadership?.leads() ?? false),
   );
 
-  const answers = queries(bus, ledger, presence);
+  const answers = queries(bus, ledger, presence, () => following.brokerNowMs());
   for (const verb of API_VERBS) {
     const subscription = serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
       queue: "status-tracker",

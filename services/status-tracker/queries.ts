@@ -22,7 +22,7 @@ const CANCEL_MS = 5_000;
 
 export type Queries = { [Verb in ApiVerb]: (request: ApiRequest<Verb>) => Promise<Answer<ApiReply<Verb>>> };
 
-export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
+export function queries(bus: Bus, ledger: Ledger, presence: Presence, brokerNowMs: () => number): Queries {
   /** The task, having followed the log as far as it reached when the question came, if it is not known yet. */
   async function find(taskId: string, minSequence = 0): Promise<Answer<TaskRecord>> {
     let record = await ledger.find(taskId);
@@ -158,6 +158,14 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
     });
   }
 
+  function breakerOf(hostId: string): HostView["breaker"] {
+    const breaker = ledger.breakers.state("host", hostId, brokerNowMs());
+    if (breaker === null) return null;
+    const { state, why, probe, sinceMs, probeAtMs } = breaker;
+    const [since, nextProbeAt] = [new Date(sinceMs).toISOString(), new Date(probeAtMs).toISOString()];
+    return { state, since, why, nextProbeAt, probe };
+  }
+
   function hosts(): HostView[] {
     const nowMs = performance.now();
     return [...presence.hosts.values()]
@@ -165,6 +173,7 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence): Queries {
         ...host.heartbeat,
         online: presence.isOnline(host, nowMs),
         lastSeenAt: new Date(host.timeMs).toISOString(),
+        breaker: breakerOf(host.heartbeat.hostId),
       }))
       .sort((one, other) => one.hostId.localeCompare(other.hostId));
   }

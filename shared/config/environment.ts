@@ -117,6 +117,9 @@ export function defaultDataDir(env: NodeJS.ProcessEnv = process.env, platform = 
   return path.join(env.XDG_DATA_HOME ?? path.join(homedir(), ".local", "share"), "agent-mesh");
 }
 
+/** An open breaker waits so long for its first probe, ms: a host that went away is called lost well before. */
+export const probeAfterMs = (leaseMs: number): number => 5 * leaseMs;
+
 /** The times of the lease protocol, all in proportion to the lease, in whole ms as heartbeats carry them. */
 export const leaseTimes = (leaseMs: number) => {
   const inProportion = (ms: number) => Math.round((ms * leaseMs) / LEASE.leaseMs);

@@ -85,6 +85,19 @@ export const HostView = Heartbeat.extend({
   /** Heard of within a lease and its margin. */
   online: z.boolean(),
   lastSeenAt: z.iso.datetime(),
+  /** Null while it is closed: nothing is known against the host. */
+  breaker: z
+    .object({
+      /** `half-open`: one attempt may begin, or is under way. */
+      state: z.enum(["open", "half-open"]),
+      since: z.iso.datetime(),
+      why: z.string(),
+      nextProbeAt: z.iso.datetime(),
+      /** The task whose attempt is the probe. */
+      probe: TaskId.nullable(),
+    })
+    .nullable()
+    .default(null),
 });
 export type HostView = z.infer<typeof HostView>;
 

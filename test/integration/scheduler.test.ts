@@ -185,6 +185,38 @@ describe("a queued task", () => {
 });
 
 describe("a host", () => {
+  it("on which task after task fails is given nothing for a while, then one attempt, then work again", async () => {
+    await using mesh = await startMesh({ tracker: true });
+    const host = await mesh.host("h1", { about: ROOMY });
+    for (const taskId of ["a", "b", "c"]) {
+      await mesh.submit(taskId, { maxAttempts: 1 });
+      await vi.waitUntil(() => tasksOf(host).at(-1) === taskId, DEADLINE);
+      await vi.waitUntil(async () => (await stateOf(mesh.bus, taskId)) === "running", DEADLINE);
+      await host.say(taskId, "faulted", { failure: { category: "host", message: "the disk is full" } });
+    }
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "c")) === "failed", DEADLINE);
+    await mesh.submit("probe");
+    await mesh.submit("next");
+    await vi.waitUntil(async () => (await receiptOf(mesh.bus, "next"))?.hostId === null, DEADLINE);
+    expect(await askApi(mesh.bus, "explain", { taskId: "next" })).toMatchObject({
+      value: { summary: "queued, number 2: 1 host: 1 have an open breaker" },
+    });
+    expect(await askApi(mesh.bus, "hosts", {})).toMatchObject({
+      value: { data: [{ breaker: { state: "open", why: "host: the disk is full" } }] },
+    });
+    expect(tasksOf(host)).toEqual(["a", "b", "c"]);
+    // A scheduler that begins anew has it from the log.
+    await mesh.scheduler();
+    await vi.waitUntil(() => tasksOf(host).length === 4, DEADLINE);
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "probe")) === "running", DEADLINE);
+    await mesh.submit("later");
+    await vi.waitUntil(async () => (await receiptOf(mesh.bus, "later"))?.hostId === null, DEADLINE);
+    expect(tasksOf(host)).toEqual(["a", "b", "c", "probe"]);
+    await host.say("probe", "succeeded", {});
+    await vi.waitUntil(() => tasksOf(host).length === 6, DEADLINE);
+    expect(await askApi(mesh.bus, "hosts", {})).toMatchObject({ value: { data: [{ breaker: null }] } });
+  });
+
   it("whose heartbeats nobody can read is given nothing, and stops nobody", async () => {
     await using mesh = await startMesh({ tracker: true });
     const said = ["no JSON", "{}", JSON.stringify(heartbeat({ hostId: "somebody-else" }))];

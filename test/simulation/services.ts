@@ -13,6 +13,7 @@ import { queries } from "../../services/status-tracker/queries.ts";
 import { appendFact } from "../../shared/bus/append.ts";
 import { ask, askApi, serve } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
+import { probeAfterMs } from "../../shared/config/environment.ts";
 import { RETRY_DEFAULTS } from "../../shared/config/retry-table.ts";
 import { API, apiSubject } from "../../shared/contracts/api.ts";
 import { factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
@@ -21,6 +22,7 @@ import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { type LeaseTimes, silenceMs } from "../../shared/contracts/lease.ts";
 import { orderSubject, RunReply } from "../../shared/contracts/order.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
+import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { FoldedLog } from "../../shared/lifecycle/folded-log.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import type { Broker } from "./broker.ts";
@@ -90,6 +92,7 @@ export const scheduler: Begin = ({ line, broker, times }, life, bus) => {
   const queue = new Queue();
   const fleet = new Fleet();
   const index = new QueueIndex(queue, fleet);
+  const breakers = new Breakers(probeAfterMs(times.leaseMs));
   const dispatcher = new Dispatcher(
     queue,
     fleet,
@@ -98,6 +101,7 @@ export const scheduler: Begin = ({ line, broker, times }, life, bus) => {
       leads: () => true,
       nowMs: () => performance.now(),
       brokerNowMs: () => EPOCH_MS + performance.now(),
+      breakers,
       request: async (entry) => index.request(entry.taskId) ?? broker.requestAt(entry.sequence),
       ask: (hostId, order) =>
         ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
@@ -109,6 +113,7 @@ export const scheduler: Begin = ({ line, broker, times }, life, bus) => {
     },
   );
   const folded = new FoldedLog((fact) => {
+    breakers.apply(fact, index.repository(fact.fact.taskId));
     index.apply(fact, performance.now());
     if (fact.after.state !== "queued") dispatcher.forget(fact.fact.taskId);
     dispatcher.wake();
@@ -123,7 +128,10 @@ export const scheduler: Begin = ({ line, broker, times }, life, bus) => {
 };
 
 export const tracker: Begin = ({ line, broker, times, rules, choose, name }, life, bus) => {
-  const ledger = new Ledger({ factsOfTask: async (taskId) => broker.factsOf(taskId) });
+  const ledger = new Ledger(
+    { factsOfTask: async (taskId) => broker.factsOf(taskId) },
+    probeAfterMs(times.leaseMs),
+  );
   const patience = { ...times, marginMs: rules.marginMs };
   const presence = new Presence(silenceMs(patience), performance.now());
   if (!rules.grace) presence.startGrace = () => {};
@@ -155,7 +163,7 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     if (heartbeat) presence.hear(heartbeat, timeMs, performance.now());
   });
   presence.startGrace(performance.now());
-  const answers = queries(bus, ledger, presence);
+  const answers = queries(bus, ledger, presence, () => EPOCH_MS + performance.now());
   for (const verb of ["get", "cancel"] as const)
     serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
       queue: "status-tracker",

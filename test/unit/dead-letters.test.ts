@@ -15,7 +15,7 @@ const dies = (taskId: string, sequence: number): Fact[] => [
 
 describe("the index of dead letters", () => {
   it("keeps those that the ledger has long forgotten, and their stories are read from the log", async () => {
-    const ledger = new Ledger({ factsOfTask: async () => dies("t0", 1) });
+    const ledger = new Ledger({ factsOfTask: async () => dies("t0", 1) }, 60_000);
     for (let number = 0; number < 10_050; number++)
       for (const one of dies(`t${number}`, number * 4 + 1)) ledger.apply(one);
     expect(ledger.newestFirst()).toHaveLength(10_000);

@@ -4,6 +4,7 @@ import { Fleet } from "../../services/scheduler/fleet.ts";
 import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunReply } from "../../shared/contracts/order.ts";
+import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { request } from "../support/facts.ts";
 import { heartbeat } from "../support/heartbeats.ts";
 
@@ -47,6 +48,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
     leads: () => true,
     nowMs: () => clock.nowMs,
     brokerNowMs: () => clock.nowMs,
+    breakers: new Breakers(60_000),
     request: async () => request(),
     publish: () => {},
     runsOn: () => null,

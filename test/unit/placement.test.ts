@@ -9,6 +9,7 @@ import { request } from "../support/facts.ts";
 import { heartbeat } from "../support/heartbeats.ts";
 
 const GIB = 1_073_741_824;
+const LOG = { brokerNowMs: 0, isBarred: () => false };
 const TIMES = { silenceMs: 15_000, memoryRampMs: 45_000 };
 
 const entry = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
@@ -77,7 +78,7 @@ describe("placement", () => {
 
   it("takes the host with the most room", () => {
     const busy = host({ reservations: new Map([["a", { memoryBytes: 4 * GIB, cpus: 2, sinceMs: 0 }]]) });
-    expect(place(entry(), hosts({ busy, idle: host() }), 0, TIMES, 0)).toMatchObject({
+    expect(place(entry(), hosts({ busy, idle: host() }), 0, TIMES, LOG)).toMatchObject({
       hostId: "idle",
       feasible: 2,
     });
@@ -95,7 +96,7 @@ describe("placement", () => {
         0,
       );
     for (let number = 0; number < 9; number++) {
-      const { hostId } = place(entry({ taskId: `t${number}` }), fleet.hosts, 0, TIMES, 0);
+      const { hostId } = place(entry({ taskId: `t${number}` }), fleet.hosts, 0, TIMES, LOG);
       fleet.reserve(hostId ?? "", `t${number}`, { memoryBytes: GIB, cpus: 1, sinceMs: 0 });
     }
     expect([...fleet.hosts.values()].map(({ reservations }) => reservations.size)).toEqual([3, 3, 3]);
@@ -105,7 +106,8 @@ describe("placement", () => {
     const roomy = host({ heartbeat: heartbeat({ cpu: { cores: 64, busy: 0 } }) });
     const failed = entry({ failedAtMs: new Map([["roomy", 1_000]]) });
     const both = hosts({ roomy, other: host() });
-    const at = (nowMs: number, machines: typeof both) => place(failed, machines, 0, TIMES, nowMs);
+    const at = (nowMs: number, machines: typeof both) =>
+      place(failed, machines, 0, TIMES, { ...LOG, brokerNowMs: nowMs });
     expect(at(2_000, both)).toMatchObject({ hostId: "other", feasible: 2, penalized: ["roomy"] });
     expect(at(2_000, both.toReversed())).toMatchObject({ hostId: "other" });
     expect(inWords(at(2_000, both))).toMatch(
@@ -122,11 +124,11 @@ describe("placement", () => {
       hosts({ a: host(), b: host(), c: host({ heartbeat: heartbeat({ draining: true }) }) }),
       0,
       TIMES,
-      0,
+      LOG,
     );
     expect(placement.hostId).toBeNull();
     expect(inWords(placement)).toBe("3 hosts: 1 draining, 2 lack a label");
-    expect(inWords(place(entry(), [], 0, TIMES, 0))).toBe("no host has joined the mesh");
+    expect(inWords(place(entry(), [], 0, TIMES, LOG))).toBe("no host has joined the mesh");
   });
 
   it("never takes a host that is not feasible", () => {
@@ -150,7 +152,7 @@ describe("placement", () => {
     fc.assert(
       fc.property(fc.array(anyHost, { maxLength: 8 }), (machines) => {
         const named = machines.map((machine, index): [string, FleetHost] => [`h${index}`, machine]);
-        const { hostId, feasible } = place(entry(), named, 0, TIMES, 0);
+        const { hostId, feasible } = place(entry(), named, 0, TIMES, LOG);
         const possible = named.filter(([, machine]) => refusal(entry(), machine, 0, TIMES) === null);
         expect(feasible).toBe(possible.length);
         if (hostId === null) expect(possible).toEqual([]);
