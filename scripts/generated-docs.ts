@@ -7,6 +7,7 @@ import { deadSubject } from "../shared/contracts/dead.ts";
 import { FACT_BODIES, FACT_KINDS, type FactKind, factSubject, SPEAKER_OF } from "../shared/contracts/fact.ts";
 import { heartbeatSubject } from "../shared/contracts/heartbeat.ts";
 import { intakeSubject } from "../shared/contracts/intake.ts";
+import { LEASE, silenceMs } from "../shared/contracts/lease.ts";
 import { logSubject } from "../shared/contracts/log.ts";
 import { orderSubject } from "../shared/contracts/order.ts";
 import { receiptSubject } from "../shared/contracts/receipt.ts";
@@ -18,6 +19,7 @@ export const generatedDocs: Record<string, (text: string) => string> = {
   "docs/architecture.md": (text) =>
     between(text, "lifecycle", `\`\`\`mermaid\n${lifecycleDiagram()}\n\`\`\``),
   "docs/protocol.md": (text) => between(between(text, "facts", factTable()), "subjects", subjectTable()),
+  "docs/guarantees.md": (text) => between(text, "lease", leaseTable()),
   "docs/limits.md": (text) => between(text, "limits", table(LIMITS_HEAD, limitRows())),
   ".env.example": () => environmentExample(),
 };
@@ -61,6 +63,33 @@ function subjectTable(): string {
   return table(
     ["subject", "kind", "who speaks or asks"],
     rows.map(([subject = "", ...others]) => [`\`${filled(subject, {})}\``, ...others]),
+  );
+}
+
+function leaseTable(): string {
+  const seconds = (ms: number) => `${ms / 1_000} s`;
+  return table(
+    ["time", "default", "meaning"],
+    [
+      [
+        "lease",
+        seconds(LEASE.leaseMs),
+        "a tree may act so long after a stamp; `MESH_LEASE_MS`, the others in proportion",
+      ],
+      ["margin", seconds(LEASE.marginMs), "what a supervisor may be late"],
+      [
+        "silence",
+        seconds(silenceMs(LEASE)),
+        "of a host, after which its attempts are lost: lease and margin",
+      ],
+      [
+        "heartbeat",
+        seconds(LEASE.heartbeatMs),
+        "so often a host speaks: several may get lost within a lease",
+      ],
+      ["check", seconds(LEASE.checkMs), "so often the supervisor looks at its lease"],
+      ["frozen", seconds(LEASE.frozenLimitMs), "a tree that has stood still for so long is ended"],
+    ],
   );
 }
 

@@ -1,4 +1,4 @@
-// Holds a history against the numbered invariants (docs/architecture.md). Pure: it knows nothing of how the run was
+// Holds a history against the numbered invariants (docs/guarantees.md). Pure: it knows nothing of how the run was
 // made, and believes the witness lines of the workloads rather than what the mesh says of itself.
 import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";

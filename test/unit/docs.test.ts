@@ -43,6 +43,17 @@ describe("the documentation", () => {
     expect([...told].filter((name) => !named.includes(name))).toEqual([]);
   });
 
+  it("names only tests that exist, and one at least for each of the ten invariants", () => {
+    const guarantees = read("docs/guarantees.md");
+    const named = [...guarantees.matchAll(/^- `(test\/[^`]+)`: "(.+)"$/gm)];
+    for (const [, file = "", name = ""] of named)
+      expect(read(file).includes(`("${name}"`), `${file} has no test "${name}"`).toBe(true);
+    expect(guarantees.split("\n").filter((line) => line.startsWith("- `test/"))).toHaveLength(named.length);
+    const invariants = guarantees.split(/^### /m).slice(1);
+    expect(invariants.map((text) => Number.parseInt(text, 10))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    for (const text of invariants) expect(text).toMatch(/^- `test\//m);
+  });
+
   it("begins the README with two one-line commands: the main job, then the tests", () => {
     const blocks = [...read("README.md").matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text = ""]) =>
       text.trim(),
@@ -60,6 +71,7 @@ describe("the documentation", () => {
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
+    "docs/guarantees.md",
     "docs/limits.md",
     "docs/protocol.md",
     "docs/second-machine.md",
