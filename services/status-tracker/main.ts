@@ -4,7 +4,7 @@ import { serve } from "../../shared/bus/ask.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { follow, followFacts } from "../../shared/bus/follow.ts";
 import { standForLeader } from "../../shared/bus/leadership.ts";
-import { keepProvisioned } from "../../shared/bus/provision.ts";
+import { cramped, keepProvisioned } from "../../shared/bus/provision.ts";
 import { factsOfTask } from "../../shared/bus/read.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes, probeAfterMs } from "../../shared/config/environment.ts";
@@ -27,6 +27,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const config = await readMeshConfig(context.environment.MESH_CONFIG);
   const bus = stack.use(await connectBus(busOptions(context, "status-tracker")));
   stack.use(await keepProvisioned(bus));
+  for (const words of await cramped(bus)) log.warn(words);
   const times = leaseTimes(context.environment.MESH_LEASE_MS);
   const ledger = new Ledger(
     { factsOfTask: (taskId) => factsOfTask(bus, taskId) },

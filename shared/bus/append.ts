@@ -14,7 +14,7 @@ export type Appended<Now = TaskView> =
   /** The server takes no fact like this, ever. */
   | { outcome: "impossible"; message: string }
   /** No answer within the deadline: it may be on the log, or may yet arrive. Decide anew from the log. */
-  | { outcome: "unknown" };
+  | { outcome: "unknown"; why: string };
 
 /** Tells what is true of a task now, having seen at least `minSequence` of it. */
 export type Truth<Now = TaskView> = (taskId: string, minSequence: number) => Promise<Answer<Now>>;
@@ -43,6 +43,7 @@ export async function appendFact<Now>(
   };
   const deadline = performance.now() + options.deadlineMs;
   let refused = false;
+  let why = "it did not answer";
   do {
     if (!refused) {
       try {
@@ -53,6 +54,7 @@ export async function appendFact<Now>(
           if (error.code === TOO_LARGE)
             return { outcome: "impossible", message: "it is larger than the log takes" };
           refused = WRONG_LAST_SEQUENCE.has(error.code);
+          if (!refused) why = error.message;
         } else if ((error as Error).name === "InvalidArgumentError") {
           return { outcome: "impossible", message: "it is larger than the server takes" };
         }
@@ -64,5 +66,5 @@ export async function appendFact<Now>(
     }
     await new Promise((done) => setTimeout(done, PAUSE_MS));
   } while (performance.now() < deadline && options.signal?.aborted !== true);
-  return { outcome: "unknown" };
+  return { outcome: "unknown", why };
 }

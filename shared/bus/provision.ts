@@ -7,8 +7,11 @@ import { type MeshStream, STREAMS, STREAMS_VERSION } from "./streams.ts";
 
 const VERSION_KEY = "mesh-streams-version";
 const NAME_IN_USE = 10058;
+const NO_ROOM = 10047;
 const STREAM_NOT_FOUND = 10059;
 
+/** A store that has not even this for a stream is none, bytes. */
+const LEAST_BYTES = 1_048_576;
 const PAUSE_MS = 250;
 
 /** Now, and again after every reconnect: what lies in memory has not outlived a server that was started again. */
@@ -42,6 +45,18 @@ export async function provision(
   for (const stream of streams) await provisionStream(manager, stream, version);
 }
 
+/** In words: the streams that the bus has less room for than they were meant to have. */
+export async function cramped(bus: Bus): Promise<string[]> {
+  const manager = await managerOf(bus);
+  const found = STREAMS.map(async ({ name, max_bytes = 0 }) => {
+    const { config } = await manager.streams.info(name);
+    return config.max_bytes > 0 && config.max_bytes < max_bytes
+      ? [`${name} keeps ${config.max_bytes} bytes instead of ${max_bytes}: the bus has no room for more`]
+      : [];
+  });
+  return (await Promise.all(found)).flat();
+}
+
 async function managerOf(bus: Bus): Promise<JetStreamManager> {
   try {
     return await jetstreamManager(bus.connection);
@@ -66,7 +81,7 @@ async function provisionStream(
   });
   if (present === null) {
     try {
-      await manager.streams.add(wanted);
+      await addWhereThereIsRoom(manager, wanted);
     } catch (error) {
       // Another service was quicker, with another configuration.
       if (!(error instanceof JetStreamApiError && error.code === NAME_IN_USE)) throw error;
@@ -79,4 +94,24 @@ async function provisionStream(
   // What a stream was created with for good.
   const { name, storage, persist_mode, ...changeable } = wanted;
   await manager.streams.update(stream.name, changeable);
+}
+
+/**
+ * A store may be smaller than what streams may grow to: then each such stream may take a quarter of what it could
+ * have had, so that the log of the tasks, which has no bound of its own, keeps the room that is left.
+ */
+async function addWhereThereIsRoom(manager: JetStreamManager, wanted: MeshStream): Promise<void> {
+  for (let maxBytes = wanted.max_bytes ?? 0; ; maxBytes = Math.floor(maxBytes / 2)) {
+    try {
+      await manager.streams.add(maxBytes > 0 ? { ...wanted, max_bytes: maxBytes } : wanted);
+    } catch (error) {
+      const isTooMuch =
+        error instanceof JetStreamApiError && error.code === NO_ROOM && maxBytes > LEAST_BYTES;
+      if (!isTooMuch) throw error;
+      continue;
+    }
+    if (maxBytes < (wanted.max_bytes ?? 0))
+      await manager.streams.update(wanted.name, { max_bytes: Math.floor(maxBytes / 4) });
+    return;
+  }
 }

@@ -43,7 +43,10 @@ export async function submitTask(bus: Bus, request: DeployRequest): Promise<Answ
     case "impossible":
       return refuse("too_large", `the request: ${appended.message}`);
     case "unknown":
-      return refuse("unavailable", `the log did not answer; send the request again with taskId ${taskId}`);
+      return refuse(
+        "unavailable",
+        `the log has not taken the request (${appended.why}); send it again with taskId ${taskId}`,
+      );
     case "refused":
       return known(taskId, body, appended.now);
   }
