@@ -19,6 +19,7 @@ import { checkVerdict, infrastructureFailure } from "./judgement.ts";
 import { createLogSink } from "./log-sink.ts";
 import { commandArgv } from "./runner/command.ts";
 import type { Runner } from "./runner/runner.ts";
+import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
 import { applyPatch, type Patch } from "./workspace/patch.ts";
 import { type PreparedTree, prepareTree, removeTree } from "./workspace/tree.ts";
 
@@ -99,8 +100,11 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     await validate(instance, { file: patch.file, gitDir: tree.gitDir });
   } catch (error) {
     if (error instanceof Stop) throw error;
-    if (!(error instanceof Failed)) throw error;
-    failure = error.failure;
+    if (error instanceof Failed) failure = error.failure;
+    else if (isNoSpace(error)) failure = diskFull("");
+    else throw error;
+    if (failure.category !== "resource" && (await isDiskFull(folder)))
+      failure = diskFull(`: ${failure.message}`);
   }
   result.durationMs = performance.now() - beganMs;
   work.signal.throwIfAborted();
@@ -188,7 +192,18 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     if (refused.length > 0) throw new Failed({ category: "gate", message: refused.map(inWords).join("; ") });
   }
 
+  /** Work that fills the disk has used too much; where none had begun, this host lacks the room for any. */
+  function diskFull(what: string): Failure {
+    const category = result.phases.prepareMs === undefined ? "host" : "resource";
+    return { category, message: `the disk of host ${hostId} is full${what}` };
+  }
+
   async function keepArtifacts(): Promise<void> {
+    if (await isDiskFull(folder)) {
+      // What the work has left there makes room for what tells of it.
+      await options.guest.release(work.attemptKey);
+      for (const name of ["work", "validation"]) await removeTree(path.join(folder, name));
+    }
     const { exitCode, signal, durationMs, phases, checks } = result;
     await writeFile(
       fileOf("result"),

@@ -1,6 +1,7 @@
 // An isolated slot for one tree of an attempt: runs processes in it through the guest supervisor, with the
 // environment they need and nothing else, within the time that is left.
 import { createWriteStream } from "node:fs";
+import { finished } from "node:stream/promises";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { Work } from "./executor.ts";
@@ -74,6 +75,9 @@ export function createInstance(
     async writePatch(file) {
       const { argv, env } = patchCommand({ workTree, gitDir: tree.gitDir, sha: request.sha });
       const out = createWriteStream(file);
+      const written = finished(out);
+      // Heard below; until then a full disk must not be an error that nobody hears.
+      written.catch(() => {});
       let bytes = 0;
       let complaint = "";
       const process = guest.exec(
@@ -90,10 +94,8 @@ export function createInstance(
         },
       );
       const exit = await process.finished;
-      await new Promise<void>((done, failed) => {
-        out.on("error", failed);
-        out.end(() => done());
-      });
+      out.end();
+      await written;
       const failure =
         infrastructureFailure(exit, "taking the patch") ?? patchFailure(exit.exitCode, bytes, complaint);
       return { leftOut: complaint.split("\n").filter((line) => line.startsWith(LEFT_OUT)), failure };

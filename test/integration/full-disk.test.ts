@@ -1,0 +1,91 @@
+// Disks that are full, for real: under the bus, and under a host's work.
+import path from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { describe, expect, it, vi } from "vitest";
+import { cramped } from "../../shared/bus/provision.ts";
+import { lastMessage } from "../../shared/bus/read.ts";
+import { ARTIFACTS, DEAD, LOGS, TASKS } from "../../shared/bus/streams.ts";
+import { submitTask } from "../../shared/bus/submit.ts";
+import { artifactSubject } from "../../shared/contracts/artifact.ts";
+import { taskSubjects } from "../../shared/contracts/fact.ts";
+import { logSubject } from "../../shared/contracts/log.ts";
+import { openBus } from "../support/bus.ts";
+import { request } from "../support/facts.ts";
+import { DEADLINE, startHostMesh } from "../support/host.ts";
+import { startNats } from "../support/nats.ts";
+import { canMount, mountSmallDisk } from "../support/small-disk.ts";
+
+const DISK_MEBIBYTES = 64;
+const CHUNK = new Uint8Array(256 * 1024);
+
+it("full disks were tested", ({ skip }) => {
+  skip(!canMount, "mounting a tmpfs takes root on Linux");
+  expect(canMount).toBe(true);
+});
+
+describe.skipIf(!canMount)("a full disk", () => {
+  it("under the bus leaves the log its room, acknowledges nothing that is not stored, and goes on once there is room", async () => {
+    using disk = mountSmallDisk(DISK_MEBIBYTES);
+    await using nats = await startNats({ dataDir: path.join(disk.folder, "nats") });
+    await using bus = await openBus(nats.url);
+    const manager = await jetstreamManager(bus.connection);
+    const capOf = async (name: string) => (await manager.streams.info(name)).config.max_bytes;
+    const caps = await Promise.all([LOGS, ARTIFACTS, DEAD].map(capOf));
+    for (const cap of caps) expect(cap).toBeGreaterThan(0);
+    expect(caps.reduce((sum, cap) => sum + cap)).toBeLessThan((DISK_MEBIBYTES * 2 ** 20) / 2);
+
+    expect(await cramped(bus)).toHaveLength(3);
+
+    const owner = { taskId: "t1", attempt: "1", hostId: "h1" };
+    for (let number = 0; number < 200; number++) {
+      await bus.js.publish(logSubject.build(owner), CHUNK);
+      await bus.js.publish(artifactSubject.build({ ...owner, name: "log" }), CHUNK);
+    }
+    expect(await submitTask(bus, request({ taskId: "after-logs" }))).toMatchObject({ ok: true });
+
+    // Large requests fill the log itself.
+    const acknowledged: string[] = [];
+    const large = request({ run: { command: Array.from({ length: 12 }, () => "x".repeat(32_000)) } });
+    let refused: Awaited<ReturnType<typeof submitTask>> | null = null;
+    for (let number = 0; refused === null; number++) {
+      const submitted = await submitTask(bus, { ...large, taskId: `large-${number}` });
+      if (submitted.ok) acknowledged.push(submitted.value.taskId);
+      else refused = submitted;
+    }
+    expect(refused).toMatchObject({
+      error: { code: "unavailable", message: expect.stringContaining("insufficient resources") },
+    });
+    expect(acknowledged.length).toBeGreaterThan(10);
+    for (const taskId of acknowledged)
+      expect(await lastMessage(bus, TASKS, taskSubjects(taskId))).not.toBeNull();
+
+    await manager.streams.purge(LOGS);
+    expect(await submitTask(bus, request({ taskId: "with-room" }))).toMatchObject({ ok: true });
+  });
+
+  it("under a host's work fails the attempt, in words, and keeps the host of use", async () => {
+    using disk = mountSmallDisk(DISK_MEBIBYTES);
+    await using mesh = await startHostMesh();
+    const host = await mesh.host("h1", { MESH_DATA_DIR: path.relative(mesh.folder, disk.folder) });
+    const full = await mesh.submit("head -c 200000000 /dev/zero > zeros; echo it is full; exit 3", {
+      maxAttempts: 1,
+    });
+    await full.run(host.id);
+    const failed = (await full.said("faulted")) as { failure: object; result: { exitCode: number } };
+    expect(failed.failure).toMatchObject({
+      category: "resource",
+      message: expect.stringContaining("the disk of host h1 is full"),
+    });
+    expect(failed.result.exitCode).toBe(3);
+    await vi.waitUntil(() => host.attempts().length === 0, DEADLINE);
+    // Room for the work and git's copy of it, and none for the patch, which the host itself writes.
+    const unfit = await mesh.submit("head -c 22000000 /dev/urandom > data", { maxAttempts: 1 });
+    await unfit.run(host.id);
+    expect(await unfit.said("faulted")).toMatchObject({ failure: { category: "resource" } });
+    const next = await mesh.submit("true");
+    await next.run(host.id);
+    await next.said("succeeded");
+    host.process.kill("SIGTERM");
+    await host.exitCode;
+  });
+});
