@@ -1,0 +1,100 @@
+// Hosts that are cut off from the bus, both ways and one way, and hosts whose wall clock is wrong: nothing acts twice,
+// and nothing is called lost for what a clock says.
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { lastMessage } from "../../shared/bus/read.ts";
+import { LOGS } from "../../shared/bus/streams.ts";
+import { LogChunk, logSubject } from "../../shared/contracts/log.ts";
+import { DEADLINE, type HostMesh, startHostMesh } from "../support/host.ts";
+import { type Direction, openLink } from "../support/link.ts";
+
+const LEASE_MS = 3_000;
+const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+const hasFaketime = existsSync(FAKETIME);
+
+let mesh: HostMesh;
+beforeAll(async () => {
+  mesh = await startHostMesh({ leaseMs: LEASE_MS });
+});
+afterAll(() => mesh[Symbol.asyncDispose]());
+
+async function actsOn(hostId: string) {
+  const witness = path.join(mesh.folder, `witness-${hostId}`);
+  const acts = () => (existsSync(witness) ? readFileSync(witness, "utf8").length : 0);
+  const link = await openLink(mesh.nats.port);
+  const host = await mesh.host(hostId, { NATS_URL: `nats://127.0.0.1:${link.port}` });
+  const task = await mesh.submit(`while :; do printf . >> ${witness}; sleep 0.05; done`);
+  await task.run(host.id);
+  await vi.waitUntil(() => acts() > 0, DEADLINE);
+  return { link, host, task, acts };
+}
+
+describe("a host that is cut off", () => {
+  it.each<Direction>(["both", "toBus"])(
+    "(%s) acts no more once its attempt is lost, and ends it on its return",
+    async (direction) => {
+      const { link, host, task, acts } = await actsOn(`cut-${direction.toLowerCase()}`);
+      await using _ = link;
+      link.cut(direction);
+      expect(await task.said("requeued")).toMatchObject({ reason: "lost" });
+      const atLoss = acts();
+      // Frozen, not gone: nothing but the cut keeps it from acting.
+      expect(host.attempts().length).toBeGreaterThan(0);
+      link.mend();
+      await vi.waitUntil(() => host.attempts().length === 0, DEADLINE);
+      expect(acts()).toBe(atLoss);
+      expect(await task.kinds()).toEqual(["requested", "started", "requeued"]);
+    },
+  );
+
+  it("(fromBus) freezes though it is heard, is not called lost, and goes on once it hears again", async () => {
+    const { link, host, task, acts } = await actsOn("cut-frombus");
+    await using _ = link;
+    link.cut("fromBus");
+    await vi.waitUntil(async () => {
+      const before = acts();
+      return await vi
+        .waitUntil(() => acts() > before, { timeout: 1_000, interval: 50 })
+        .then(
+          () => false,
+          () => true,
+        );
+    }, DEADLINE);
+    link.mend();
+    await task.said("resumed");
+    const resumed = acts();
+    await vi.waitUntil(() => acts() > resumed, DEADLINE);
+    await task.stop(host.id, 1);
+    await task.said("faulted");
+    expect(await task.kinds()).not.toContain("requeued");
+  });
+});
+
+describe("a host whose wall clock is wrong", () => {
+  it.runIf(hasFaketime).each([
+    ["ahead", "+300s", 300_000],
+    ["behind", "-300s", -300_000],
+  ])(
+    "by five minutes (%s) is online, keeps its lease, and finishes what it began",
+    async (name, faked, skewMs) => {
+      const host = await mesh.host(`clock-${name}`, {
+        LD_PRELOAD: FAKETIME,
+        FAKETIME: faked,
+        FAKETIME_DONT_FAKE_MONOTONIC: "1",
+      });
+      const task = await mesh.submit(`sleep ${(LEASE_MS * 2) / 1_000}`);
+      await task.run(host.id);
+      await task.said("succeeded");
+      expect(await task.kinds()).toEqual(["requested", "started", "succeeded"]);
+      const said = await lastMessage(mesh.bus, LOGS, logSubject.wildcard({ taskId: task.taskId }));
+      const { at } = LogChunk.parse(JSON.parse(Buffer.from(said?.payload ?? "").toString()));
+      expect(Math.abs(Date.parse(at) - (said?.timeMs ?? 0) - skewMs)).toBeLessThan(30_000);
+    },
+  );
+
+  it("was tested", ({ skip }) => {
+    skip(!hasFaketime, "NOT TESTED: this machine has no libfaketime (apt install faketime)");
+    expect(hasFaketime).toBe(true);
+  });
+});
