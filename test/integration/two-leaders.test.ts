@@ -27,17 +27,21 @@ it("two schedulers and two trackers that both believe they lead say and begin ev
   await using bus = await openBus(nats.url);
   await using stack = new AsyncDisposableStack();
   const led: Led[] = [];
-  for (const [service, start] of [
-    ["tracker", startTracker],
-    ["scheduler", startScheduler],
-  ] as const)
-    for (const number of [1, 2]) {
+  for (const number of [1, 2]) {
+    // They look at their lease once a second: half a second apart, each believes in its own for half of every second
+    // in which the other has it already.
+    await delay(number === 2 ? 500 : 0);
+    for (const [service, start] of [
+      ["tracker", startTracker],
+      ["scheduler", startScheduler],
+    ] as const) {
       const write = (line: string) => {
         const said = JSON.parse(line) as { msg?: string; leads?: boolean };
         if (said.msg === "leadership") led.push({ who: `${service} ${number}`, leads: said.leads === true });
       };
       stack.use(await start({ ...contextFor(nats.url), log: pino({ level: "info" }, { write }) }));
     }
+  }
   const host = stack.use(
     await startScriptedHost(bus, "h1", {
       about: {
@@ -64,8 +68,10 @@ it("two schedulers and two trackers that both believe they lead say and begin ev
       await delay(100);
     }
     await vi.waitUntil(() => host.attempts.length === TASKS, DEADLINE);
-    for (let number = 0; number < TASKS; number++)
+    for (let number = 0; number < TASKS; number++) {
       await host.say(`t${number}`, "faulted", { failure: { category: "agent", message: "scripted so" } });
+      await delay(100);
+    }
     const kindsOf = async (number: number) => (await factsOfTask(bus, `t${number}`)).map(({ kind }) => kind);
     for (let number = 0; number < TASKS; number++) {
       await vi.waitUntil(async () => (await kindsOf(number)).includes("failed"), DEADLINE);
