@@ -1,6 +1,7 @@
 // The parts of the documentation that are made from the code, each between two marks in its file.
 
 import { describeVariable, ENVIRONMENT_NAMES } from "../shared/config/environment.ts";
+import { viewSettings } from "../shared/config/settings.ts";
 import { API_VERBS, apiSubject } from "../shared/contracts/api.ts";
 import { artifactSubject } from "../shared/contracts/artifact.ts";
 import { deadSubject } from "../shared/contracts/dead.ts";
@@ -18,7 +19,12 @@ import { LIMITS_HEAD, limitRows } from "./limits-table.ts";
 export const generatedDocs: Record<string, (text: string) => string> = {
   "docs/architecture.md": (text) =>
     between(text, "lifecycle", `\`\`\`mermaid\n${lifecycleDiagram()}\n\`\`\``),
-  "docs/protocol.md": (text) => between(between(text, "facts", factTable()), "subjects", subjectTable()),
+  "docs/protocol.md": (text) =>
+    [
+      ["facts", factTable()],
+      ["subjects", subjectTable()],
+      ["settings", settingTable()],
+    ].reduce((whole, [mark = "", content = ""]) => between(whole, mark, content), text),
   "docs/guarantees.md": (text) => between(text, "lease", leaseTable()),
   "docs/limits.md": (text) => between(text, "limits", table(LIMITS_HEAD, limitRows())),
   ".env.example": () => environmentExample(),
@@ -64,6 +70,15 @@ function subjectTable(): string {
     ["subject", "kind", "who speaks or asks"],
     rows.map(([subject = "", ...others]) => [`\`${filled(subject, {})}\``, ...others]),
   );
+}
+
+function settingTable(): string {
+  const rows = viewSettings(new Map()).map(({ key, value, description }) => [
+    `\`${key}\``,
+    `\`${JSON.stringify(value)}\``,
+    description,
+  ]);
+  return table(["setting", "default", "what"], rows);
 }
 
 function leaseTable(): string {

@@ -16,14 +16,18 @@ export const hostsCommand = (): Command =>
       }),
   );
 
+/** Drained: nothing runs there any more. */
+const wordOf = ({ draining, wish, attempts }: HostView): string =>
+  wish?.kind === "cordoned" ? "cordoned" : attempts.length > 0 || draining ? "draining" : "drained";
+
 async function tableOf(hosts: HostView[]): Promise<string> {
   const { styled, table } = await import("./table.ts");
   const { plainLine } = await import("./plain-text.ts");
   const { formatDuration, formatSize } = await import("./quantities.ts");
   const stateOf = (host: HostView) =>
     host.online
-      ? host.draining
-        ? styled("yellow", "draining")
+      ? host.draining || host.wish !== null
+        ? styled("yellow", wordOf(host))
         : host.breaker !== null
           ? styled("yellow", `breaker ${host.breaker.state}`)
           : styled("green", "online")

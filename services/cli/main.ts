@@ -2,6 +2,8 @@
 // `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
 import { Command, CommanderError } from "commander";
 import { cancelCommand } from "./cancel.ts";
+import { configCommand } from "./config.ts";
+import { cordonCommand, drainCommand, uncordonCommand } from "./cordon.ts";
 import { deadCommand } from "./dead.ts";
 import { demoCommand } from "./demo.ts";
 import { deployCommand } from "./deploy.ts";
@@ -65,10 +67,15 @@ function program(): Command {
     deadCommand(),
     hostsCommand(),
     explainCommand(),
+    cordonCommand(),
+    uncordonCommand(),
+    drainCommand(),
+    configCommand(),
     demoCommand(),
   ])
     mesh.addCommand(command);
-  for (const command of [mesh, ...mesh.commands]) command.exitOverride().allowExcessArguments(false);
+  const verbs = mesh.commands.flatMap((verb) => [verb, ...verb.commands]);
+  for (const command of [mesh, ...verbs]) command.exitOverride().allowExcessArguments(false);
   return mesh;
 }
 

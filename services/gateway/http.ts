@@ -8,7 +8,9 @@ import { askApi } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import type { MeshConfig } from "../../shared/config/mesh-config.ts";
 import { refuse } from "../../shared/contracts/failure.ts";
+import * as fleet from "./fleet-routes.ts";
 import { receiveWebhook } from "./github.ts";
+import type { Handler } from "./json.ts";
 import { originProblem } from "./origin-guard.ts";
 import { refuseWith } from "./problem.ts";
 import type { SseStreams } from "./sse.ts";
@@ -28,8 +30,6 @@ export interface Gateway {
 export interface GatewayEnv {
   Bindings: HttpBindings;
 }
-
-type Handler = (gateway: Gateway, context: Context<GatewayEnv>) => Promise<Response>;
 
 const WEBHOOK_PATH = "/webhooks/github";
 const READY_MS = 1_500;
@@ -52,7 +52,12 @@ const ROUTES: [method: "GET" | "POST", path: string, handler: Handler][] = [
   ["GET", "/v1/dead", tasks.dead],
   ["POST", "/v1/retries", tasks.retryAll],
   ["GET", "/v1/events", tasks.events],
-  ["GET", "/v1/hosts", tasks.hosts],
+  ["GET", "/v1/hosts", fleet.hosts],
+  ["POST", "/v1/hosts/:id/cordon", fleet.wish("cordon")],
+  ["POST", "/v1/hosts/:id/uncordon", fleet.wish("uncordon")],
+  ["POST", "/v1/hosts/:id/drain", fleet.wish("drain")],
+  ["GET", "/v1/config", fleet.config],
+  ["POST", "/v1/config", fleet.configure],
   ["GET", "/livez", async (_, context) => context.json({ status: "alive" })],
   ["GET", "/readyz", ready],
   ["POST", WEBHOOK_PATH, receiveWebhook],

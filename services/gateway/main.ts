@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { provision } from "../../shared/bus/provision.ts";
+import { followSettings } from "../../shared/bus/settings.ts";
 import { ConfigurationError } from "../../shared/config/environment.ts";
 import { readMeshConfig } from "../../shared/config/mesh-config.ts";
 import { refuse } from "../../shared/contracts/failure.ts";
@@ -24,6 +25,7 @@ export async function start(
   await using acquired = new AsyncDisposableStack();
   const bus = acquired.use(await connectBus(busOptions(context, "gateway")));
   await provision(bus);
+  acquired.use(await followSettings(bus, log));
 
   let stopping = false;
   let port = 0;

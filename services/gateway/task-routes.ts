@@ -1,4 +1,4 @@
-// What the routes under /v1 do: parse the request, ask the log or the mesh's API, and hand over the answer.
+// What the routes about tasks do: parse the request, ask the log or the mesh's API, and hand over the answer.
 // They decide nothing about tasks.
 import { createHash } from "node:crypto";
 import type { Context } from "hono";
@@ -9,14 +9,10 @@ import { CancelRequest, DeadRequest, ListRequest, RetryAllRequest } from "../../
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { TaskId } from "../../shared/contracts/ids.ts";
 import { StrictDeployRequest } from "../../shared/contracts/task.ts";
-import { explainIssues } from "../../shared/contracts/unknown-field.ts";
 import { artifactBytes, orBreakOff } from "./artifacts.ts";
 import { allFacts, taskFacts, taskLogs } from "./event-streams.ts";
-import type { Gateway, GatewayEnv } from "./http.ts";
+import { type Handler, parse, parseBody, reply } from "./json.ts";
 import { refuseWith } from "./problem.ts";
-import { readJson } from "./request-body.ts";
-
-type Handler = (gateway: Gateway, context: Context<GatewayEnv>) => Promise<Response>;
 
 /** What may concern many tasks. */
 const MANY_MS = 10_000;
@@ -84,8 +80,6 @@ export const cancelMany: Handler = async ({ bus }, context) => {
   return reply(context, request.ok ? await askApi(bus, "cancel", request.value, MANY_MS) : request, 202);
 };
 
-export const hosts: Handler = async ({ bus }, context) => reply(context, await askApi(bus, "hosts", {}));
-
 export const events: Handler = async ({ bus, streams }, context) => {
   const after = lastEventId(context);
   if (!after.ok) return refuseWith(context, after.error);
@@ -130,23 +124,6 @@ export const artifact: Handler = async ({ bus, log }, context) => {
     "content-disposition": `attachment; filename="${entry.name}"`,
   });
 };
-
-function reply(context: Context, result: Answer<object>, status: 200 | 202 = 200): Response {
-  return result.ok ? context.json(result.value, status) : refuseWith(context, result.error);
-}
-
-function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): Answer<z.output<Schema>> {
-  const parsed = schema.safeParse(value);
-  return parsed.success ? answer(parsed.data) : refuse("bad_request", explainIssues(parsed.error, schema));
-}
-
-async function parseBody<Schema extends z.ZodType>(
-  context: Context<GatewayEnv>,
-  schema: Schema,
-): Promise<Answer<z.output<Schema>>> {
-  const json = await readJson(context.env.incoming);
-  return json.ok ? parse(schema, json.value) : json;
-}
 
 const taskIdOf = (context: Context): Answer<string> => parse(TaskId, context.req.param("id"));
 

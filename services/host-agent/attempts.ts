@@ -107,9 +107,7 @@ export class Attempts {
   stop(order: StopOrder): StopReply {
     const held = this.#held.get(order.taskId);
     if (held?.claim.attempt !== order.attempt) return { outcome: "not-here" };
-    const message =
-      order.reason === "cancelled" ? "the task was cancelled" : "the task took longer than it may";
-    held.stop.abort(new Stop({ category: order.reason, message }));
+    held.stop.abort(new Stop({ category: order.reason, message: WHY_STOPPED[order.reason] }));
     return { outcome: "stopping" };
   }
 
@@ -296,6 +294,12 @@ async function inTime(begun: Promise<RunReply>): Promise<RunReply> {
   const timer = setTimeout(() => patience.resolve(unknown), RUN_REPLY_MS);
   return Promise.race([begun, patience.promise]).finally(() => clearTimeout(timer));
 }
+
+const WHY_STOPPED: Record<StopOrder["reason"], string> = {
+  cancelled: "the task was cancelled",
+  timeout: "the task took longer than it may",
+  preempted: "the host is being drained",
+};
 
 const INTERNAL: Failure = { category: "internal", message: "the attempt ended without a reason" };
 

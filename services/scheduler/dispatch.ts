@@ -1,5 +1,6 @@
 // Goes through the queue whenever something has changed, and asks the best host for each task. It places;
 // whether the attempt begins is for the host and the log to say.
+import type { Settings } from "../../shared/config/settings.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
@@ -12,6 +13,7 @@ import type { Queue, QueueEntry } from "./queue.ts";
 
 export interface DispatchPorts {
   leads(): boolean;
+  settings(): Settings;
   breakers: Breakers;
   nowMs(): number;
   /** The clock of the times on the log, ms since the epoch. */
@@ -24,8 +26,8 @@ export interface DispatchPorts {
   runsOn(taskId: string): string | null;
 }
 
-/** A host that refused or did not answer is passed over for so long, and a task of which the log knows more, ms. */
-const AVOID_MS = 300;
+/** A task of which the log knows more is passed over for so long, ms. */
+const LOG_KNOWS_MORE_MS = 300;
 /** Longer than an order may take, its reading and its answer. */
 const ASK_MS = 20_000;
 /** A host says that it began once the log has stored it: so long may the log take to show it, ms. */
@@ -156,12 +158,12 @@ export class Dispatcher {
     entry.notBeforeMs = 0;
     const thenMs = this.#ports.nowMs();
     // Who let us wait for long is passed over for as long: it would take the next task's time too.
-    const avoidMs = Math.max(AVOID_MS, thenMs - nowMs);
+    const avoidMs = Math.max(this.#ports.settings()["placement.avoidMs"], thenMs - nowMs);
     const host = this.#fleet.hosts.get(hostId);
-    if (isAboutTask(reply)) entry.notBeforeMs = thenMs + AVOID_MS;
+    if (isAboutTask(reply)) entry.notBeforeMs = thenMs + LOG_KNOWS_MORE_MS;
     else if (host) host.avoidUntilMs = thenMs + avoidMs;
     this.wake();
-    setTimeout(() => this.wake(), AVOID_MS).unref();
+    setTimeout(() => this.wake(), isAboutTask(reply) ? LOG_KNOWS_MORE_MS : avoidMs).unref();
   }
 
   /** The order counts no more: the host has the room again, unless the log says that the task runs there. */

@@ -6,6 +6,7 @@ import type { QueueEntry } from "./queue.ts";
 export const CHECKS = [
   "offline",
   "draining",
+  "cordoned",
   "untrusted",
   "labels",
   "cpus",
@@ -48,6 +49,7 @@ export function refusal(
   const { heartbeat } = host;
   if (nowMs - host.heardAtMs > times.silenceMs) return "offline";
   if (heartbeat.draining) return "draining";
+  if (host.wish !== null) return host.wish;
   // No host takes the work of strangers yet.
   if (entry.fork) return "untrusted";
   if (entry.labels !== null)

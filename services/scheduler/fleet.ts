@@ -1,5 +1,6 @@
 // What the scheduler knows of the hosts: their last heartbeats, and what the log says runs on each.
 import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Footprint } from "./queue.ts";
 
 export interface Reservation extends Footprint {
@@ -15,10 +16,13 @@ export interface FleetHost {
   reservations: Map<string, Reservation>;
   /** It refused or did not answer: not asked again before this time, ms. */
   avoidUntilMs: number;
+  /** An operator wants nothing more placed there. */
+  wish: HostWish["kind"] | null;
 }
 
 export class Fleet {
   readonly hosts = new Map<string, FleetHost>();
+  readonly #wishes = new Map<string, HostWish["kind"]>();
   /** Attempts on hosts of which no heartbeat has come yet. */
   readonly #early = new Map<string, Map<string, Reservation>>();
 
@@ -34,8 +38,16 @@ export class Fleet {
       heardAtMs: nowMs,
       reservations: this.#early.get(heartbeat.hostId) ?? new Map(),
       avoidUntilMs: 0,
+      wish: this.#wishes.get(heartbeat.hostId) ?? null,
     });
     this.#early.delete(heartbeat.hostId);
+  }
+
+  wish(hostId: string, wish: HostWish["kind"] | null): void {
+    if (wish === null) this.#wishes.delete(hostId);
+    else this.#wishes.set(hostId, wish);
+    const host = this.hosts.get(hostId);
+    if (host) host.wish = wish;
   }
 
   reserve(hostId: string, taskId: string, reservation: Reservation): void {

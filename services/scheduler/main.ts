@@ -3,9 +3,11 @@
 import { ask } from "../../shared/bus/ask.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { follow, followTasks } from "../../shared/bus/follow.ts";
+import { followHostWishes } from "../../shared/bus/host-wishes.ts";
 import { standForLeader } from "../../shared/bus/leadership.ts";
 import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { requestAt } from "../../shared/bus/read.ts";
+import { followSettings } from "../../shared/bus/settings.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes, probeAfterMs } from "../../shared/config/environment.ts";
 import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
@@ -33,6 +35,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const bus = stack.use(await connectBus(busOptions(context, "scheduler")));
   stack.use(await keepProvisioned(bus));
+  const settings = stack.use(await followSettings(bus, context.log));
   const silence = silenceMs(leaseTimes(context.environment.MESH_LEASE_MS));
   const queue = new Queue();
   const fleet = new Fleet();
@@ -47,6 +50,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     fleet,
     { silenceMs: silence, memoryRampMs: MEMORY_RAMP_MS },
     {
+      settings: settings.now,
       leads: () => ready && (leadership?.leads() ?? false),
       breakers,
       nowMs: () => performance.now(),
@@ -72,6 +76,12 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     if (folded.after.state !== "queued") dispatcher.forget(folded.fact.taskId);
     dispatcher.wake();
   };
+  const wishes = stack.use(
+    await followHostWishes(bus, context.log, (hostId, wish) => {
+      fleet.wish(hostId, wish?.kind ?? null);
+      dispatcher.wake();
+    }),
+  );
   tasks = stack.use(await followTasks(bus, onFolded));
   const heartbeats = stack.use(
     await follow(bus, {
@@ -87,7 +97,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
       },
     }),
   );
-  await Promise.all([tasks.caughtUp, heartbeats.caughtUp]);
+  await Promise.all([tasks.caughtUp, wishes.caughtUp, heartbeats.caughtUp]);
   ready = true;
   leadership = stack.use(
     await standForLeader(bus, "scheduler", `${process.pid}`, (leads) => {

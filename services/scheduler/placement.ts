@@ -70,6 +70,7 @@ export function place(
 const IN_WORDS: Record<Check, string> = {
   offline: "offline",
   draining: "draining",
+  cordoned: "cordoned",
   untrusted: "take no work from forks",
   labels: "lack a label",
   cpus: "have too few CPUs",

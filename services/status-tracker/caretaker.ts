@@ -5,9 +5,11 @@ import type { Logger } from "pino";
 import { appendFact } from "../../shared/bus/append.ts";
 import { ask } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
+import type { StandingWish } from "../../shared/bus/host-wishes.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
 import type { RetryTable } from "../../shared/config/retry-table.ts";
+import type { Settings } from "../../shared/config/settings.ts";
 import { answer } from "../../shared/contracts/failure.ts";
 import { decodeHeartbeat, type Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
 import { type LeaseTimes, silenceMs } from "../../shared/contracts/lease.ts";
@@ -28,9 +30,12 @@ export interface CaretakerOptions {
   presence: Presence;
   times: LeaseTimes;
   log: Logger;
-  retries: RetryTable;
+  retries(): RetryTable;
   leads(): boolean;
   random(): number;
+  settings(): Settings;
+  /** By host. */
+  wishes: ReadonlyMap<string, StandingWish>;
   /** The clock that the times of facts are compared with, ms since the epoch. */
   brokerNowMs(): number;
 }
@@ -73,7 +78,7 @@ export class Caretaker {
 
   /** Does what is due about one task now. */
   look(taskId: string): void {
-    const { ledger, bus, leads, random, brokerNowMs, retries } = this.#options;
+    const { ledger, bus, leads, random, settings, wishes, brokerNowMs, retries } = this.#options;
     const record = ledger.active.get(taskId);
     if (record === undefined || this.#speaking.has(taskId) || !leads() || bus.connectedSince() === null)
       return;
@@ -81,7 +86,9 @@ export class Caretaker {
       brokerNowMs: brokerNowMs(),
       lost: this.#lost(record),
       chance: random(),
-      retries,
+      settings: settings(),
+      emptyAtMs: wishes.get(record.lifecycle.hostId ?? "")?.emptyAtMs ?? null,
+      retries: retries(),
       supersededBy: ledger.overtaken.get(taskId) ?? null,
     });
     if (decision.act === "say") void this.#say(taskId, decision.fact);

@@ -1,6 +1,7 @@
 // What has to be said or done about a task now. Pure: one function for events and for the sweep, so that a
 // lost message costs time and never correctness.
 import type { RetryTable } from "../../shared/config/retry-table.ts";
+import type { Settings } from "../../shared/config/settings.ts";
 import type { NewFact } from "../../shared/contracts/fact.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { CONTROL } from "../../shared/contracts/ids.ts";
@@ -15,6 +16,9 @@ export interface Situation {
   lost: "absent" | "silent" | null;
   /** Between 0 and 1. */
   chance: number;
+  settings: Settings;
+  /** The broker's time at which the task's host has to be empty; null for never. */
+  emptyAtMs: number | null;
   /** The task that overtook this one. */
   supersededBy: string | null;
   retries: RetryTable;
@@ -24,9 +28,6 @@ export type Decision =
   | { act: "say"; fact: NewFact }
   | { act: "stop"; hostId: string; order: StopOrder }
   | { act: "nothing" };
-
-/** The host ends an attempt at its time-out; the tracker steps in this much later. */
-const TIMEOUT_GRACE_MS = 300_000;
 
 const NOTHING: Decision = { act: "nothing" };
 
@@ -77,7 +78,13 @@ export function decide(record: TaskRecord, situation: Situation): Decision {
     case "running":
       if (situation.lost !== null)
         return say(followUp(record, lostFailure(record, situation.lost), true, situation));
-      if (situation.brokerNowMs > record.startedAtMs + record.timeoutMs + TIMEOUT_GRACE_MS)
+      if (situation.emptyAtMs !== null && situation.brokerNowMs >= situation.emptyAtMs)
+        return stop(record, "preempted");
+      // The host ends an attempt at its time-out; who steps in does so later.
+      if (
+        situation.brokerNowMs >
+        record.startedAtMs + record.timeoutMs + situation.settings["task.timeoutGraceMs"]
+      )
         return stop(record, "timeout");
       return NOTHING;
     case "cancelling":

@@ -3,9 +3,11 @@
 import { serve } from "../../shared/bus/ask.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { follow, followFacts } from "../../shared/bus/follow.ts";
+import { followHostWishes, type StandingWish } from "../../shared/bus/host-wishes.ts";
 import { standForLeader } from "../../shared/bus/leadership.ts";
 import { cramped, keepProvisioned } from "../../shared/bus/provision.ts";
 import { factsOfTask } from "../../shared/bus/read.ts";
+import { followSettings } from "../../shared/bus/settings.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes, probeAfterMs } from "../../shared/config/environment.ts";
 import { readMeshConfig } from "../../shared/config/mesh-config.ts";
@@ -27,6 +29,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const config = await readMeshConfig(context.environment.MESH_CONFIG);
   const bus = stack.use(await connectBus(busOptions(context, "status-tracker")));
   stack.use(await keepProvisioned(bus));
+  const settings = stack.use(await followSettings(bus, log));
   for (const words of await cramped(bus)) log.warn(words);
   const times = leaseTimes(context.environment.MESH_LEASE_MS);
   const ledger = new Ledger(
@@ -34,6 +37,13 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     probeAfterMs(context.environment.MESH_LEASE_MS),
   );
   const presence = new Presence(silenceMs(times), performance.now());
+  const wishes = new Map<string, StandingWish>();
+  const wishing = stack.use(
+    await followHostWishes(bus, log, (hostId, wish) => {
+      if (wish === null) wishes.delete(hostId);
+      else wishes.set(hostId, wish);
+    }),
+  );
   let following: Awaited<ReturnType<typeof followFacts>> | undefined;
   let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
   const caretaker = new Caretaker({
@@ -42,9 +52,11 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     presence,
     times,
     log,
-    retries: retryTable(config.retries),
+    retries: () => retryTable(config.retries, settings.now().retries),
     leads: () => leadership?.leads() ?? false,
     random: Math.random,
+    settings: settings.now,
+    wishes,
     brokerNowMs: () => following?.brokerNowMs() ?? Date.now(),
   });
   stack.defer(() => caretaker.stop());
@@ -77,7 +89,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
       },
     }),
   );
-  await Promise.all([following.caughtUp, heartbeats.caughtUp]);
+  await Promise.all([following.caughtUp, wishing.caughtUp, heartbeats.caughtUp]);
   presence.startGrace(performance.now());
   leadership = stack.use(
     await standForLeader(bus, "status-tracker", `${process.pid}`, (leads) =>
@@ -89,7 +101,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, () => leadership?.leads() ?? false),
   );
 
-  const answers = queries(bus, ledger, presence, () => following.brokerNowMs());
+  const answers = queries(bus, ledger, presence, wishes, () => following.brokerNowMs());
   for (const verb of API_VERBS) {
     const subscription = serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
       queue: "status-tracker",

@@ -10,8 +10,10 @@ import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { CONTROL } from "../../shared/contracts/ids.ts";
 import { Receipt, receiptSubject } from "../../shared/contracts/receipt.ts";
 import { PRIORITIES, type TaskView } from "../../shared/contracts/task.ts";
+import type { HostWish } from "../../shared/contracts/wish.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import type { Ledger } from "./ledger.ts";
+import { operations } from "./operate.ts";
 import type { Presence } from "./presence.ts";
 import type { TaskRecord } from "./record.ts";
 import { retries } from "./retries.ts";
@@ -22,7 +24,13 @@ const CANCEL_MS = 5_000;
 
 export type Queries = { [Verb in ApiVerb]: (request: ApiRequest<Verb>) => Promise<Answer<ApiReply<Verb>>> };
 
-export function queries(bus: Bus, ledger: Ledger, presence: Presence, brokerNowMs: () => number): Queries {
+export function queries(
+  bus: Bus,
+  ledger: Ledger,
+  presence: Presence,
+  wishes: ReadonlyMap<string, HostWish>,
+  brokerNowMs: () => number,
+): Queries {
   /** The task, having followed the log as far as it reached when the question came, if it is not known yet. */
   async function find(taskId: string, minSequence = 0): Promise<Answer<TaskRecord>> {
     let record = await ledger.find(taskId);
@@ -173,6 +181,7 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence, brokerNowM
         ...host.heartbeat,
         online: presence.isOnline(host, nowMs),
         lastSeenAt: new Date(host.timeMs).toISOString(),
+        wish: wishes.get(host.heartbeat.hostId) ?? null,
         breaker: breakerOf(host.heartbeat.hostId),
       }))
       .sort((one, other) => one.hostId.localeCompare(other.hostId));
@@ -186,6 +195,7 @@ export function queries(bus: Bus, ledger: Ledger, presence: Presence, brokerNowM
     ...retries(bus, ledger, { find, get, upToDate }),
     explain: ({ taskId }) => explain(taskId),
     hosts: async () => answer({ data: hosts() }),
+    ...operations(bus, presence),
   };
 }
 

@@ -9,7 +9,7 @@ import { logSubject } from "../contracts/log.ts";
 import { receiptSubject } from "../contracts/receipt.ts";
 
 /** Raised with every change below: a service never takes a newer service's configuration back. */
-export const STREAMS_VERSION = 2;
+export const STREAMS_VERSION = 3;
 
 const SECOND = 1_000_000_000;
 const DAY = 86_400 * SECOND;
@@ -30,6 +30,33 @@ export const INTAKE = "INTAKE";
 
 /** Who leads: a key lives for `ttlMs` after its last renewal. For the quality of decisions only. */
 export const LEASES = { bucket: "mesh_leases", ttlMs: 4_000 };
+
+/** A table of JSON values that operators write and services watch. */
+export interface Bucket {
+  bucket: string;
+}
+export const bucketStream = ({ bucket }: Bucket): string => `KV_${bucket}`;
+export const bucketSubject = ({ bucket }: Bucket, key: string): string => `$KV.${bucket}.${key}`;
+
+/** The hot configuration: a setting's key, and its value. */
+export const CONFIG: Bucket = { bucket: "mesh_config" };
+
+/** What operators wish of hosts: a host's id, and its wish. */
+export const HOST_WISHES: Bucket = { bucket: "mesh_hosts" };
+
+const bucketOf = (bucket: Bucket, description: string): MeshStream => ({
+  name: bucketStream(bucket),
+  description,
+  subjects: [bucketSubject(bucket, ">")],
+  storage: StorageType.File,
+  max_msgs_per_subject: 1,
+  max_msg_size: 64 * 1024,
+  max_bytes: 16 * MEBIBYTE,
+  discard: DiscardPolicy.New,
+  allow_rollup_hdrs: true,
+  allow_direct: true,
+  duplicate_window: SECOND,
+});
 
 export const STREAMS: MeshStream[] = [
   {
@@ -108,15 +135,9 @@ export const STREAMS: MeshStream[] = [
     duplicate_window: SECOND,
   },
   {
-    name: `KV_${LEASES.bucket}`,
-    description: "who leads: a bucket",
-    subjects: [`$KV.${LEASES.bucket}.>`],
-    storage: StorageType.File,
-    max_msgs_per_subject: 1,
+    ...bucketOf(LEASES, "who leads: a bucket"),
     max_age: (LEASES.ttlMs / 1_000) * SECOND,
-    discard: DiscardPolicy.New,
-    allow_rollup_hdrs: true,
-    allow_direct: true,
-    duplicate_window: SECOND,
   },
+  bucketOf(CONFIG, "the hot configuration: a bucket"),
+  bucketOf(HOST_WISHES, "what operators wish of hosts: a bucket"),
 ];

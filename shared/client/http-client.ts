@@ -55,6 +55,11 @@ export function httpClient(url: string): MeshClient {
     dead: (query = {}) => call(API.dead.reply, "GET", `v1/dead${queryText(query)}`),
     explain: (taskId) => call(API.explain.reply, "GET", `v1/tasks/${encodeURIComponent(taskId)}/explain`),
     hosts: () => call(API.hosts.reply, "GET", "v1/hosts"),
+    cordon: ({ hostId, ...wish }) => call(API.cordon.reply, "POST", hostPath(hostId, "cordon"), wish),
+    uncordon: (hostId) => call(API.uncordon.reply, "POST", hostPath(hostId, "uncordon")),
+    drain: ({ hostId, ...wish }) => call(API.drain.reply, "POST", hostPath(hostId, "drain"), wish),
+    config: () => call(API.config.reply, "GET", "v1/config"),
+    configure: (key, value) => call(API.configure.reply, "POST", "v1/config", { key, value }),
     async *facts(taskId, options = {}): AsyncGenerator<TaskFact> {
       for await (const { data } of stream(taskId, "events", options)) {
         const fact = parseFactView(parseJson(data));
@@ -74,6 +79,8 @@ export function httpClient(url: string): MeshClient {
   };
   return client;
 }
+
+const hostPath = (hostId: string, verb: string): string => `v1/hosts/${encodeURIComponent(hostId)}/${verb}`;
 
 async function request(base: string, method: string, path: string, body?: unknown): Promise<Answer<unknown>> {
   try {

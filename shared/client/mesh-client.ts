@@ -1,6 +1,13 @@
 // What an orchestrator imports: the mesh as one object, the same over NATS and HTTP. It must never show which of
 // the two it speaks; `connect-mesh.ts` makes one.
-import type { ApiInput, ApiReply, CancelRequest, Explanation, HostView } from "../contracts/api.ts";
+import type {
+  ApiInput,
+  ApiReply,
+  CancelRequest,
+  Explanation,
+  HostView,
+  SettingView,
+} from "../contracts/api.ts";
 import { type Answer, type ErrorCode, refuse, type WireError } from "../contracts/failure.ts";
 import type { DeployRequest, TaskState, TaskView } from "../contracts/task.ts";
 import { isEnd } from "../lifecycle/table.ts";
@@ -38,6 +45,16 @@ export interface MeshClient extends AsyncDisposable {
   dead(query?: ApiInput<"dead">): Promise<Answer<ApiReply<"dead">>>;
   explain(taskId: string): Promise<Answer<Explanation>>;
   hosts(): Promise<Answer<{ data: HostView[] }>>;
+  /** The hot configuration. */
+  config(): Promise<Answer<{ data: SettingView[] }>>;
+  /** Changes one setting; without a value it is at its default again. */
+  configure(key: string, value?: unknown): Promise<Answer<SettingView>>;
+  /** Nothing new is placed on the host; what runs there goes on. */
+  cordon(request: ApiInput<"cordon">): Promise<Answer<ApiReply<"cordon">>>;
+  /** It takes work again, cordoned or drained. */
+  uncordon(hostId: string): Promise<Answer<ApiReply<"uncordon">>>;
+  /** Nothing new is placed on the host, and what still runs there at the deadline is stopped and runs elsewhere. */
+  drain(request: ApiInput<"drain">): Promise<Answer<ApiReply<"drain">>>;
   /** Every fact about the task in order, each once; ends with the task. Throws `MeshError`. */
   facts(taskId: string, options?: StreamOptions): AsyncIterable<TaskFact>;
   /** Phases and output; with `follow`, until the task's end, else what there is now. Throws `MeshError`. */

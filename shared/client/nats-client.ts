@@ -47,6 +47,11 @@ export function natsClient(bus: Bus, close: () => PromiseLike<void> = async () =
     dead: (query = {}) => askApi(bus, "dead", query, MANY_MS),
     explain: (taskId) => askApi(bus, "explain", { taskId }),
     hosts: () => askApi(bus, "hosts", {}),
+    cordon: (request) => askApi(bus, "cordon", request),
+    uncordon: (hostId) => askApi(bus, "uncordon", { hostId }),
+    drain: (request) => askApi(bus, "drain", request),
+    config: () => askApi(bus, "config", {}),
+    configure: (key, value) => askApi(bus, "configure", { key, value }),
     facts: (taskId, options) => facts(bus, taskId, options),
     logs: (taskId, options) =>
       options?.follow ? followedLogs(bus, taskId, options) : storedLogs(bus, taskId, options),

@@ -49,10 +49,11 @@ export const RETRY_DEFAULTS: RetryTable = {
   rejected: FINAL,
 };
 
-export const retryTable = (changes: z.infer<typeof RetryChanges>): RetryTable =>
+/** Later changes take the place of earlier ones. */
+export const retryTable = (...changes: z.infer<typeof RetryChanges>[]): RetryTable =>
   Object.fromEntries(
     FailureCategory.options.map((category) => [
       category,
-      { ...RETRY_DEFAULTS[category], ...changes[category] },
+      Object.assign({}, RETRY_DEFAULTS[category], ...changes.map((change) => change[category])),
     ]),
   ) as RetryTable;

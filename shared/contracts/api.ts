@@ -7,6 +7,7 @@ import { HostId, RepositoryName, TaskId } from "./ids.ts";
 import { Receipt } from "./receipt.ts";
 import { subject } from "./subject.ts";
 import { StrictDeployRequest, TaskState, TaskView } from "./task.ts";
+import { HostWish } from "./wish.ts";
 
 export const apiSubject = subject("mesh.api.{verb}");
 
@@ -85,6 +86,8 @@ export const HostView = Heartbeat.extend({
   /** Heard of within a lease and its margin. */
   online: z.boolean(),
   lastSeenAt: z.iso.datetime(),
+  /** That an operator wants nothing more placed there; null otherwise. */
+  wish: HostWish.nullable().default(null),
   /** Null while it is closed: nothing is known against the host. */
   breaker: z
     .object({
@@ -112,6 +115,22 @@ export const Explanation = z.object({
 });
 export type Explanation = z.infer<typeof Explanation>;
 
+/** One setting of the hot configuration. */
+export const SettingView = z.object({
+  key: z.string(),
+  /** What holds: what was set, or the default. */
+  value: z.unknown(),
+  default: z.unknown(),
+  isSet: z.boolean(),
+  /** Why what was set does not hold; null if it does. */
+  problem: z.string().nullable(),
+  description: z.string(),
+});
+export type SettingView = z.infer<typeof SettingView>;
+
+const wished = z.object({ hostId: HostId, wish: HostWish.nullable() });
+const about = { hostId: HostId, reason: z.string().max(500).optional() };
+
 export const API = {
   submit: { request: StrictDeployRequest, reply: TaskView },
   get: {
@@ -132,6 +151,21 @@ export const API = {
   },
   explain: { request: z.strictObject({ taskId: TaskId }), reply: Explanation },
   hosts: { request: z.strictObject({}), reply: z.object({ data: z.array(HostView) }) },
+  config: { request: z.strictObject({}), reply: z.object({ data: z.array(SettingView) }) },
+  configure: {
+    /** Without a value, the setting is at its default again. */
+    request: z.strictObject({ key: z.string(), value: z.unknown().optional() }),
+    reply: SettingView,
+  },
+  cordon: { request: z.strictObject(about), reply: wished },
+  uncordon: { request: z.strictObject({ hostId: HostId }), reply: wished },
+  drain: {
+    request: z.strictObject({
+      ...about,
+      deadlineMs: z.int().nonnegative().max(604_800_000).default(600_000),
+    }),
+    reply: wished,
+  },
 } as const;
 
 export type ApiVerb = keyof typeof API;

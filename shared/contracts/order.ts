@@ -41,7 +41,7 @@ export type RunReply = z.infer<typeof RunReply>;
 export const StopOrder = z.object({
   taskId: TaskId,
   attempt: z.int().positive(),
-  reason: z.enum(["cancelled", "timeout"]),
+  reason: z.enum(["cancelled", "timeout", "preempted"]),
 });
 export type StopOrder = z.infer<typeof StopOrder>;
 export const StopReply = z.object({ outcome: z.enum(["stopping", "not-here"]) });

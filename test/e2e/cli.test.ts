@@ -165,6 +165,26 @@ describe("the mesh", () => {
     expect(await up.mesh(["cancel", "--repository", "acme/nothing"])).toMatchObject({ code: 0, stdout: "" });
   });
 
+  it("changes a setting over HTTP and NATS, and refuses a wrong one with what was expected", async () => {
+    for (const url of [up.ready.httpUrl, up.ready.natsUrl]) {
+      const set = await up.mesh(["config", "set", "task.timeoutGraceMs", "90s", "--json", "--url", url]);
+      expect(JSON.parse(set.stdout)).toMatchObject({
+        key: "task.timeoutGraceMs",
+        value: 90_000,
+        isSet: true,
+      });
+      expect((await up.mesh(["config", "get", "task.timeoutGraceMs", "--url", url])).stdout).toMatch(
+        /90000 +300000/,
+      );
+      const wrong = await up.mesh(["config", "set", "task.timeoutGraceMs", "soon", "--url", url]);
+      expect(wrong).toMatchObject({ code: 2, stdout: "" });
+      expect(wrong.stderr).toMatch(/^mesh: task.timeoutGraceMs: expected whole milliseconds/);
+      const unset = await up.mesh(["config", "unset", "task.timeoutGraceMs", "--json", "--url", url]);
+      expect(JSON.parse(unset.stdout)).toMatchObject({ value: 300_000, isSet: false });
+    }
+    expect(await up.mesh(["config", "get", "task.timeoutGrceMs"])).toMatchObject({ code: 2, stdout: "" });
+  });
+
   it("shows tasks in a table, without colours where there is no terminal", async () => {
     await submitted();
     const { stdout } = await up.mesh(["tasks", "--limit", "3"], { env: { NO_COLOR: "" } });

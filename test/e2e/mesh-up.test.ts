@@ -115,6 +115,32 @@ describe("mesh up", () => {
     await rm(dataDir, { recursive: true });
   });
 
+  it("cordons, drains and uncordons a host over HTTP and NATS, and shows it", async () => {
+    await using up = await startUp(["--hosts", "1"]);
+    for (const url of [up.ready.httpUrl, up.ready.natsUrl]) {
+      const shows = async (word: string) => {
+        let stdout = "";
+        for (let tries = 0; tries < 20 && !stdout.includes(word); tries++)
+          ({ stdout } = await up.mesh(["hosts"]));
+        expect(stdout).toContain(word);
+      };
+      expect(await up.mesh(["cordon", "local-1", "--url", url])).toMatchObject({ code: 0, stdout: "" });
+      await shows("cordoned");
+      const drained = await up.mesh(["drain", "local-1", "--deadline", "90s", "--json", "--url", url]);
+      expect(JSON.parse(drained.stdout)).toEqual({
+        hostId: "local-1",
+        wish: { kind: "draining", reason: null, deadlineMs: 90_000 },
+      });
+      await shows("drained");
+      expect(await up.mesh(["uncordon", "local-1", "--url", url])).toMatchObject({ code: 0 });
+      await shows("online");
+      expect(await up.mesh(["drain", "nobody", "--url", url])).toMatchObject({ code: 1 });
+      expect(await up.mesh(["drain", "local-1", "--deadline", "soon", "--url", url])).toMatchObject({
+        code: 2,
+      });
+    }
+  });
+
   it("says so and exits 1 when its nats-server dies", async () => {
     await using up = await startUp(["--hosts", "1"]);
     process.kill(up.ready.pids.nats, "SIGKILL");

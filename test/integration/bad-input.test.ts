@@ -33,7 +33,10 @@ beforeAll(async () => {
 });
 afterAll(() => mesh[Symbol.asyncDispose]());
 
-type Verb = Exclude<ApiVerb, "hosts" | "dead" | "retryAll">;
+type Verb = Exclude<
+  ApiVerb,
+  "hosts" | "dead" | "retryAll" | "config" | "configure" | "cordon" | "uncordon" | "drain"
+>;
 /** Text is sent as it is, everything else as JSON. */
 type Ask = (verb: Verb, body: unknown) => Promise<WireError>;
 

@@ -15,6 +15,7 @@ import { ask, askApi, serve } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { probeAfterMs } from "../../shared/config/environment.ts";
 import { RETRY_DEFAULTS } from "../../shared/config/retry-table.ts";
+import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import { API, apiSubject } from "../../shared/contracts/api.ts";
 import { factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
 import { answer } from "../../shared/contracts/failure.ts";
@@ -99,6 +100,7 @@ export const scheduler: Begin = ({ line, broker, times }, life, bus) => {
     { silenceMs: silenceMs(times), memoryRampMs: 45_000 },
     {
       leads: () => true,
+      settings: () => DEFAULT_SETTINGS,
       nowMs: () => performance.now(),
       brokerNowMs: () => EPOCH_MS + performance.now(),
       breakers,
@@ -142,8 +144,10 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     presence,
     times: patience,
     log,
-    retries: RETRY_DEFAULTS,
+    retries: () => RETRY_DEFAULTS,
     leads: () => true,
+    settings: () => DEFAULT_SETTINGS,
+    wishes: new Map(),
     random: () => choose("backoff", name, 4, 0.8) / 4,
     brokerNowMs: () => EPOCH_MS + performance.now(),
   });
@@ -163,7 +167,7 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     if (heartbeat) presence.hear(heartbeat, timeMs, performance.now());
   });
   presence.startGrace(performance.now());
-  const answers = queries(bus, ledger, presence, () => EPOCH_MS + performance.now());
+  const answers = queries(bus, ledger, presence, new Map(), () => EPOCH_MS + performance.now());
   for (const verb of ["get", "cancel"] as const)
     serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
       queue: "status-tracker",

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Dispatcher, type DispatchPorts } from "../../services/scheduler/dispatch.ts";
 import { Fleet } from "../../services/scheduler/fleet.ts";
 import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
+import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunReply } from "../../shared/contracts/order.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
@@ -46,6 +47,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
   hear();
   const dispatcher = new Dispatcher(queue, fleet, TIMES, {
     leads: () => true,
+    settings: () => DEFAULT_SETTINGS,
     nowMs: () => clock.nowMs,
     brokerNowMs: () => clock.nowMs,
     breakers: new Breakers(60_000),

@@ -35,6 +35,7 @@ const host = (overrides: Partial<FleetHost> = {}): FleetHost => ({
   heardAtMs: 0,
   reservations: new Map(),
   avoidUntilMs: 0,
+  wish: null,
   ...overrides,
 });
 

@@ -6,6 +6,7 @@ import { recordOf, type TaskRecord } from "../../services/status-tracker/record.
 import { afterFailure, longestWaitMs } from "../../services/status-tracker/retry.ts";
 import { PullRequests, type PullRequestTask } from "../../services/status-tracker/supersede.ts";
 import { RETRY_DEFAULTS, retryTable } from "../../shared/config/retry-table.ts";
+import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import type { Fact } from "../../shared/contracts/fact.ts";
 import { type Failure, FailureCategory } from "../../shared/contracts/failure.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
@@ -17,6 +18,8 @@ const situation = (overrides: Partial<Situation> = {}): Situation => ({
   brokerNowMs: 10_000,
   lost: null,
   chance: 0.5,
+  settings: DEFAULT_SETTINGS,
+  emptyAtMs: null,
   supersededBy: null,
   retries: RETRY_DEFAULTS,
   ...overrides,
@@ -101,6 +104,20 @@ describe("what the tracker says next", () => {
         },
       ),
     );
+  });
+});
+
+describe("an attempt on a host that is drained", () => {
+  it("goes on until the deadline, is stopped then, and is requeued without a failure", () => {
+    const at = (emptyAtMs: number) => decide(record(...running()), situation({ emptyAtMs }));
+    expect(at(10_001)).toEqual({ act: "nothing" });
+    expect(at(10_000)).toMatchObject({ act: "stop", order: { attempt: 1, reason: "preempted" } });
+    const failure = { category: "preempted" as const, message: "" };
+    const stopped = record(...running(), fact(3, "faulted", { after: 2, failure }));
+    expect(decide(stopped, situation())).toMatchObject({
+      act: "say",
+      fact: { kind: "requeued", body: { failures: 0 } },
+    });
   });
 });
 

@@ -1,0 +1,64 @@
+// The mesh's hot configuration: every setting that an operator changes while the mesh runs, with its default and what
+// values it takes. Settings never depend on one another, since a reader learns of them one by one. Pure.
+import { z } from "zod";
+import type { SettingView } from "../contracts/api.ts";
+import { explainIssues } from "../contracts/unknown-field.ts";
+import { RetryChanges } from "./retry-table.ts";
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+const ms = (minimum: number, maximum: number) => {
+  const expected = `expected whole milliseconds from ${minimum} to ${maximum}`;
+  return z.int(expected).min(minimum, expected).max(maximum, expected);
+};
+
+/** Milliseconds end in `Ms`. */
+export const Settings = z.strictObject({
+  retries: RetryChanges.default({}).describe(
+    "what follows a failure, by its category, where it differs from the configuration file and the defaults",
+  ),
+  "task.timeoutGraceMs": ms(0, DAY_MS)
+    .default(5 * MINUTE_MS)
+    .describe("an attempt that its host has not ended so long after its time-out is ordered to stop"),
+  "placement.avoidMs": ms(0, MINUTE_MS)
+    .default(300)
+    .describe("a host that refused a task, or did not answer, is passed over for so long"),
+  "log.level": z
+    .enum(["trace", "debug", "info", "warn", "error", "silent"])
+    .nullable()
+    .default(null)
+    .describe("how much gateway, scheduler and status tracker log; null: as their MESH_LOG_LEVEL says"),
+});
+export type Settings = z.infer<typeof Settings>;
+
+export const DEFAULT_SETTINGS: Settings = Settings.parse({});
+
+type Key = keyof Settings;
+const KEYS = Object.keys(Settings.shape) as Key[];
+export const isSetting = (key: string): key is Key => Object.hasOwn(Settings.shape, key);
+
+/** The settings with one of them set, or, for `undefined`, at its default again; or what is wrong, in words. */
+export function withSetting(
+  settings: Settings,
+  key: string,
+  value: unknown,
+): { ok: true; settings: Settings } | { ok: false; problem: string } {
+  const given = Settings.safeParse({ [key]: value });
+  if (!given.success) return { ok: false, problem: explainIssues(given.error, Settings) };
+  return { ok: true, settings: { ...settings, [key]: given.data[key as Key] } };
+}
+
+/** What a person is shown of each setting, from what was set. */
+export const viewSettings = (set: ReadonlyMap<string, unknown>): SettingView[] =>
+  KEYS.map((key) => {
+    const applied = withSetting(DEFAULT_SETTINGS, key, set.get(key));
+    return {
+      key,
+      value: applied.ok ? applied.settings[key] : DEFAULT_SETTINGS[key],
+      default: DEFAULT_SETTINGS[key],
+      isSet: set.has(key),
+      problem: applied.ok ? null : applied.problem,
+      description: Settings.shape[key].description ?? "",
+    };
+  });
