@@ -14,11 +14,14 @@ const DOUBLINGS = 5;
 const REMEMBERED = 10_000;
 
 const SPEAKS_AGAINST: Record<Guarded, ReadonlySet<FailureCategory>> = {
-  host: new Set(["host", "setup", "lost", "internal"]),
+  host: new Set(["host", "lost", "internal"]),
   repository: new Set(["source"]),
 };
-/** Neither for nor against anybody: the attempt was called off, or its provider takes nothing now. */
-const SAYS_NOTHING: ReadonlySet<FailureCategory> = new Set(["preempted", "cancelled", "quota"]);
+/**
+ * Neither for nor against anybody: the attempt was called off, its provider takes nothing now, or a command could not
+ * be started, which is as likely the request's fault as the host's.
+ */
+const SAYS_NOTHING: ReadonlySet<FailureCategory> = new Set(["preempted", "cancelled", "quota", "setup"]);
 
 interface Breaker {
   /** Tasks that failed since the last success: one that fails everywhere speaks against itself, and counts once. */
