@@ -2,11 +2,11 @@
 // runs, runs under the guest supervisor, which ends it when this process ends.
 import path from "node:path";
 import { askTracker } from "../../shared/bus/append.ts";
-import { ask, serve } from "../../shared/bus/ask.ts";
+import { ask } from "../../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
 import { ConfigurationError, leaseTimes } from "../../shared/config/environment.ts";
-import { answer } from "../../shared/contracts/failure.ts";
-import { orderSubject, RunOrder, StopOrder, WhoOrder, WhoReply } from "../../shared/contracts/order.ts";
+import { silenceMs } from "../../shared/contracts/lease.ts";
+import { orderSubject, WhoReply } from "../../shared/contracts/order.ts";
 import { lockFolder } from "../../shared/process/folder-lock.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
 import { attemptExecutor } from "./attempt.ts";
@@ -17,6 +17,7 @@ import { endFormerLife } from "./guest/former-life.ts";
 import { keepGuest } from "./guest-keeper.ts";
 import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
 import { chooseHostId, readIdentity } from "./identity.ts";
+import { serveOrders } from "./orders.ts";
 import { startMeter } from "./readings.ts";
 import { commandRunner } from "./runner/command.ts";
 import { watchForStandstill } from "./standstill.ts";
@@ -80,7 +81,7 @@ export async function start(
         checkMs: times.checkMs,
         frozenLimitMs: times.frozenLimitMs,
       }),
-      silenceMs: times.leaseMs + times.marginMs,
+      silenceMs: silenceMs(times),
       endFormerLife: () => endFormerLife(stateDir),
       log,
     }),
@@ -133,31 +134,11 @@ export async function start(
   });
   for (const left of await finished.read()) attempts.adopt(left);
 
-  const onBug = (error: unknown) => log.error(error, "an order met a bug");
-  const orders = [
-    serve(
-      bus,
-      orderSubject.build({ hostId, order: "run" }),
-      RunOrder,
-      async (order) => answer(await attempts.run(order)),
-      {
-        onBug,
-      },
+  stack.use(
+    serveOrders(bus, { hostId, installation, boot, since }, attempts, (error) =>
+      log.error(error, "an order met a bug"),
     ),
-    serve(
-      bus,
-      orderSubject.build({ hostId, order: "stop" }),
-      StopOrder,
-      (order) => answer(attempts.stop(order)),
-      { onBug },
-    ),
-    serve(bus, whoSubject, WhoOrder, () => answer({ hostId, installation, boot, since } satisfies WhoReply), {
-      onBug,
-    }),
-  ];
-  stack.defer(() => {
-    for (const subscription of orders) subscription.unsubscribe();
-  });
+  );
 
   await guest.firstStamp();
   heartbeats = stack.use(

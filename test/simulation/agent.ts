@@ -7,13 +7,11 @@ import type { Finished } from "../../services/host-agent/finished.ts";
 import type { Stamp } from "../../services/host-agent/guest/lease.ts";
 import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import { startHeartbeats } from "../../services/host-agent/heartbeats.ts";
+import { serveOrders } from "../../services/host-agent/orders.ts";
 import { watchForStandstill } from "../../services/host-agent/standstill.ts";
 import { Voice } from "../../services/host-agent/voice.ts";
 import { askTracker } from "../../shared/bus/append.ts";
-import { serve } from "../../shared/bus/ask.ts";
-import { answer } from "../../shared/contracts/failure.ts";
 import type { LeaseTimes } from "../../shared/contracts/lease.ts";
-import { orderSubject, RunOrder, StopOrder } from "../../shared/contracts/order.ts";
 import type { Choose, Line } from "./line.ts";
 import { type Machine, Supervisor, type Tree } from "./machine.ts";
 import type { Rules } from "./rules.ts";
@@ -129,27 +127,10 @@ export class Agent {
     });
     this.attempts = attempts;
     for (const finished of this.#disk.values()) attempts.adopt(finished);
-    const onBug = (error: unknown) => {
+    const who = { hostId, installation: `i-${hostId}`, boot: this.#boot, since: new Date(0).toISOString() };
+    serveOrders(bus, who, attempts, (error) => {
       throw error;
-    };
-    serve(
-      bus,
-      orderSubject.build({ hostId, order: "run" }),
-      RunOrder,
-      async (order) => answer(await attempts.run(order)),
-      {
-        onBug,
-      },
-    );
-    serve(
-      bus,
-      orderSubject.build({ hostId, order: "stop" }),
-      StopOrder,
-      (order) => answer(attempts.stop(order)),
-      {
-        onBug,
-      },
-    );
+    });
     watchForStandstill({
       everyMs: times.checkMs,
       limitMs: times.marginMs / 2,

@@ -1,0 +1,26 @@
+// What a host is ordered over the bus, and who answers: its attempts. It decides nothing itself.
+import { serve } from "../../shared/bus/ask.ts";
+import type { Bus } from "../../shared/bus/connect.ts";
+import { answer } from "../../shared/contracts/failure.ts";
+import { orderSubject, RunOrder, StopOrder, WhoOrder, type WhoReply } from "../../shared/contracts/order.ts";
+import type { Attempts } from "./attempts.ts";
+
+/** Answers orders until it is disposed. */
+export function serveOrders(
+  bus: Bus,
+  who: WhoReply,
+  attempts: Attempts,
+  onBug: (error: unknown) => void,
+): Disposable {
+  const subject = (order: string) => orderSubject.build({ hostId: who.hostId, order });
+  const subscriptions = [
+    serve(bus, subject("run"), RunOrder, async (order) => answer(await attempts.run(order)), { onBug }),
+    serve(bus, subject("stop"), StopOrder, (order) => answer(attempts.stop(order)), { onBug }),
+    serve(bus, subject("who"), WhoOrder, () => answer(who), { onBug }),
+  ];
+  return {
+    [Symbol.dispose]() {
+      for (const subscription of subscriptions) subscription.unsubscribe();
+    },
+  };
+}
