@@ -8,7 +8,7 @@ import { standForLeader } from "../../shared/bus/leadership.ts";
 import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { requestAt } from "../../shared/bus/read.ts";
 import { followSettings } from "../../shared/bus/settings.ts";
-import { HOSTS } from "../../shared/bus/streams.ts";
+import { HOST_KEPT_MS, HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes, probeAfterMs } from "../../shared/config/environment.ts";
 import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
@@ -28,9 +28,6 @@ const MEMORY_RAMP_MS = 45_000;
 const RUN_REPLY_MS = 10_000;
 /** A pass is made at least this often, whatever was or was not heard. */
 const SWEEP_MS = 500;
-/** A host that was not heard of for so long has left, ms: HOSTS has dropped it by then. */
-const FORGET_HOST_MS = 86_400_000;
-
 export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const bus = stack.use(await connectBus(busOptions(context, "scheduler")));
@@ -107,7 +104,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   );
   dispatcher.wake();
   const sweep = setInterval(() => {
-    fleet.forgetBefore(performance.now() - FORGET_HOST_MS);
+    fleet.forgetBefore(performance.now() - HOST_KEPT_MS);
     dispatcher.pass();
     dispatcher.explainWaiting();
   }, SWEEP_MS);

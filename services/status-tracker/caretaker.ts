@@ -7,7 +7,7 @@ import { ask } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import type { StandingWish } from "../../shared/bus/host-wishes.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
-import { HOSTS } from "../../shared/bus/streams.ts";
+import { HOST_KEPT_MS, HOSTS } from "../../shared/bus/streams.ts";
 import type { RetryTable } from "../../shared/config/retry-table.ts";
 import type { Settings } from "../../shared/config/settings.ts";
 import { answer } from "../../shared/contracts/failure.ts";
@@ -40,9 +40,6 @@ export interface CaretakerOptions {
   brokerNowMs(): number;
 }
 
-/** A host that was not heard of for so long has left, ms: HOSTS has dropped it by then. */
-const FORGET_HOST_MS = 86_400_000;
-
 export class Caretaker {
   readonly #options: CaretakerOptions;
   /** Tasks about which an append is under way. */
@@ -71,7 +68,7 @@ export class Caretaker {
     if (nowMs - this.#sweptAtMs > times.marginMs || since === null || since > this.#sweptAtMs)
       presence.startGrace(nowMs);
     this.#sweptAtMs = nowMs;
-    presence.forgetBefore(nowMs - FORGET_HOST_MS);
+    presence.forgetBefore(nowMs - HOST_KEPT_MS);
     if (since === null) return;
     for (const taskId of ledger.active.keys()) this.look(taskId);
   }

@@ -13,6 +13,8 @@ export const STREAMS_VERSION = 3;
 
 const SECOND = 1_000_000_000;
 const DAY = 86_400 * SECOND;
+/** A host's last heartbeat is kept for so long: whoever has not spoken since has left, ms. */
+export const HOST_KEPT_MS = 86_400_000;
 const MEBIBYTE = 1024 * 1024;
 
 /** The largest request the log takes. */
@@ -74,7 +76,7 @@ export const STREAMS: MeshStream[] = [
     subjects: [heartbeatSubject.wildcard()],
     storage: StorageType.Memory,
     max_msgs_per_subject: 1,
-    max_age: DAY,
+    max_age: (HOST_KEPT_MS / 1_000) * SECOND,
     allow_direct: true,
     duplicate_window: SECOND,
   },
