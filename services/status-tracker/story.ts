@@ -1,7 +1,6 @@
 // What became of each attempt of a task, from its facts. Pure: the same for every reader of the log.
 import type { FailedAttempt } from "../../shared/contracts/api.ts";
-import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
-import type { Failure } from "../../shared/contracts/failure.ts";
+import { type Fact, failureOf, type Malformed } from "../../shared/contracts/fact.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
 import { UNKNOWN } from "../../shared/lifecycle/table.ts";
 
@@ -18,7 +17,7 @@ export function failedAttempts(facts: Iterable<Fact | Malformed>): FailedAttempt
     task = folded.task;
     if (!folded.counted || fact.body === null) continue;
     if (fact.kind === "started") startedAtMs = fact.timeMs;
-    const failure = before.active && !task.active ? failureIn(fact) : null;
+    const failure = before.active && !task.active ? failureOf(fact) : null;
     if (failure === null || before.hostId === null) continue;
     attempts.push({
       attempt: before.attempt,
@@ -30,18 +29,4 @@ export function failedAttempts(facts: Iterable<Fact | Malformed>): FailedAttempt
     });
   }
   return attempts;
-}
-
-/** The host says what failed; of an attempt that is lost, the tracker does. */
-function failureIn(fact: Fact): Failure | null {
-  switch (fact.kind) {
-    case "faulted":
-    case "failed":
-      return fact.body.failure;
-    case "requeued":
-    case "deferred":
-      return fact.body.failure ?? null;
-    default:
-      return null;
-  }
 }

@@ -118,6 +118,20 @@ export interface Malformed {
   timeMs: number;
 }
 
+/** The failure that a fact tells of an attempt; null if it tells of none. */
+export function failureOf(fact: Fact): Pick<Failure, "category" | "message"> | null {
+  switch (fact.kind) {
+    case "faulted":
+    case "failed":
+      return fact.body.failure;
+    case "requeued":
+    case "deferred":
+      return fact.body.failure ?? null;
+    default:
+      return null;
+  }
+}
+
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** Decodes one message of TASKS; null for a subject that is no fact's (the stream refuses those). */

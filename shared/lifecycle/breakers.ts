@@ -1,6 +1,6 @@
 // Circuit breakers of hosts and repositories, folded from the log alone: whoever follows it comes to the same. What
 // fails again and again is given nothing for a while, then one attempt, the probe; a success closes the breaker. Pure.
-import type { Fact } from "../contracts/fact.ts";
+import { type Fact, failureOf } from "../contracts/fact.ts";
 import type { FailureCategory } from "../contracts/failure.ts";
 import type { FoldedFact } from "./folded-log.ts";
 
@@ -102,7 +102,8 @@ export class Breakers {
     }
     const breaker = known.get(name) ?? closed();
     known.set(name, breaker);
-    if (known.size > REMEMBERED) for (const oldest of [...known.keys()].slice(0, 1)) known.delete(oldest);
+    const [oldest] = known.keys();
+    if (known.size > REMEMBERED && oldest !== undefined) known.delete(oldest);
     this.#fail(breaker, fact, begun, `${failure.category}: ${failure.message}`);
   }
 
@@ -134,18 +135,14 @@ const closed = (): Breaker => ({
 
 /** Null for a success. */
 function failureIn(fact: Fact): { category: FailureCategory; message: string } | null {
+  const lost = { category: "lost", message: "an attempt was lost" } as const;
   switch (fact.kind) {
-    case "faulted":
-    case "failed":
-      return fact.body.failure;
     case "requeued":
     case "deferred":
-      return fact.body.failure ?? { category: "lost", message: "an attempt was lost" };
+      return failureOf(fact) ?? lost;
     case "cancelled":
-      return fact.body.lost
-        ? { category: "lost", message: "an attempt was lost" }
-        : { category: "cancelled", message: fact.body.reason };
+      return fact.body.lost ? lost : { category: "cancelled", message: fact.body.reason };
     default:
-      return null;
+      return failureOf(fact);
   }
 }
