@@ -69,13 +69,14 @@ export class Dispatcher {
     const nowMs = this.#ports.nowMs();
     // Tasks that ask for the same find the same refusals until something changes.
     const infeasible = new Set<string>();
+    const logSays = this.#logSays();
     for (const entry of this.#queue) {
       if (nowMs < entry.notBeforeMs) continue;
       if (entry.asked !== null) this.#withdraw(entry);
-      if (this.#isBarred("repository", entry.repository)) continue;
+      if (this.#isBarred("repository", entry.repository, logSays.brokerNowMs)) continue;
       const shape = shapeOf(entry);
       if (infeasible.has(shape)) continue;
-      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, this.#logSays());
+      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, logSays);
       if (placement.hostId !== null) {
         void this.#ask(entry, placement.hostId, toReceipt(entry, placement, new Date()), nowMs);
         continue;
@@ -89,13 +90,14 @@ export class Dispatcher {
   explainWaiting(): void {
     if (!this.#ports.leads()) return;
     const nowMs = this.#ports.nowMs();
+    const logSays = this.#logSays();
     let looked = 0;
     for (const entry of this.#queue) {
       if (entry.asked !== null) continue;
       if (looked++ >= WAITING_RECEIPTS) return;
-      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, this.#logSays());
-      const words = this.#repositoryInWords(entry.repository) ?? inWords(placement);
-      const isBarred = this.#isBarred("repository", entry.repository);
+      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, logSays);
+      const words = this.#repositoryInWords(entry.repository, logSays.brokerNowMs) ?? inWords(placement);
+      const isBarred = this.#isBarred("repository", entry.repository, logSays.brokerNowMs);
       if ((placement.hostId !== null && !isBarred) || this.#waiting.get(entry.taskId) === words) continue;
       this.#waiting.set(entry.taskId, words);
       // Where it would go says nothing while it may go nowhere.
@@ -109,15 +111,13 @@ export class Dispatcher {
   }
 
   #logSays(): LogSays {
-    return {
-      brokerNowMs: this.#ports.brokerNowMs(),
-      isBarred: (hostId) => this.#isBarred("host", hostId),
-    };
+    const brokerNowMs = this.#ports.brokerNowMs();
+    return { brokerNowMs, isBarred: (hostId) => this.#isBarred("host", hostId, brokerNowMs) };
   }
 
   /** Its breaker is open, or its one probe is under way or being asked for. */
-  #isBarred(guarded: Guarded, name: string): boolean {
-    const breaker = this.#ports.breakers.state(guarded, name, this.#ports.brokerNowMs());
+  #isBarred(guarded: Guarded, name: string, brokerNowMs: number): boolean {
+    const breaker = this.#ports.breakers.state(guarded, name, brokerNowMs);
     if (breaker === null) return false;
     if (breaker.state === "open" || breaker.probe !== null) return true;
     for (const { hostId, repository } of this.#asking.values())
@@ -125,8 +125,8 @@ export class Dispatcher {
     return false;
   }
 
-  #repositoryInWords(repository: string): string | null {
-    const breaker = this.#ports.breakers.state("repository", repository, this.#ports.brokerNowMs());
+  #repositoryInWords(repository: string, brokerNowMs: number): string | null {
+    const breaker = this.#ports.breakers.state("repository", repository, brokerNowMs);
     if (breaker === null) return null;
     const then = breaker.probe === null ? `after ${new Date(breaker.probeAtMs).toISOString()}` : "under way";
     return `repository ${repository} has an open breaker (${breaker.why}); probe ${then}`;
