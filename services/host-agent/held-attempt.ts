@@ -1,0 +1,192 @@
+// One attempt that this host holds: `started` on the log, the work, its end on the log; and, where its tree stood still
+// for want of a lease, the question whether it may go on. It says nothing that the log has not agreed to.
+import { randomUUID } from "node:crypto";
+import type { Logger } from "pino";
+import type { Failure } from "../../shared/contracts/failure.ts";
+import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
+import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { type Executor, type Outcome, Stop } from "./executor.ts";
+import type { Finished, FinishedStore } from "./finished.ts";
+import type { Guest } from "./guest-keeper.ts";
+import type { Claim, Voice } from "./voice.ts";
+
+export interface HeldAttemptPorts {
+  voice: Voice;
+  guest: Guest;
+  executor: Executor;
+  finished: FinishedStore;
+  log: Logger;
+  /** Of the host's latest heartbeat. */
+  moment(): { installation: string; boot: number; counter: number };
+  /** Aborted when this host speaks no more. */
+  closing: AbortSignal;
+}
+
+/** An end that the log has not answered for so long is written to disk, ms. */
+const KEEP_AFTER_MS = 250;
+
+export class HeldAttempt {
+  readonly claim: Claim;
+  readonly memoryBytes: number;
+  readonly cpus: number;
+  readonly sinceMs = performance.now();
+  /** Its work is over, and takes no room any more; only its end is still to be said. */
+  over = false;
+  readonly #ports: HeldAttemptPorts;
+  readonly #stop = new AbortController();
+  /** The stretch of lease under which the log has accepted that it acts; rejected when the log refused it. */
+  #stretch = Promise.withResolvers<string>();
+  /** Its tree stands still, and nobody has been allowed yet to let it go on. */
+  #frozen = false;
+  #resuming = false;
+
+  constructor(ports: HeldAttemptPorts, claim: Claim, room: { memoryBytes: number; cpus: number }) {
+    this.#ports = ports;
+    this.claim = claim;
+    this.memoryBytes = room.memoryBytes;
+    this.cpus = room.cpus;
+    // Refused attempts reject it, whether anybody waits for it or not.
+    this.#stretch.promise.catch(() => {});
+  }
+
+  /** A new one, as ordered to this host. */
+  static of(
+    ports: HeldAttemptPorts,
+    hostId: string,
+    { taskId, attempt, after, request }: RunOrder,
+  ): HeldAttempt {
+    return new HeldAttempt(
+      ports,
+      { taskId, hostId, attempt, nonce: randomUUID(), after },
+      {
+        memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
+        cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
+      },
+    );
+  }
+
+  /** Names it to the guest supervisor. */
+  get key(): string {
+    const { taskId, attempt, nonce } = this.claim;
+    return `${taskId}.${attempt}.${nonce}`;
+  }
+
+  /** Ends its work before its time. */
+  stop(failure: Failure | "dropped"): void {
+    this.#stop.abort(new Stop(failure));
+  }
+
+  /** Puts `started` on the log: whoever's is stored may act. Resolves with what the log has decided. */
+  async begin({ placement }: RunOrder, stretch: string): Promise<RunReply> {
+    const { voice, moment, closing } = this.#ports;
+    const body = { ...moment(), ...(placement ? { placement } : {}) };
+    const standing = await voice.begin(this.claim, "started", body, closing);
+    if (standing === "gone") {
+      this.stop("dropped");
+      this.#stretch.reject(new Stop("dropped"));
+      const message = "the log has moved on, or knows nothing of it";
+      return { outcome: "refused", reason: "superseded", message };
+    }
+    if (standing === "stopping") this.stop(CANCELLED);
+    this.#stretch.resolve(stretch);
+    return { outcome: "started", sequence: this.claim.after };
+  }
+
+  /** Does what was ordered, sees nothing of it left, and has its end said; resolves when that is settled. */
+  async work(order: RunOrder): Promise<void> {
+    const outcome = await this.#execute(order);
+    await this.#ports.guest.release(this.key);
+    // Nothing is said of an attempt before the log has decided whether it is one.
+    await this.#stretch.promise.catch(() => {});
+    const stopped = this.#stop.signal.aborted ? (this.#stop.signal.reason as Stop).failure : null;
+    if (stopped === "dropped") return;
+    if (outcome.ok && stopped === null)
+      return this.conclude({ kind: "succeeded", body: { result: outcome.result } });
+    const failure = stopped ?? (outcome.ok ? INTERNAL : outcome.failure);
+    const { result } = outcome;
+    return this.conclude({ kind: "faulted", body: { failure, ...(result ? { result } : {}) } });
+  }
+
+  async #execute(order: RunOrder): Promise<Outcome> {
+    const { executor, log } = this.#ports;
+    try {
+      return await executor({
+        order,
+        attemptKey: this.key,
+        signal: this.#stop.signal,
+        stretch: async () => {
+          const stretch = await this.#stretch.promise;
+          // It may have been told to stop while it waited.
+          this.#stop.signal.throwIfAborted();
+          return stretch;
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof Stop)) log.error({ error, attemptKey: this.key }, "an attempt met a bug");
+      const message = error instanceof Error ? error.message : String(error);
+      return { ok: false, failure: { category: "internal", message } };
+    }
+  }
+
+  /** Says how it ended until that is settled; what the log does not answer lies on disk meanwhile. */
+  async conclude(fact: Finished["fact"], onDisk = false): Promise<void> {
+    const { voice, finished, log, closing } = this.#ports;
+    const { taskId, attempt, nonce } = this.claim;
+    this.over = true;
+    let kept: Promise<void> | null = onDisk ? Promise.resolve() : null;
+    const keep = () => {
+      const { after } = this.claim;
+      kept ??= finished
+        .keep({ taskId, attempt, nonce, after, fact })
+        .catch((error: unknown) =>
+          log.error({ taskId, error }, "what was finished could not be kept on disk"),
+        );
+    };
+    const timer = setTimeout(keep, KEEP_AFTER_MS);
+    const settled = await voice.end(this.claim, fact, closing);
+    clearTimeout(timer);
+    if (settled === "given-up") keep();
+    if (kept !== null) {
+      await kept;
+      if (settled !== "given-up") await finished.forget(this.claim);
+    }
+    log.info({ taskId, attempt, fact: fact.kind, settled }, fact.kind);
+  }
+
+  /** Its tree was frozen for want of a lease: the log is asked whether it may still act. */
+  async resume(): Promise<void> {
+    this.#frozen = true;
+    if (this.#resuming) return;
+    this.#resuming = true;
+    try {
+      // A first `started` under way decides first.
+      await this.#stretch.promise;
+      // It may freeze again while it is being let go on.
+      while (this.#frozen && !this.#stop.signal.aborted) if (!(await this.#tryToResume())) return;
+    } catch {
+      // Refused from the start: its work has ended already.
+    } finally {
+      this.#resuming = false;
+    }
+  }
+
+  /** False when there is nothing to hope for any more. */
+  async #tryToResume(): Promise<boolean> {
+    const { guest, voice } = this.#ports;
+    const stretch = await guest.nextStretch(this.#stop.signal);
+    if (stretch === null) return false;
+    const standing = await voice.begin(this.claim, "resumed", {}, this.#stop.signal);
+    if (standing !== "mine") {
+      this.stop(standing === "gone" ? "dropped" : CANCELLED);
+      return false;
+    }
+    this.#stretch = Promise.withResolvers<string>();
+    this.#stretch.resolve(stretch);
+    this.#frozen = false;
+    if (!(await guest.thaw(this.key, stretch))) this.#frozen = true;
+    return true;
+  }
+}
+
+const CANCELLED: Failure = { category: "cancelled", message: "the task was cancelled" };
+const INTERNAL: Failure = { category: "internal", message: "the attempt ended without a reason" };
