@@ -134,9 +134,15 @@ export class Caretaker {
 
   async #say(taskId: string, fact: Parameters<typeof appendFact>[1]): Promise<void> {
     const { bus, log, ledger } = this.#options;
+    const since = bus.connectedSince();
     this.#speaking.add(taskId);
     try {
-      const said = await appendFact(bus, fact, { deadlineMs: APPEND_MS, truth: async () => answer(null) });
+      const said = await appendFact(bus, fact, {
+        deadlineMs: APPEND_MS,
+        truth: async () => answer(null),
+        // The bus was away: who was silent before may be back, and has a grace.
+        holds: () => bus.connectedSince() === since,
+      });
       if (said.outcome === "appended") {
         log.info({ taskId, fact: fact.kind, ...fact.body }, fact.kind);
         await ledger.until(() => ledger.sequence >= said.sequence, APPEND_MS);

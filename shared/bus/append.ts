@@ -30,10 +30,18 @@ const WRONG_LAST_SEQUENCE = new Set([10071, 10164]);
 const TOO_LARGE = 10054;
 const PAUSE_MS = 100;
 
+export interface AppendOptions<Now> {
+  deadlineMs: number;
+  truth: Truth<Now>;
+  signal?: AbortSignal;
+  /** Asked whenever it is about to be sent: what was decided on something that has changed is not said any more. */
+  holds?(): boolean;
+}
+
 export async function appendFact<Now>(
   bus: Bus,
   fact: NewFact,
-  options: { deadlineMs: number; truth: Truth<Now>; signal?: AbortSignal },
+  options: AppendOptions<Now>,
 ): Promise<Appended<Now>> {
   const subject = factSubject.build({ taskId: fact.taskId, kind: fact.kind, speaker: fact.speaker });
   const payload = JSON.stringify(fact.body);
@@ -45,6 +53,7 @@ export async function appendFact<Now>(
   let refused = false;
   let why = "it did not answer";
   do {
+    if (options.holds?.() === false) return { outcome: "unknown", why: "what it was decided on has changed" };
     if (!refused) {
       try {
         const stored = await bus.js.publish(subject, payload, { expect, timeout: ANSWER_MS });

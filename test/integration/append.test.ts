@@ -132,6 +132,25 @@ describe("a fact", () => {
   });
 });
 
+describe("a decision", () => {
+  it("is not said any more once what it was made on has changed", async () => {
+    await using nats = await startNats();
+    await using link = await openLink(nats.port);
+    await using bus = await openBus(nats.url);
+    await using cutOff = await connectBus({ url: `nats://127.0.0.1:${link.port}`, name: "cut off" });
+    const since = cutOff.connectedSince();
+    link.cut("both");
+    const said = appendFact(cutOff, requested("t1"), {
+      deadlineMs: 60_000,
+      truth: truthOn(bus),
+      holds: () => cutOff.connectedSince() === since,
+    });
+    link.mend();
+    expect(await said).toMatchObject({ outcome: "unknown", why: "what it was decided on has changed" });
+    expect(await kindsOf(bus, "t1")).toEqual([]);
+  });
+});
+
 describe("what is true", () => {
   it("is told by the tracker, once it has followed as far as the speaker asks", async () => {
     await using nats = await startNats();
