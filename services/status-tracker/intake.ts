@@ -14,9 +14,7 @@ export function tellIntake(bus: Bus, ledger: Ledger, limit: number, leads: () =>
     const nowMs = performance.now();
     if (!leads() || bus.connectedSince() === null) return;
     if (ledger.sequence === toldSequence && nowMs - toldAtMs < AGAIN_MS) return;
-    const unfinished = { high: 0, normal: 0, low: 0 };
-    for (const { view } of ledger.active.values()) unfinished[view.priority]++;
-    const intake: Intake = { sequence: ledger.sequence, unfinished, limit };
+    const intake: Intake = { sequence: ledger.sequence, unfinished: ledger.unfinished, limit };
     bus.connection.publish(intakeSubject.build({}), JSON.stringify(intake));
     [toldSequence, toldAtMs] = [ledger.sequence, nowMs];
   };

@@ -1,6 +1,7 @@
 // Every task as the log tells it: those that have not ended, the ones that ended last, and any other by
 // reading its facts again. Memory is bounded by what is unfinished.
 import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
+import type { Priority } from "../../shared/contracts/task.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
@@ -19,6 +20,8 @@ export interface LedgerPorts {
 export class Ledger {
   /** Unfinished tasks, in the order of the log. */
   readonly active = new Map<string, TaskRecord>();
+  /** So many of them have each priority. */
+  readonly unfinished: Record<Priority, number> = { high: 0, normal: 0, low: 0 };
   readonly #recent = new Map<string, TaskRecord>();
   readonly #ended = new Set<string>();
   readonly #pullRequests = new PullRequests();
@@ -47,7 +50,9 @@ export class Ledger {
 
   #fold(fact: Fact | Malformed): string[] {
     const { taskId } = fact;
-    const before = this.active.get(taskId) ?? newRecord(fact);
+    const known = this.active.get(taskId);
+    if (known !== undefined) this.unfinished[known.view.priority]--;
+    const before = known ?? newRecord(fact);
     const folded = fold(before.lifecycle, fact);
     const record = project(before, fact, folded);
     const { task: after, counted } = folded;
@@ -58,6 +63,7 @@ export class Ledger {
       return [taskId];
     }
     this.active.set(taskId, record);
+    this.unfinished[record.view.priority]++;
     if (fact.kind !== "requested" || fact.body === null || !folded.counted) return [taskId];
     return [taskId, ...this.#standing(record, fact.body.supersede !== false)];
   }
