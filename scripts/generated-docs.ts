@@ -12,6 +12,7 @@ import { LEASE, silenceMs } from "../shared/contracts/lease.ts";
 import { logSubject } from "../shared/contracts/log.ts";
 import { orderSubject } from "../shared/contracts/order.ts";
 import { receiptSubject } from "../shared/contracts/receipt.ts";
+import { reserveSubject } from "../shared/contracts/reserve.ts";
 import { lifecycleDiagram } from "../shared/lifecycle/diagram.ts";
 import { LIMITS_HEAD, limitRows } from "./limits-table.ts";
 
@@ -57,6 +58,7 @@ function subjectTable(): string {
     [receiptSubject.template, "stream RECEIPTS, last value", "scheduler"],
     [intakeSubject.template, "stream INTAKE, last value", "status tracker"],
     [deadSubject.template, "stream DEAD", "status tracker"],
+    [reserveSubject.template, "stream RESERVE", "status tracker"],
     [filled(orderSubject.template, { order: "run" }), "request/reply", "scheduler"],
     [filled(orderSubject.template, { order: "stop" }), "request/reply", "status tracker"],
     [filled(orderSubject.template, { order: "who" }), "request/reply", "a host that starts"],

@@ -12,6 +12,7 @@ import { DEAD_LETTERS_KEPT } from "../services/status-tracker/dead-letters.ts";
 import { ENDED_KEPT } from "../services/status-tracker/ledger.ts";
 import { PULL_REQUESTS_REMEMBERED } from "../services/status-tracker/supersede.ts";
 import { FOLLOW_AHEAD } from "../shared/bus/reading.ts";
+import { reserveBytes } from "../shared/bus/reserve-store.ts";
 import { ARTIFACTS, DEAD, FACT_MAX_BYTES, LOGS, RECEIPTS, STREAMS } from "../shared/bus/streams.ts";
 import { TAIL_AHEAD } from "../shared/bus/tail.ts";
 import { readEnvironment } from "../shared/config/environment.ts";
@@ -111,6 +112,12 @@ export const limitRows = (): string[][] => [
     stream(RECEIPTS),
     "`shared/bus/streams.ts`",
     "the oldest go: `explain` knows no reason for those tasks",
+  ],
+  [
+    "room on the bus that is held for facts",
+    bytes(reserveBytes(STREAMS.find(({ name }) => name === LOGS)?.max_bytes ?? 0)),
+    "`shared/bus/reserve-store.ts`",
+    "a bus with no other room takes facts, and refuses requests with `unavailable` (503) until the whole is free again",
   ],
   [
     "event streams of a gateway",

@@ -22,6 +22,7 @@ import { tellIntake } from "./intake.ts";
 import { Ledger } from "./ledger.ts";
 import { Presence } from "./presence.ts";
 import { queries } from "./queries.ts";
+import { keepReserve } from "./reserve.ts";
 
 export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
@@ -97,9 +98,9 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     ),
   );
   caretaker.sweep();
-  stack.use(
-    tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, () => leadership?.leads() ?? false),
-  );
+  const leads = () => leadership?.leads() ?? false;
+  const reserve = stack.use(await keepReserve(bus, log, leads));
+  stack.use(tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, reserve.isGiven, leads));
 
   const answers = queries(bus, ledger, presence, wishes, () => following.brokerNowMs());
   for (const verb of API_VERBS) {

@@ -6,6 +6,7 @@ import type { Answer } from "../contracts/failure.ts";
 import type { TaskView } from "../contracts/task.ts";
 import { askApi } from "./ask.ts";
 import type { Bus } from "./connect.ts";
+import { isNoRoom } from "./no-room.ts";
 
 export type Appended<Now = TaskView> =
   | { outcome: "appended"; sequence: number }
@@ -64,6 +65,8 @@ export async function appendFact<Now>(
             return { outcome: "impossible", message: "it is larger than the log takes" };
           refused = WRONG_LAST_SEQUENCE.has(error.code);
           if (!refused) why = error.message;
+          // What room there may soon be is for facts of tasks that were taken.
+          if (fact.kind === "requested" && isNoRoom(error)) break;
         } else if ((error as Error).name === "InvalidArgumentError") {
           return { outcome: "impossible", message: "it is larger than the server takes" };
         }

@@ -27,7 +27,7 @@ interface Known {
 
 const knownBy = new WeakMap<NatsConnection, Known>();
 
-/** `too_many`: beyond the limit. While nobody has counted, everything is taken. */
+/** `too_many`: beyond the limit; `unavailable`: what room the log has left is for facts. While nobody has counted, everything is taken. */
 export async function takePlace(bus: Bus, priority: Priority): Promise<Answer<Place>> {
   const known = knownBy.get(bus.connection) ?? {
     intake: null,
@@ -38,6 +38,11 @@ export async function takePlace(bus: Bus, priority: Priority): Promise<Answer<Pl
   knownBy.set(bus.connection, known);
   if (performance.now() - known.readAtMs > FRESH_MS) await (known.reading ??= read(bus, known));
   const { intake, own } = known;
+  if (intake?.full)
+    return refuse(
+      "unavailable",
+      "the disk of the bus is full: what room is left is for tasks that were taken already; send it again later",
+    );
   if (intake !== null) {
     let count = intake.unfinished[priority];
     for (const request of own) if (request.priority === priority) count++;
@@ -58,11 +63,15 @@ export async function takePlace(bus: Bus, priority: Priority): Promise<Answer<Pl
   });
 }
 
+/** What the status tracker said last; null if it has said nothing since the bus was started. */
+export async function lastIntake(bus: Bus): Promise<Intake | null> {
+  const message = await lastMessage(bus, INTAKE, intakeSubject.build({}));
+  return message === null ? null : Intake.parse(JSON.parse(Buffer.from(message.payload).toString()));
+}
+
 async function read(bus: Bus, known: Known): Promise<void> {
   try {
-    const message = await lastMessage(bus, INTAKE, intakeSubject.build({}));
-    known.intake =
-      message === null ? null : Intake.parse(JSON.parse(Buffer.from(message.payload).toString()));
+    known.intake = await lastIntake(bus);
   } catch {
     // Whether a request can be taken at all is for the log to say.
     known.intake = null;

@@ -3,6 +3,7 @@
 import { JetStreamApiError } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import type { Bus } from "./connect.ts";
+import { isNoRoom } from "./no-room.ts";
 import { LEASES } from "./streams.ts";
 
 export interface Leadership extends AsyncDisposable {
@@ -29,8 +30,8 @@ export async function standForLeader(
         : bucket.create(role, candidate));
       renewedAt = sentAt;
     } catch (error) {
-      // The bus may only be away: then what it had lapses by itself.
-      if (error instanceof JetStreamApiError) {
+      // The bus may only be away, or full: then what it had lapses by itself.
+      if (error instanceof JetStreamApiError && !isNoRoom(error)) {
         revision = 0;
         renewedAt = Number.NEGATIVE_INFINITY;
       }

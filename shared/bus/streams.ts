@@ -7,9 +7,10 @@ import { heartbeatSubject } from "../contracts/heartbeat.ts";
 import { intakeSubject } from "../contracts/intake.ts";
 import { logSubject } from "../contracts/log.ts";
 import { receiptSubject } from "../contracts/receipt.ts";
+import { reserveSubject } from "../contracts/reserve.ts";
 
 /** Raised with every change below: a service never takes a newer service's configuration back. */
-export const STREAMS_VERSION = 3;
+export const STREAMS_VERSION = 4;
 
 const SECOND = 1_000_000_000;
 const DAY = 86_400 * SECOND;
@@ -29,6 +30,7 @@ export const RECEIPTS = "RECEIPTS";
 export const ARTIFACTS = "ARTIFACTS";
 export const DEAD = "DEAD";
 export const INTAKE = "INTAKE";
+export const RESERVE = "RESERVE";
 
 /** Who leads: a key lives for `ttlMs` after its last renewal. For the quality of decisions only. */
 export const LEASES = { bucket: "mesh_leases", ttlMs: 4_000 };
@@ -134,6 +136,15 @@ export const STREAMS: MeshStream[] = [
     discard: DiscardPolicy.New,
     discard_new_per_subject: true,
     max_bytes: 256 * MEBIBYTE,
+    duplicate_window: SECOND,
+  },
+  {
+    name: RESERVE,
+    description: "room for facts, given up once the bus has no other",
+    subjects: [reserveSubject.wildcard()],
+    storage: StorageType.File,
+    persist_mode: PersistMode.Async,
+    max_msgs_per_subject: 1,
     duplicate_window: SECOND,
   },
   {

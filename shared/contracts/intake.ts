@@ -13,5 +13,7 @@ export const Intake = z.object({
   unfinished: z.object({ high: count, normal: count, low: count }),
   /** So many may there be of each priority. */
   limit: z.int().positive(),
+  /** The bus has no room but what was held for facts: requests have to wait. */
+  full: z.boolean().default(false),
 });
 export type Intake = z.infer<typeof Intake>;

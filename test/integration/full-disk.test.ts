@@ -2,20 +2,32 @@
 import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { describe, expect, it, vi } from "vitest";
+import { askApi } from "../../shared/bus/ask.ts";
+import { lastIntake } from "../../shared/bus/intake.ts";
 import { cramped } from "../../shared/bus/provision.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
-import { ARTIFACTS, DEAD, LOGS, TASKS } from "../../shared/bus/streams.ts";
+import { ARTIFACTS, DEAD, LOGS, RESERVE, TASKS } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { artifactSubject } from "../../shared/contracts/artifact.ts";
 import { taskSubjects } from "../../shared/contracts/fact.ts";
 import { logSubject } from "../../shared/contracts/log.ts";
 import { openBus } from "../support/bus.ts";
 import { request } from "../support/facts.ts";
+import {
+  deployRequest,
+  postJson,
+  problemOf,
+  sayStarted,
+  saySucceeded,
+  startGatewayMesh,
+} from "../support/gateway.ts";
 import { DEADLINE, startHostMesh } from "../support/host.ts";
 import { startNats } from "../support/nats.ts";
 import { canMount, mountSmallDisk } from "../support/small-disk.ts";
 
 const DISK_MEBIBYTES = 64;
+/** Most of what the mesh holds there for facts. */
+const RESERVED_BYTES = 1_500_000;
 const CHUNK = new Uint8Array(256 * 1024);
 
 it("full disks were tested", ({ skip }) => {
@@ -62,6 +74,54 @@ describe.skipIf(!canMount)("a full disk", () => {
 
     await manager.streams.purge(LOGS);
     expect(await submitTask(bus, request({ taskId: "with-room" }))).toMatchObject({ ok: true });
+  });
+
+  it("under the bus has requests wait, in words, while what was taken before goes on to its end", async () => {
+    using disk = mountSmallDisk(DISK_MEBIBYTES);
+    await using nats = await startNats({ dataDir: path.join(disk.folder, "nats") });
+    await using mesh = await startGatewayMesh({ natsUrl: nats.url });
+    const { bus } = mesh;
+    const manager = await jetstreamManager(bus.connection);
+    const reserve = async () => (await manager.streams.info(RESERVE)).state.bytes;
+    const isFull = async () => (await lastIntake(bus))?.full === true;
+    for (let number = 0; number < 20; number++)
+      await bus.js.publish(logSubject.build({ taskId: "t1", attempt: "1", hostId: "h1" }), CHUNK);
+    const taken = Array.from({ length: 20 }, (_, number) => `taken-${number}`);
+    for (const taskId of taken)
+      expect(await submitTask(bus, request({ taskId }))).toMatchObject({ ok: true });
+    await vi.waitUntil(async () => (await reserve()) > RESERVED_BYTES, DEADLINE);
+
+    const large = request({ run: { command: Array.from({ length: 12 }, () => "x".repeat(32_000)) } });
+    while ((await submitTask(bus, large)).ok);
+    await vi.waitUntil(isFull, DEADLINE);
+    await vi.waitUntil(async () => (await reserve()) === 0, DEADLINE);
+    const words = expect.stringContaining("the disk of the bus is full") as string;
+    const refused = { code: "unavailable", message: words };
+    await vi.waitUntil(async () => !(await submitTask(bus, request())).ok, DEADLINE);
+    expect(await submitTask(bus, request())).toMatchObject({ error: refused });
+    expect(await submitTask(bus, request({ taskId: "taken-0" }))).toMatchObject({
+      value: { created: false },
+    });
+    const response = await postJson(`${mesh.url}/v1/tasks`, deployRequest());
+    expect([response.status, await problemOf(response)]).toMatchObject([503, { detail: words }]);
+
+    for (const taskId of taken) {
+      await sayStarted(bus, taskId);
+      await saySucceeded(bus, taskId);
+    }
+    const cancelled = await askApi(bus, "cancel", { repository: "acme/shop" }, 20_000);
+    expect(cancelled).toMatchObject({ ok: true });
+    await vi.waitUntil(
+      async () =>
+        Object.values((await lastIntake(bus))?.unfinished ?? { all: 1 }).every((count) => count === 0),
+      DEADLINE,
+    );
+    expect(await askApi(bus, "retry", { taskId: "taken-0" })).toMatchObject({ error: refused });
+    expect(await isFull()).toBe(true);
+
+    await manager.streams.purge(LOGS);
+    await vi.waitUntil(async () => (await submitTask(bus, request())).ok, DEADLINE);
+    expect(await reserve()).toBeGreaterThan(RESERVED_BYTES);
   });
 
   it("under a host's work fails the attempt, in words, and keeps the host of use", async () => {

@@ -1,10 +1,10 @@
 // How many tasks the mesh takes: a real bus and tracker, with a limit that a test can reach.
 import { describe, expect, it, vi } from "vitest";
+import { lastIntake } from "../../shared/bus/intake.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
-import { INTAKE, TASKS } from "../../shared/bus/streams.ts";
+import { TASKS } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { factSubject } from "../../shared/contracts/fact.ts";
-import { Intake, intakeSubject } from "../../shared/contracts/intake.ts";
 import { openBus } from "../support/bus.ts";
 import { request } from "../support/facts.ts";
 import {
@@ -22,13 +22,9 @@ const LIMIT = 20;
 
 async function startLimited() {
   const mesh = await startGatewayMesh({ env: { MESH_QUEUE_LIMIT: String(LIMIT) } });
-  const told = async () => {
-    const message = await lastMessage(mesh.bus, INTAKE, intakeSubject.build({}));
-    return message && Intake.parse(JSON.parse(Buffer.from(message.payload).toString()));
-  };
-  await vi.waitUntil(async () => (await told()) !== null, DEADLINE);
+  await vi.waitUntil(async () => (await lastIntake(mesh.bus)) !== null, DEADLINE);
   const counted = (normal: number) =>
-    vi.waitUntil(async () => (await told())?.unfinished.normal === normal, DEADLINE);
+    vi.waitUntil(async () => (await lastIntake(mesh.bus))?.unfinished.normal === normal, DEADLINE);
   return { ...mesh, counted };
 }
 
