@@ -6,10 +6,10 @@ import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Breakers, Guarded } from "../../shared/lifecycle/breakers.ts";
-import type { PlacementTimes } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
-import { inWords, type LogSays, place, toReceipt } from "./placement.ts";
+import { inWords, place, toReceipt } from "./placement.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
+import type { Situation } from "./situation.ts";
 
 export interface DispatchPorts {
   leads(): boolean;
@@ -18,6 +18,8 @@ export interface DispatchPorts {
   nowMs(): number;
   /** The clock of the times on the log, ms since the epoch. */
   brokerNowMs(): number;
+  /** From 0 up to 1. */
+  random(): number;
   /** Of the task's request as it stands on the log; null when it cannot be read now. */
   request(entry: QueueEntry): Promise<DeployRequest | null>;
   ask(hostId: string, order: RunOrder): Promise<Answer<RunReply>>;
@@ -38,7 +40,7 @@ export const WAITING_RECEIPTS = 100;
 export class Dispatcher {
   readonly #queue: Queue;
   readonly #fleet: Fleet;
-  readonly #times: PlacementTimes;
+  readonly #silenceMs: number;
   readonly #ports: DispatchPorts;
   #planned = false;
   /** Orders of which the log shows nothing yet, by task. */
@@ -46,10 +48,11 @@ export class Dispatcher {
   /** Latest words about a task that fits nowhere, so that a receipt is written only when they change. */
   readonly #waiting = new Map<string, string>();
 
-  constructor(queue: Queue, fleet: Fleet, times: PlacementTimes, ports: DispatchPorts) {
+  /** `silenceMs`: a host not heard of for so long is offline. */
+  constructor(queue: Queue, fleet: Fleet, silenceMs: number, ports: DispatchPorts) {
     this.#queue = queue;
     this.#fleet = fleet;
-    this.#times = times;
+    this.#silenceMs = silenceMs;
     this.#ports = ports;
   }
 
@@ -66,19 +69,26 @@ export class Dispatcher {
   /** One pass over the queue: places what fits. */
   pass(): void {
     if (!this.#ports.leads()) return;
-    const nowMs = this.#ports.nowMs();
+    const situation = this.#situation();
+    const { nowMs } = situation;
+    const hosts = this.#fleet.at(nowMs);
+    const repositories = this.#barred("repository", situation.brokerNowMs);
     // Tasks that ask for the same find the same refusals until something changes.
     const infeasible = new Set<string>();
-    const logSays = this.#logSays();
     for (const entry of this.#queue) {
       if (nowMs < entry.notBeforeMs) continue;
       if (entry.asked !== null) this.#withdraw(entry);
-      if (this.#isBarred("repository", entry.repository, logSays.brokerNowMs)) continue;
+      if (repositories.has(entry.repository)) continue;
       const shape = shapeOf(entry);
       if (infeasible.has(shape)) continue;
-      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, logSays);
-      if (placement.hostId !== null) {
-        void this.#ask(entry, placement.hostId, toReceipt(entry, placement, new Date()), nowMs);
+      const placement = place(entry, hosts, situation);
+      if (placement.host !== null) {
+        const { id } = placement.host;
+        void this.#ask(entry, id, toReceipt(entry, placement, situation, new Date()), nowMs);
+        // It may be the one probe of a breaker.
+        if (this.#isBarred("host", id, situation.brokerNowMs)) situation.barred.add(id);
+        if (this.#isBarred("repository", entry.repository, situation.brokerNowMs))
+          repositories.add(entry.repository);
         continue;
       }
       infeasible.add(shape);
@@ -89,19 +99,22 @@ export class Dispatcher {
   /** Writes why the first in the queue wait, where that has changed. Made at leisure: most tasks wait briefly. */
   explainWaiting(): void {
     if (!this.#ports.leads()) return;
-    const nowMs = this.#ports.nowMs();
-    const logSays = this.#logSays();
+    const situation = this.#situation();
+    const hosts = this.#fleet.at(situation.nowMs);
+    const repositories = this.#barred("repository", situation.brokerNowMs);
     let looked = 0;
     for (const entry of this.#queue) {
       if (entry.asked !== null) continue;
       if (looked++ >= WAITING_RECEIPTS) return;
-      const placement = place(entry, this.#fleet.hosts, nowMs, this.#times, logSays);
-      const words = this.#repositoryInWords(entry.repository, logSays.brokerNowMs) ?? inWords(placement);
-      const isBarred = this.#isBarred("repository", entry.repository, logSays.brokerNowMs);
-      if ((placement.hostId !== null && !isBarred) || this.#waiting.get(entry.taskId) === words) continue;
+      const isBarred = repositories.has(entry.repository);
+      const placement = place(entry, hosts, situation);
+      const words =
+        this.#repositoryInWords(entry.repository, situation.brokerNowMs) ??
+        inWords(placement, situation.policy);
+      if ((placement.host !== null && !isBarred) || this.#waiting.get(entry.taskId) === words) continue;
       this.#waiting.set(entry.taskId, words);
       // Where it would go says nothing while it may go nowhere.
-      this.#ports.publish(toReceipt(entry, { ...placement, hostId: null, score: null }, new Date(), words));
+      this.#ports.publish(toReceipt(entry, { ...placement, host: null }, situation, new Date(), words));
     }
   }
 
@@ -110,9 +123,25 @@ export class Dispatcher {
     this.#asking.delete(taskId);
   }
 
-  #logSays(): LogSays {
+  #situation(): Situation & { barred: Set<string> } {
+    const settings = this.#ports.settings();
     const brokerNowMs = this.#ports.brokerNowMs();
-    return { brokerNowMs, isBarred: (hostId) => this.#isBarred("host", hostId, brokerNowMs) };
+    return {
+      nowMs: this.#ports.nowMs(),
+      brokerNowMs,
+      silenceMs: this.#silenceMs,
+      policy: settings["placement.policy"],
+      weights: settings["placement.weights"],
+      barred: this.#barred("host", brokerNowMs),
+      random: this.#ports.random,
+    };
+  }
+
+  #barred(guarded: Guarded, brokerNowMs: number): Set<string> {
+    const barred = new Set<string>();
+    for (const name of this.#ports.breakers.notClosed(guarded))
+      if (this.#isBarred(guarded, name, brokerNowMs)) barred.add(name);
+    return barred;
   }
 
   /** Its breaker is open, or its one probe is under way or being asked for. */
@@ -133,12 +162,12 @@ export class Dispatcher {
   }
 
   async #ask(entry: QueueEntry, hostId: string, receipt: Receipt, nowMs: number): Promise<void> {
-    const { taskId, attempt, after, memoryBytes, cpus } = entry;
+    const { taskId, attempt, after, repository, memoryBytes, cpus } = entry;
     const asked = { hostId };
     entry.asked = asked;
-    this.#asking.set(taskId, { hostId, repository: entry.repository });
+    this.#asking.set(taskId, { hostId, repository });
     entry.notBeforeMs = nowMs + ASK_MS;
-    this.#fleet.reserve(hostId, taskId, { memoryBytes, cpus, sinceMs: nowMs });
+    this.#fleet.reserve(hostId, taskId, { repository, memoryBytes, cpus, sinceMs: nowMs });
     const request = await this.#ports.request(entry);
     const reply: Answer<RunReply> | null =
       request === null || entry.removed
@@ -159,9 +188,8 @@ export class Dispatcher {
     const thenMs = this.#ports.nowMs();
     // Who let us wait for long is passed over for as long: it would take the next task's time too.
     const avoidMs = Math.max(this.#ports.settings()["placement.avoidMs"], thenMs - nowMs);
-    const host = this.#fleet.hosts.get(hostId);
     if (isAboutTask(reply)) entry.notBeforeMs = thenMs + LOG_KNOWS_MORE_MS;
-    else if (host) host.avoidUntilMs = thenMs + avoidMs;
+    else this.#fleet.avoid(hostId, thenMs + avoidMs);
     this.wake();
     setTimeout(() => this.wake(), isAboutTask(reply) ? LOG_KNOWS_MORE_MS : avoidMs).unref();
   }
@@ -177,10 +205,7 @@ export class Dispatcher {
 
   #anyFreeSlot(nowMs: number): boolean {
     for (const host of this.#fleet.hosts.values())
-      if (
-        nowMs - host.heardAtMs <= this.#times.silenceMs &&
-        host.reservations.size < host.heartbeat.slots.total
-      )
+      if (nowMs - host.heardAtMs <= this.#silenceMs && host.reservations.size < host.heartbeat.slots.total)
         return true;
     return false;
   }

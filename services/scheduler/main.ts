@@ -22,8 +22,6 @@ import { Fleet } from "./fleet.ts";
 import { Queue } from "./queue.ts";
 import { QueueIndex } from "./queue-index.ts";
 
-/** An attempt may take so long to reach the memory it will use. */
-const MEMORY_RAMP_MS = 45_000;
 /** A host answers a run order once the log has stored `started`. */
 const RUN_REPLY_MS = 10_000;
 /** A pass is made at least this often, whatever was or was not heard. */
@@ -33,7 +31,6 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const bus = stack.use(await connectBus(busOptions(context, "scheduler")));
   stack.use(await keepProvisioned(bus));
   const settings = stack.use(await followSettings(bus, context.log));
-  const silence = silenceMs(leaseTimes(context.environment.MESH_LEASE_MS));
   const queue = new Queue();
   const fleet = new Fleet();
   const index = new QueueIndex(queue, fleet);
@@ -42,29 +39,25 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   let tasks: Awaited<ReturnType<typeof followTasks>> | undefined;
   let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
 
-  const dispatcher = new Dispatcher(
-    queue,
-    fleet,
-    { silenceMs: silence, memoryRampMs: MEMORY_RAMP_MS },
-    {
-      settings: settings.now,
-      leads: () => ready && (leadership?.leads() ?? false),
-      breakers,
-      nowMs: () => performance.now(),
-      brokerNowMs: () => tasks?.brokerNowMs() ?? Date.now(),
-      request: async (entry) => index.request(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
-      ask: (hostId, order) =>
-        ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
-      runsOn: (taskId) => {
-        const task = tasks?.log.tasks.get(taskId);
-        return task?.active ? task.hostId : null;
-      },
-      publish: (receipt) => {
-        if (!bus.connection.isClosed() && !bus.connection.isDraining())
-          bus.connection.publish(receiptSubject.build({ taskId: receipt.taskId }), JSON.stringify(receipt));
-      },
+  const dispatcher = new Dispatcher(queue, fleet, silenceMs(leaseTimes(context.environment.MESH_LEASE_MS)), {
+    settings: settings.now,
+    leads: () => ready && (leadership?.leads() ?? false),
+    breakers,
+    nowMs: () => performance.now(),
+    random: Math.random,
+    brokerNowMs: () => tasks?.brokerNowMs() ?? Date.now(),
+    request: async (entry) => index.request(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
+    ask: (hostId, order) =>
+      ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
+    runsOn: (taskId) => {
+      const task = tasks?.log.tasks.get(taskId);
+      return task?.active ? task.hostId : null;
     },
-  );
+    publish: (receipt) => {
+      if (!bus.connection.isClosed() && !bus.connection.isDraining())
+        bus.connection.publish(receiptSubject.build({ taskId: receipt.taskId }), JSON.stringify(receipt));
+    },
+  });
 
   const onFolded = (folded: FoldedFact) => {
     // Before the index lets go of a task that has ended.

@@ -1,15 +1,14 @@
 // Decides where a task goes, or tells why nowhere: feasible → rank. Pure: the clock is an argument.
 import type { Receipt } from "../../shared/contracts/receipt.ts";
-import { CHECKS, type Check, type PlacementTimes, refusal } from "./feasible.ts";
+import { CHECKS, type Check, refusal } from "./feasible.ts";
 import type { FleetHost } from "./fleet.ts";
+import { POLICIES } from "./policies.ts";
 import type { QueueEntry } from "./queue.ts";
-import { type Score, score } from "./rank.ts";
-
-const POLICY = "resource";
+import { explainScore } from "./rank.ts";
+import type { Situation } from "./situation.ts";
 
 export interface Placement {
-  hostId: string | null;
-  score: Score | null;
+  host: FleetHost | null;
   hosts: number;
   feasible: number;
   refusals: Partial<Record<Check, number>>;
@@ -17,55 +16,32 @@ export interface Placement {
   penalized: string[];
 }
 
-/** What placement takes from the log. */
-export interface LogSays {
-  brokerNowMs: number;
-  /** The host's breaker lets nothing begin there now. */
-  isBarred(hostId: string): boolean;
-}
-
 /** A task prefers other hosts for so long after an attempt of it failed on one, ms. */
 const PENALTY_MS = 600_000;
 
-export function place(
-  entry: QueueEntry,
-  hosts: Iterable<[string, FleetHost]>,
-  nowMs: number,
-  times: PlacementTimes,
-  { brokerNowMs, isBarred }: LogSays,
-): Placement {
-  const placement: Placement = {
-    hostId: null,
-    score: null,
-    hosts: 0,
-    feasible: 0,
-    refusals: {},
-    penalized: [],
-  };
-  let bestIsPenalized = false;
-  for (const [hostId, host] of hosts) {
-    placement.hosts++;
-    const refused = refusal(entry, host, nowMs, times) ?? (isBarred(hostId) ? "breaker" : null);
-    if (refused !== null) {
-      placement.refusals[refused] = (placement.refusals[refused] ?? 0) + 1;
-      continue;
-    }
-    placement.feasible++;
-    const candidate = score(entry, host, nowMs, times);
-    const isPenalized =
-      brokerNowMs - (entry.failedAtMs?.get(hostId) ?? Number.NEGATIVE_INFINITY) < PENALTY_MS;
-    if (isPenalized) placement.penalized.push(hostId);
-    const isBetter =
-      placement.score === null ||
-      (isPenalized === bestIsPenalized ? candidate.total > placement.score.total : bestIsPenalized);
-    if (isBetter) {
-      bestIsPenalized = isPenalized;
-      placement.score = candidate;
-      placement.hostId = hostId;
-    }
+/** Filled and emptied by each decision, so that none allocates by the number of hosts. */
+const candidates: FleetHost[] = [];
+const secondChoice: FleetHost[] = [];
+
+export function place(task: QueueEntry, hosts: readonly FleetHost[], situation: Situation): Placement {
+  const refusals: Placement["refusals"] = {};
+  for (const host of hosts) {
+    const refused = refusal(task, host, situation);
+    if (refused !== null) refusals[refused] = (refusals[refused] ?? 0) + 1;
+    else if (hasLatelyFailed(task, host, situation)) secondChoice.push(host);
+    else candidates.push(host);
   }
-  return placement;
+  const feasible = candidates.length + secondChoice.length;
+  const from = candidates.length > 0 ? candidates : secondChoice;
+  const host = feasible === 0 ? null : POLICIES[situation.policy](from, task, situation);
+  const penalized = secondChoice.map(({ id }) => id);
+  candidates.length = 0;
+  secondChoice.length = 0;
+  return { host, hosts: hosts.length, feasible, refusals, penalized };
 }
+
+const hasLatelyFailed = ({ failedAtMs }: QueueEntry, { id }: FleetHost, { brokerNowMs }: Situation) =>
+  failedAtMs !== null && brokerNowMs - (failedAtMs.get(id) ?? Number.NEGATIVE_INFINITY) < PENALTY_MS;
 
 const IN_WORDS: Record<Check, string> = {
   offline: "offline",
@@ -81,21 +57,21 @@ const IN_WORDS: Record<Check, string> = {
 };
 
 /** The decision in one sentence. */
-export function inWords(placement: Placement): string {
-  if (placement.hostId !== null && placement.score !== null)
-    return `${placement.hostId} has the most room of ${count(placement.feasible, "feasible host")} (score ${placement.score.total.toFixed(2)})${penaltyInWords(placement)}`;
-  if (placement.hosts === 0) return "no host has joined the mesh";
+export function inWords(placement: Placement, policy: Situation["policy"]): string {
+  const { host, hosts, feasible } = placement;
+  if (host !== null)
+    return `${host.id} is the best of ${count(feasible, "feasible host")} by ${policy}${penaltyInWords(placement)}`;
+  if (hosts === 0) return "no host has joined the mesh";
   const refused = CHECKS.flatMap((check) => {
     const number = placement.refusals[check];
     return number === undefined ? [] : [`${number} ${IN_WORDS[check]}`];
   });
-  return `${count(placement.hosts, "host")}: ${refused.join(", ")}`;
+  return `${count(hosts, "host")}: ${refused.join(", ")}`;
 }
 
-function penaltyInWords({ hostId, penalized }: Placement): string {
+function penaltyInWords({ host, penalized }: Placement): string {
   if (penalized.length === 0) return "";
-  if (hostId !== null && penalized.includes(hostId))
-    return ", though an attempt of the task has failed there";
+  if (host !== null && penalized.includes(host.id)) return ", though an attempt of the task has failed there";
   return `, not counting ${penalized.join(", ")}, where an attempt of the task has failed`;
 }
 
@@ -103,20 +79,21 @@ const count = (number: number, noun: string): string => `${number} ${noun}${numb
 
 /** `summary`: the decision in words, where it is not about hosts. */
 export const toReceipt = (
-  entry: QueueEntry,
+  task: QueueEntry,
   placement: Placement,
+  { policy, weights }: Situation,
   at: Date,
-  summary = inWords(placement),
+  summary = inWords(placement, policy),
 ): Receipt => ({
-  taskId: entry.taskId,
+  taskId: task.taskId,
   at: at.toISOString(),
-  policy: POLICY,
-  hostId: placement.hostId,
-  attempt: entry.attempt,
+  policy,
+  hostId: placement.host?.id ?? null,
+  attempt: task.attempt,
   summary,
   hosts: placement.hosts,
   feasible: placement.feasible,
   refusals: placement.refusals,
   ...(placement.penalized.length === 0 ? {} : { penalized: placement.penalized }),
-  ...(placement.score === null ? {} : { score: placement.score }),
+  ...(placement.host === null ? {} : { score: explainScore(task, placement.host, weights) }),
 });

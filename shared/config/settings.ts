@@ -13,6 +13,24 @@ const ms = (minimum: number, maximum: number) => {
   return z.int(expected).min(minimum, expected).max(maximum, expected);
 };
 
+/** The ways to choose among the hosts that could take a task (`docs/placement.md`). */
+const PlacementPolicy = z.enum(["resource", "round-robin", "least-connections", "weighted", "power-of-two"]);
+export type PlacementPolicy = z.infer<typeof PlacementPolicy>;
+
+const weight = (byDefault: number) => {
+  const expected = "expected a weight from 0 to 10";
+  return z.number(expected).min(0, expected).max(10, expected).default(byDefault);
+};
+
+/** What each term of a host's score counts. */
+const PlacementWeights = z.strictObject({
+  memory: weight(0.6),
+  cpu: weight(0.3),
+  slots: weight(0.1),
+  spread: weight(0.05),
+});
+export type PlacementWeights = z.infer<typeof PlacementWeights>;
+
 /** Milliseconds end in `Ms`. */
 export const Settings = z.strictObject({
   retries: RetryChanges.default({}).describe(
@@ -21,6 +39,12 @@ export const Settings = z.strictObject({
   "task.timeoutGraceMs": ms(0, DAY_MS)
     .default(5 * MINUTE_MS)
     .describe("an attempt that its host has not ended so long after its time-out is ordered to stop"),
+  "placement.policy": PlacementPolicy.default("resource").describe(
+    "how one of the hosts that could take a task is chosen: resource (the most room), round-robin, least-connections, weighted, power-of-two",
+  ),
+  "placement.weights": PlacementWeights.prefault({}).describe(
+    "what the terms of a host's score count; those not given are at their defaults",
+  ),
   "placement.avoidMs": ms(0, MINUTE_MS)
     .default(300)
     .describe("a host that refused a task, or did not answer, is passed over for so long"),

@@ -77,6 +77,11 @@ export class Breakers {
     this.#judge("repository", repository, fact, begun);
   }
 
+  /** Those whose breaker is not closed. */
+  *notClosed(guarded: Guarded): Generator<string> {
+    for (const [name, { openedAtMs }] of this.#breakers[guarded]) if (openedAtMs !== null) yield name;
+  }
+
   /** Null while it is closed. */
   state(guarded: Guarded, name: string, brokerNowMs: number): BreakerState | null {
     const breaker = this.#breakers[guarded].get(name);

@@ -89,31 +89,27 @@ export class Service {
   }
 }
 
-export const scheduler: Begin = ({ line, broker, times }, life, bus) => {
+export const scheduler: Begin = ({ line, broker, times, choose, name }, life, bus) => {
   const queue = new Queue();
   const fleet = new Fleet();
   const index = new QueueIndex(queue, fleet);
   const breakers = new Breakers(probeAfterMs(times.leaseMs));
-  const dispatcher = new Dispatcher(
-    queue,
-    fleet,
-    { silenceMs: silenceMs(times), memoryRampMs: 45_000 },
-    {
-      leads: () => true,
-      settings: () => DEFAULT_SETTINGS,
-      nowMs: () => performance.now(),
-      brokerNowMs: () => EPOCH_MS + performance.now(),
-      breakers,
-      request: async (entry) => index.request(entry.taskId) ?? broker.requestAt(entry.sequence),
-      ask: (hostId, order) =>
-        ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
-      runsOn: (taskId) => {
-        const task = folded.tasks.get(taskId);
-        return task?.active ? task.hostId : null;
-      },
-      publish: () => {},
+  const dispatcher = new Dispatcher(queue, fleet, silenceMs(times), {
+    leads: () => true,
+    settings: () => DEFAULT_SETTINGS,
+    nowMs: () => performance.now(),
+    brokerNowMs: () => EPOCH_MS + performance.now(),
+    random: () => choose("placement", name, 4, 0.5) / 4,
+    breakers,
+    request: async (entry) => index.request(entry.taskId) ?? broker.requestAt(entry.sequence),
+    ask: (hostId, order) =>
+      ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
+    runsOn: (taskId) => {
+      const task = folded.tasks.get(taskId);
+      return task?.active ? task.hostId : null;
     },
-  );
+    publish: () => {},
+  });
   const folded = new FoldedLog((fact) => {
     breakers.apply(fact, index.repository(fact.fact.taskId));
     index.apply(fact, performance.now());

@@ -8,8 +8,8 @@ import type { RunReply } from "../../shared/contracts/order.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { request } from "../support/facts.ts";
 import { heartbeat } from "../support/heartbeats.ts";
+import { queued } from "../support/placement.ts";
 
-const TIMES = { silenceMs: 15_000, memoryRampMs: 45_000 };
 const STARTED: Answer<RunReply> = { ok: true, value: { outcome: "started", sequence: 2 } };
 const SUPERSEDED: Answer<RunReply> = {
   ok: true,
@@ -17,22 +17,8 @@ const SUPERSEDED: Answer<RunReply> = {
 };
 const NO_ANSWER: Answer<RunReply> = { ok: false, error: { code: "unavailable", message: "no answer" } };
 
-const entry = (taskId: string, sequence = 1): QueueEntry => ({
-  taskId,
-  priority: "normal",
-  sequence,
-  after: sequence,
-  attempt: 1,
-  repository: "acme/shop",
-  labels: null,
-  fork: false,
-  memoryBytes: 1,
-  cpus: 1,
-  failedAtMs: null,
-  asked: null,
-  notBeforeMs: 0,
-  removed: false,
-});
+const entry = (taskId: string, sequence = 1): QueueEntry =>
+  queued({ taskId, sequence, after: sequence, memoryBytes: 1 });
 
 /** A dispatcher on a clock of the test's own, with hosts `a` and `b`, of which `a` has more room. */
 function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
@@ -41,15 +27,19 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
   const fleet = new Fleet();
   const asked: string[] = [];
   const hear = () => {
-    fleet.hear(heartbeat({ hostId: "a", slots: { total: 9, free: 9 } }), clock.nowMs);
+    fleet.hear(
+      heartbeat({ hostId: "a", cpu: { cores: 64, busy: 0 }, slots: { total: 9, free: 9 } }),
+      clock.nowMs,
+    );
     fleet.hear(heartbeat({ hostId: "b", slots: { total: 1, free: 1 } }), clock.nowMs);
   };
   hear();
-  const dispatcher = new Dispatcher(queue, fleet, TIMES, {
+  const dispatcher = new Dispatcher(queue, fleet, 15_000, {
     leads: () => true,
     settings: () => DEFAULT_SETTINGS,
     nowMs: () => clock.nowMs,
     brokerNowMs: () => clock.nowMs,
+    random: () => 0,
     breakers: new Breakers(60_000),
     request: async () => request(),
     publish: () => {},
@@ -159,7 +149,7 @@ describe("the scheduler's memory", () => {
     fleet.hear(heartbeat({ hostId: "left" }), 0);
     fleet.hear(heartbeat({ hostId: "busy" }), 0);
     fleet.hear(heartbeat({ hostId: "here" }), 100);
-    fleet.reserve("busy", "t1", { memoryBytes: 1, cpus: 1, sinceMs: 0 });
+    fleet.reserve("busy", "t1", { repository: "acme/shop", memoryBytes: 1, cpus: 1, sinceMs: 0 });
     fleet.forgetBefore(50);
     expect([...fleet.hosts.keys()]).toEqual(["busy", "here"]);
     fleet.release("busy", "t1");

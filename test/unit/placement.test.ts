@@ -1,138 +1,119 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Capacity, refusalOf } from "../../services/host-agent/admission.ts";
-import { refusal } from "../../services/scheduler/feasible.ts";
-import { Fleet, type FleetHost } from "../../services/scheduler/fleet.ts";
+import { effectiveFreeBytes, refusal } from "../../services/scheduler/feasible.ts";
 import { inWords, place } from "../../services/scheduler/placement.ts";
 import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
+import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import { request } from "../support/facts.ts";
-import { heartbeat } from "../support/heartbeats.ts";
-
-const GIB = 1_073_741_824;
-const LOG = { brokerNowMs: 0, isBarred: () => false };
-const TIMES = { silenceMs: 15_000, memoryRampMs: 45_000 };
-
-const entry = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
-  taskId: "t1",
-  priority: "normal",
-  sequence: 1,
-  after: 1,
-  attempt: 1,
-  repository: "acme/shop",
-  labels: null,
-  fork: false,
-  memoryBytes: GIB,
-  cpus: 1,
-  failedAtMs: null,
-  asked: null,
-  notBeforeMs: 0,
-  removed: false,
-  ...overrides,
-});
-
-const host = (overrides: Partial<FleetHost> = {}): FleetHost => ({
-  heartbeat: heartbeat(),
-  heardAtMs: 0,
-  reservations: new Map(),
-  avoidUntilMs: 0,
-  wish: null,
-  ...overrides,
-});
+import { fleetOf, GIB, hostsOf, queued, situation } from "../support/placement.ts";
 
 describe("a host is refused", () => {
-  const refused = (task: Partial<QueueEntry>, machine: Partial<FleetHost>, nowMs = 0) =>
-    refusal(entry(task), host(machine), nowMs, TIMES);
+  const refused = (
+    task: Partial<QueueEntry>,
+    host: Parameters<typeof hostsOf>[0][string],
+    overrides: Parameters<typeof situation>[0] = {},
+  ) =>
+    hostsOf({ h1: host }, overrides.nowMs).map((one) => refusal(queued(task), one, situation(overrides)))[0];
 
   it("for nothing when it has room", () => expect(refused({}, {})).toBeNull());
-  it("when it has been silent for too long", () => expect(refused({}, {}, 15_001)).toBe("offline"));
-  it("when it is draining", () =>
-    expect(refused({}, { heartbeat: heartbeat({ draining: true }) })).toBe("draining"));
+  it("when it has been silent for too long", () =>
+    expect(refused({}, {}, { nowMs: 15_001 })).toBe("offline"));
+  it("when it is draining", () => expect(refused({}, { draining: true })).toBe("draining"));
   it("when the work is a stranger's", () => expect(refused({ fork: true }, {})).toBe("untrusted"));
   it("when it lacks a label", () => expect(refused({ labels: { gpu: "yes" } }, {})).toBe("labels"));
   it("not when it carries the label", () =>
-    expect(
-      refused({ labels: { gpu: "yes" } }, { heartbeat: heartbeat({ labels: { gpu: "yes" } }) }),
-    ).toBeNull());
-  it("when its slots are taken", () =>
-    expect(
-      refused(
-        {},
-        {
-          reservations: new Map([
-            ["a", tiny],
-            ["b", tiny],
-          ]),
-        },
-      ),
-    ).toBe("slots"));
+    expect(refused({ labels: { gpu: "yes" } }, { labels: { gpu: "yes" } })).toBeNull());
+  it("when its slots are taken", () => expect(refused({}, { runs: [{}, {}] })).toBe("slots"));
   it("when what young attempts will still take leaves too little memory", () => {
-    const reservations = new Map([["a", { memoryBytes: 7.5 * GIB, cpus: 1, sinceMs: 0 }]]);
-    expect(refused({}, { reservations })).toBe("memory");
+    const young = { runs: [{ memoryBytes: 7.5 * GIB }] };
+    expect(refused({}, young)).toBe("memory");
   });
-  it("when it refused a moment ago", () => expect(refused({}, { avoidUntilMs: 5 }, 1)).toBe("avoided"));
+  it("when it refused a moment ago", () =>
+    expect(refused({}, { avoidUntilMs: 5 }, { nowMs: 1 })).toBe("avoided"));
+  it("when its breaker is open", () => expect(refused({}, {}, { barred: new Set(["h1"]) })).toBe("breaker"));
 });
 
-const tiny = { memoryBytes: 1, cpus: 1, sinceMs: 0 };
+describe("a fleet", () => {
+  it("has the sums of what runs on each host, whatever began, ended or grew old in any order", () => {
+    const anyStep = fc.record({
+      host: fc.nat(2),
+      task: fc.nat(5),
+      begins: fc.boolean(),
+      repository: fc.constantFrom("a", "b"),
+      passMs: fc.nat(30_000),
+    });
+    fc.assert(
+      fc.property(fc.array(anyStep, { maxLength: 60 }), (steps) => {
+        const fleet = fleetOf({ h0: {}, h1: {}, h2: {} });
+        let nowMs = 0;
+        for (const { host, task, begins, repository, passMs } of steps) {
+          nowMs += passMs;
+          const footprint = { memoryBytes: task + 1, cpus: 1, repository, sinceMs: nowMs };
+          if (begins) fleet.reserve(`h${host}`, `t${task}`, footprint);
+          else fleet.release(`h${host}`, `t${task}`);
+          for (const { reserved, young, reservations, repositories } of fleet.at(nowMs)) {
+            const all = [...reservations.values()];
+            const sum = (of: typeof all) => of.reduce((bytes, { memoryBytes }) => bytes + memoryBytes, 0);
+            expect(reserved.memoryBytes).toBe(sum(all));
+            expect(young.memoryBytes).toBe(sum(all.filter(({ sinceMs }) => nowMs - sinceMs < 45_000)));
+            for (const name of ["a", "b"])
+              expect(repositories.get(name) ?? 0).toBe(all.filter((one) => one.repository === name).length);
+          }
+        }
+      }),
+    );
+  });
+});
 
 describe("placement", () => {
-  const hosts = (many: Record<string, FleetHost>) => Object.entries(many);
+  const placed = (task: QueueEntry, hosts: ReturnType<typeof hostsOf>, now = situation()) => {
+    const placement = place(task, hosts, now);
+    return { ...placement, hostId: placement.host?.id ?? null, words: inWords(placement, now.policy) };
+  };
 
   it("takes the host with the most room", () => {
-    const busy = host({ reservations: new Map([["a", { memoryBytes: 4 * GIB, cpus: 2, sinceMs: 0 }]]) });
-    expect(place(entry(), hosts({ busy, idle: host() }), 0, TIMES, LOG)).toMatchObject({
-      hostId: "idle",
-      feasible: 2,
-    });
+    const hosts = hostsOf({ busy: { runs: [{ memoryBytes: 4 * GIB, cpus: 2 }] }, idle: {} });
+    expect(placed(queued(), hosts)).toMatchObject({ hostId: "idle", feasible: 2 });
   });
 
   it("spreads equal tasks over equal hosts, by its own reservations alone", () => {
-    const fleet = new Fleet();
-    for (const id of ["a", "b", "c"])
-      fleet.hear(
-        heartbeat({
-          hostId: id,
-          slots: { total: 4, free: 4 },
-          memory: { totalBytes: 64 * GIB, availableBytes: 60 * GIB },
-        }),
-        0,
-      );
+    const roomy = {
+      slots: { total: 4, free: 4 },
+      memory: { totalBytes: 64 * GIB, availableBytes: 60 * GIB },
+    };
+    const fleet = fleetOf({ a: roomy, b: roomy, c: roomy });
     for (let number = 0; number < 9; number++) {
-      const { hostId } = place(entry({ taskId: `t${number}` }), fleet.hosts, 0, TIMES, LOG);
-      fleet.reserve(hostId ?? "", `t${number}`, { memoryBytes: GIB, cpus: 1, sinceMs: 0 });
+      const { hostId } = placed(queued({ taskId: `t${number}` }), fleet.at(0));
+      fleet.reserve(hostId ?? "", `t${number}`, { ...queued(), sinceMs: 0 });
     }
-    expect([...fleet.hosts.values()].map(({ reservations }) => reservations.size)).toEqual([3, 3, 3]);
+    expect(fleet.at(0).map(({ reservations }) => reservations.size)).toEqual([3, 3, 3]);
   });
 
   it("prefers for a while another host than the one where an attempt failed, and takes that one for want of another", () => {
-    const roomy = host({ heartbeat: heartbeat({ cpu: { cores: 64, busy: 0 } }) });
-    const failed = entry({ failedAtMs: new Map([["roomy", 1_000]]) });
-    const both = hosts({ roomy, other: host() });
-    const at = (nowMs: number, machines: typeof both) =>
-      place(failed, machines, 0, TIMES, { ...LOG, brokerNowMs: nowMs });
+    const drafts = { roomy: { cpu: { cores: 64, busy: 0 } }, other: {} };
+    const both = hostsOf(drafts);
+    const failed = queued({ failedAtMs: new Map([["roomy", 1_000]]) });
+    const at = (brokerNowMs: number, hosts: typeof both) => placed(failed, hosts, situation({ brokerNowMs }));
     expect(at(2_000, both)).toMatchObject({ hostId: "other", feasible: 2, penalized: ["roomy"] });
     expect(at(2_000, both.toReversed())).toMatchObject({ hostId: "other" });
-    expect(inWords(at(2_000, both))).toMatch(
-      /^other has .*, not counting roomy, where an attempt of the task/,
-    );
-    expect(at(2_000, hosts({ roomy }))).toMatchObject({ hostId: "roomy", penalized: ["roomy"] });
-    expect(inWords(at(2_000, hosts({ roomy })))).toMatch(/, though an attempt of the task has failed there$/);
+    expect(at(2_000, both).words).toMatch(/^other is .*, not counting roomy, where an attempt of the task/);
+    const only = hostsOf({ roomy: drafts.roomy });
+    expect(at(2_000, only)).toMatchObject({ hostId: "roomy", penalized: ["roomy"] });
+    expect(at(2_000, only).words).toMatch(/, though an attempt of the task has failed there$/);
     expect(at(601_000, both)).toMatchObject({ hostId: "roomy", penalized: [] });
   });
 
   it("says how many hosts failed which check", () => {
-    const placement = place(
-      entry({ labels: { gpu: "yes" } }),
-      hosts({ a: host(), b: host(), c: host({ heartbeat: heartbeat({ draining: true }) }) }),
-      0,
-      TIMES,
-      LOG,
-    );
-    expect(placement.hostId).toBeNull();
-    expect(inWords(placement)).toBe("3 hosts: 1 draining, 2 lack a label");
-    expect(inWords(place(entry(), [], 0, TIMES, LOG))).toBe("no host has joined the mesh");
+    const hosts = hostsOf({ a: {}, b: {}, c: { draining: true } });
+    expect(placed(queued({ labels: { gpu: "yes" } }), hosts)).toMatchObject({
+      hostId: null,
+      words: "3 hosts: 1 draining, 2 lack a label",
+    });
+    expect(placed(queued(), []).words).toBe("no host has joined the mesh");
   });
 
-  it("never takes a host that is not feasible", () => {
+  it("never takes a host that is not feasible, nor leaves one that is, by any policy", () => {
     const anyHost = fc
       .record({
         free: fc.nat(8),
@@ -140,24 +121,105 @@ describe("placement", () => {
         taken: fc.nat(4),
         age: fc.nat(30_000),
       })
-      .map(({ free, slots, taken, age }) =>
-        host({
-          heartbeat: heartbeat({
-            memory: { totalBytes: 8 * GIB, availableBytes: free * GIB },
-            slots: { total: slots, free: slots },
-          }),
-          heardAtMs: -age,
-          reservations: new Map(Array.from({ length: taken }, (_, index) => [`r${index}`, tiny])),
-        }),
-      );
+      .map(({ free, slots, taken, age }) => ({
+        memory: { totalBytes: 8 * GIB, availableBytes: free * GIB },
+        slots: { total: slots, free: slots },
+        heardAtMs: -age,
+        runs: Array.from({ length: taken }, () => ({})),
+      }));
+    const anyPolicy = fc.constantFrom(
+      ...(["resource", "round-robin", "least-connections", "weighted", "power-of-two"] as const),
+    );
     fc.assert(
-      fc.property(fc.array(anyHost, { maxLength: 8 }), (machines) => {
-        const named = machines.map((machine, index): [string, FleetHost] => [`h${index}`, machine]);
-        const { hostId, feasible } = place(entry(), named, 0, TIMES, LOG);
-        const possible = named.filter(([, machine]) => refusal(entry(), machine, 0, TIMES) === null);
-        expect(feasible).toBe(possible.length);
-        if (hostId === null) expect(possible).toEqual([]);
-        else expect(possible.map(([id]) => id)).toContain(hostId);
+      fc.property(
+        fc.array(anyHost, { maxLength: 8 }),
+        anyPolicy,
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        (machines, policy, chance) => {
+          const hosts = hostsOf(Object.fromEntries(machines.map((machine, index) => [`h${index}`, machine])));
+          const now = situation({ policy, random: () => chance });
+          const { hostId, feasible } = placed(queued(), hosts, now);
+          const possible = hosts.filter((one) => refusal(queued(), one, now) === null).map(({ id }) => id);
+          expect(feasible).toBe(possible.length);
+          if (hostId === null) expect(possible).toEqual([]);
+          else expect(possible).toContain(hostId);
+        },
+      ),
+    );
+  });
+});
+
+describe("the policy", () => {
+  const chosen = (
+    policy: Parameters<typeof situation>[0] & object,
+    drafts: Parameters<typeof fleetOf>[0],
+    tasks = 1,
+  ) => {
+    const fleet = fleetOf(drafts);
+    return Array.from({ length: tasks }, (_, number) => {
+      const { host } = place(queued({ taskId: `t${number}` }), fleet.at(0), situation(policy));
+      fleet.reserve(host?.id ?? "", `t${number}`, { ...queued(), sinceMs: 0 });
+      return host?.id;
+    });
+  };
+  const many = { slots: { total: 8, free: 8 }, memory: { totalBytes: 64 * GIB, availableBytes: 64 * GIB } };
+
+  it("round-robin takes one host after the other, and first a new one", () => {
+    expect(chosen({ policy: "round-robin" }, { a: { ...many, runs: [{}] }, b: many, c: many }, 5)).toEqual([
+      "b",
+      "c",
+      "a",
+      "b",
+      "c",
+    ]);
+  });
+
+  it("least-connections takes the host with the fewest attempts", () => {
+    const drafts = { a: { ...many, runs: [{}, {}] }, b: { ...many, runs: [{}] } };
+    expect(chosen({ policy: "least-connections" }, drafts, 2)).toEqual(["b", "a"]);
+  });
+
+  it("weighted gives each host its part by its label, or else by its slots", () => {
+    const drafts = { a: { ...many, labels: { weight: "3" } }, b: { ...many, slots: { total: 1, free: 1 } } };
+    expect(chosen({ policy: "weighted" }, drafts, 4)).toEqual(["a", "a", "a", "b"]);
+  });
+
+  it("power-of-two takes the better of two hosts that chance has drawn", () => {
+    const busy = (gib: number) => ({ ...many, runs: [{ memoryBytes: gib * GIB }] });
+    const drafts = { busy: busy(40), idle: many, busier: busy(50) };
+    const drawn = (...draws: number[]) =>
+      chosen({ policy: "power-of-two", random: () => draws.shift() ?? 0 }, drafts);
+    expect(drawn(0, 0)).toEqual(["idle"]);
+    expect(drawn(0.5, 0)).toEqual(["idle"]);
+    expect(drawn(0.99, 0)).toEqual(["busy"]);
+    expect(drawn(0.99, 0.99)).toEqual(["idle"]);
+  });
+
+  it("resource counts what the operator says it does", () => {
+    const drafts = {
+      memory: { ...many, cpu: { cores: 8, busy: 0.8 } },
+      cpu: { ...many, memory: { totalBytes: 64 * GIB, availableBytes: 20 * GIB } },
+    };
+    const weights = DEFAULT_SETTINGS["placement.weights"];
+    expect(chosen({ weights: { ...weights, memory: 1, cpu: 0 } }, drafts)).toEqual(["memory"]);
+    expect(chosen({ weights: { ...weights, memory: 0, cpu: 1 } }, drafts)).toEqual(["cpu"]);
+  });
+
+  it("resource never prefers of two hosts that are alike the one with less memory free", () => {
+    const free = fc.integer({ min: 0, max: 63 });
+    fc.assert(
+      fc.property(fc.array(free, { minLength: 2, maxLength: 6 }), (gibs) => {
+        const hosts = hostsOf(
+          Object.fromEntries(
+            gibs.map((gib, index) => [
+              `h${index}`,
+              { ...many, memory: { totalBytes: 64 * GIB, availableBytes: gib * GIB } },
+            ]),
+          ),
+        );
+        const { host } = place(queued(), hosts, situation());
+        if (host === null) return expect(Math.max(...gibs)).toBeLessThan(1);
+        expect(effectiveFreeBytes(host)).toBe(Math.max(...hosts.map(effectiveFreeBytes)));
       }),
     );
   });
@@ -179,7 +241,7 @@ describe("the queue", () => {
         for (const { id, priority, add } of steps) {
           const taskId = `t${id}`;
           if (add) {
-            const added = entry({ taskId, priority: priority as "high", sequence: (id * 7) % 16 });
+            const added = queued({ taskId, priority: priority as "high", sequence: (id * 7) % 16 });
             queue.add(added);
             model.set(taskId, added);
           } else {

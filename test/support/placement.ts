@@ -1,0 +1,66 @@
+// Builders for tests of the scheduler's decisions; what is not given is the ordinary case.
+import { Fleet, type FleetHost, type Reservation } from "../../services/scheduler/fleet.ts";
+import type { QueueEntry } from "../../services/scheduler/queue.ts";
+import type { Situation } from "../../services/scheduler/situation.ts";
+import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
+import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import { heartbeat } from "./heartbeats.ts";
+
+export const GIB = 1_073_741_824;
+
+/** A task that waits for its first attempt and asks for 1 GiB and one core. */
+export const queued = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
+  taskId: "t1",
+  priority: "normal",
+  sequence: 1,
+  after: 1,
+  attempt: 1,
+  repository: "acme/shop",
+  labels: null,
+  fork: false,
+  memoryBytes: GIB,
+  cpus: 1,
+  failedAtMs: null,
+  asked: null,
+  notBeforeMs: 0,
+  removed: false,
+  ...overrides,
+});
+
+export const situation = (overrides: Partial<Situation> = {}): Situation => ({
+  nowMs: 0,
+  brokerNowMs: 0,
+  silenceMs: 15_000,
+  policy: "resource",
+  weights: DEFAULT_SETTINGS["placement.weights"],
+  barred: new Set(),
+  random: () => 0,
+  ...overrides,
+});
+
+interface HostDraft extends Partial<Heartbeat> {
+  heardAtMs?: number;
+  avoidUntilMs?: number;
+  runs?: Partial<Reservation>[];
+}
+
+/** Hosts by their names. */
+export function fleetOf(drafts: Record<string, HostDraft>): Fleet {
+  const fleet = new Fleet();
+  for (const [hostId, { heardAtMs = 0, avoidUntilMs = 0, runs = [], ...about }] of Object.entries(drafts)) {
+    fleet.hear(heartbeat({ hostId, ...about }), heardAtMs);
+    fleet.avoid(hostId, avoidUntilMs);
+    for (const [number, run] of runs.entries())
+      fleet.reserve(hostId, `${hostId}-${number}`, {
+        repository: "acme/other",
+        memoryBytes: 1,
+        cpus: 1,
+        sinceMs: 0,
+        ...run,
+      });
+  }
+  return fleet;
+}
+
+export const hostsOf = (drafts: Record<string, HostDraft>, nowMs = 0): readonly FleetHost[] =>
+  fleetOf(drafts).at(nowMs);
