@@ -71,7 +71,6 @@ export class Dispatcher {
     if (!this.#ports.leads()) return;
     const situation = this.#situation();
     const { nowMs } = situation;
-    const hosts = this.#fleet.at(nowMs);
     const repositories = this.#barred("repository", situation.brokerNowMs);
     // Tasks that ask for the same find the same refusals until something changes.
     const infeasible = new Set<string>();
@@ -81,7 +80,7 @@ export class Dispatcher {
       if (repositories.has(entry.repository)) continue;
       const shape = shapeOf(entry);
       if (infeasible.has(shape)) continue;
-      const placement = place(entry, hosts, situation);
+      const placement = place(entry, this.#fleet, situation);
       if (placement.host !== null) {
         const { id } = placement.host;
         void this.#ask(entry, id, toReceipt(entry, placement, situation, new Date()), nowMs);
@@ -100,14 +99,13 @@ export class Dispatcher {
   explainWaiting(): void {
     if (!this.#ports.leads()) return;
     const situation = this.#situation();
-    const hosts = this.#fleet.at(situation.nowMs);
     const repositories = this.#barred("repository", situation.brokerNowMs);
     let looked = 0;
     for (const entry of this.#queue) {
       if (entry.asked !== null) continue;
       if (looked++ >= WAITING_RECEIPTS) return;
       const isBarred = repositories.has(entry.repository);
-      const placement = place(entry, hosts, situation);
+      const placement = place(entry, this.#fleet, situation);
       const words =
         this.#repositoryInWords(entry.repository, situation.brokerNowMs) ??
         inWords(placement, situation.policy);

@@ -18,30 +18,22 @@ export const CHECKS = [
 ] as const;
 export type Check = (typeof CHECKS)[number];
 
-/** Of a host's memory, this share is given out at most. */
-const MEMORY_SHARE = 0.95;
-
-/** Bytes a new attempt may count on: what is measured, less what young attempts will still take. */
-export function effectiveFreeBytes({ heartbeat, reserved, young }: FleetHost): number {
-  const { totalBytes, availableBytes } = heartbeat.memory;
-  return Math.min(availableBytes - young.memoryBytes, MEMORY_SHARE * totalBytes - reserved.memoryBytes);
-}
-
 /** Null if the host could begin the task now. */
-export function refusal(entry: QueueEntry, host: FleetHost, situation: Situation): Check | null {
-  const { heartbeat } = host;
+export function refusal(task: QueueEntry, host: FleetHost, situation: Situation): Check | null {
   if (situation.nowMs - host.heardAtMs > situation.silenceMs) return "offline";
-  if (heartbeat.draining) return "draining";
-  if (host.wish !== null) return host.wish;
+  if (host.closed !== null) return host.closed;
   // No host takes the work of strangers yet.
-  if (entry.fork) return "untrusted";
-  if (entry.labels !== null)
-    for (const [key, value] of Object.entries(entry.labels))
-      if (heartbeat.labels[key] !== value) return "labels";
-  if (entry.cpus > heartbeat.cpu.cores) return "cpus";
-  if (host.reservations.size >= heartbeat.slots.total) return "slots";
-  if (effectiveFreeBytes(host) < entry.memoryBytes) return "memory";
+  if (task.fork) return "untrusted";
+  if (task.labels !== null && !carries(host, task.labels)) return "labels";
+  if (task.cpus > host.cores) return "cpus";
+  if (host.running >= host.slots) return "slots";
+  if (host.freeBytes < task.memoryBytes) return "memory";
   if (situation.nowMs < host.avoidUntilMs) return "avoided";
   if (situation.barred.size > 0 && situation.barred.has(host.id)) return "breaker";
   return null;
+}
+
+function carries({ heartbeat }: FleetHost, labels: Record<string, string>): boolean {
+  for (const [key, value] of Object.entries(labels)) if (heartbeat.labels[key] !== value) return false;
+  return true;
 }

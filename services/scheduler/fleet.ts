@@ -1,8 +1,9 @@
-// What the scheduler knows of the hosts: their last heartbeats, and what the log says runs on each. What a decision
-// reads of a host is kept summed up, so that a scan over all of them adds nothing up.
+// What the scheduler knows of the hosts: their last heartbeats, and what the log says runs on each. All that a decision
+// reads of a host is worked out when it changes, so that a scan over all of them only compares numbers.
 import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Footprint } from "./queue.ts";
+import { freeBytes, freeCpus, RAMP_MS } from "./room.ts";
 
 export interface Reservation extends Footprint {
   repository: string;
@@ -12,66 +13,67 @@ export interface Reservation extends Footprint {
 
 export interface FleetHost {
   readonly id: string;
-  heartbeat: Heartbeat;
+  readonly heartbeat: Heartbeat;
   /** ms on the scheduler's monotonic clock. */
-  heardAtMs: number;
+  readonly heardAtMs: number;
   /** Attempts that run there or are being asked for, by task. */
   readonly reservations: ReadonlyMap<string, Reservation>;
   /** Σ of what they asked for. */
   readonly reserved: Footprint;
   /** Σ of those that may not have reached yet what they will use. */
   readonly young: Footprint;
-  /** How many of them are of each repository. */
-  readonly repositories: ReadonlyMap<string, number>;
   /** Grows with every attempt that is placed anywhere: the smallest was chosen longest ago. */
   readonly chosenAt: number;
   /** It refused or did not answer: not asked again before this time, ms. */
-  avoidUntilMs: number;
-  /** An operator wants nothing more placed there. */
+  readonly avoidUntilMs: number;
+  /** It takes nothing new, by its own word or an operator's. */
+  readonly closed: HostWish["kind"] | null;
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  readonly freeCpus: number;
+  readonly cores: number;
+  readonly running: number;
+  readonly slots: number;
+  /** Attempts there of the repository that was last regarded. */
+  readonly same: number;
+}
+
+type Known = { -readonly [Field in keyof Omit<FleetHost, "reservations">]: FleetHost[Field] } & {
+  reservations: Map<string, Kept>;
   wish: HostWish["kind"] | null;
-}
+};
 
-interface Kept extends FleetHost {
-  reservations: Map<string, Young>;
-  repositories: Map<string, number>;
-  chosenAt: number;
-}
-
-interface Young extends Reservation {
-  host: Kept;
+interface Kept extends Reservation {
+  host: Known;
   isYoung: boolean;
 }
 
-/** An attempt may take so long to reach the memory and the CPU it will use. */
-const RAMP_MS = 45_000;
-
 export class Fleet {
-  readonly #hosts = new Map<string, Kept>();
+  readonly #hosts = new Map<string, Known>();
   /** The same, in the order of a scan. */
-  #list: Kept[] = [];
+  #list: Known[] = [];
   readonly #wishes = new Map<string, HostWish["kind"]>();
   /** Attempts on hosts of which no heartbeat has come yet. */
   readonly #early = new Map<string, Map<string, Reservation>>();
   /** Reservations that may be young, the oldest first. */
-  #young: Young[] = [];
+  #young: Kept[] = [];
   #ripe = 0;
   #chosen = 0;
+  /** Hosts with attempts of each repository, and how many. */
+  readonly #repositories = new Map<string, Map<Known, number>>();
+  #regarded: string | null = null;
 
   get hosts(): ReadonlyMap<string, FleetHost> {
     return this.#hosts;
   }
 
-  /** As a decision sees them at this time. */
-  at(nowMs: number): readonly FleetHost[] {
-    for (; this.#ripe < this.#young.length; this.#ripe++) {
-      const oldest = this.#young[this.#ripe] as Young;
-      if (nowMs - oldest.sinceMs < RAMP_MS) break;
-      ripen(oldest);
-    }
-    // Each is copied past twice at most.
-    if (this.#ripe > this.#young.length / 2) {
-      this.#young = this.#young.slice(this.#ripe);
-      this.#ripe = 0;
+  /** As a decision about a task of this repository sees them at this time. */
+  regard(repository: string, nowMs: number): readonly FleetHost[] {
+    this.#ripen(nowMs);
+    if (repository !== this.#regarded) {
+      for (const host of this.#repositories.get(this.#regarded ?? "")?.keys() ?? []) host.same = 0;
+      for (const [host, attempts] of this.#repositories.get(repository) ?? []) host.same = attempts;
+      this.#regarded = repository;
     }
     return this.#list;
   }
@@ -81,20 +83,10 @@ export class Fleet {
     if (known) {
       known.heartbeat = heartbeat;
       known.heardAtMs = nowMs;
+      workOut(known);
       return;
     }
-    const host: Kept = {
-      id: heartbeat.hostId,
-      heartbeat,
-      heardAtMs: nowMs,
-      reservations: new Map(),
-      reserved: { memoryBytes: 0, cpus: 0 },
-      young: { memoryBytes: 0, cpus: 0 },
-      repositories: new Map(),
-      chosenAt: 0,
-      avoidUntilMs: 0,
-      wish: this.#wishes.get(heartbeat.hostId) ?? null,
-    };
+    const host = newHost(heartbeat, nowMs, this.#wishes.get(heartbeat.hostId) ?? null);
     this.#hosts.set(host.id, host);
     this.#list.push(host);
     for (const [taskId, reservation] of this.#early.get(host.id) ?? [])
@@ -106,7 +98,9 @@ export class Fleet {
     if (wish === null) this.#wishes.delete(hostId);
     else this.#wishes.set(hostId, wish);
     const host = this.#hosts.get(hostId);
-    if (host) host.wish = wish;
+    if (host === undefined) return;
+    host.wish = wish;
+    workOut(host);
   }
 
   reserve(hostId: string, taskId: string, reservation: Reservation): void {
@@ -116,56 +110,114 @@ export class Fleet {
     this.#early.set(hostId, early.set(taskId, reservation));
   }
 
+  release(hostId: string, taskId: string): void {
+    const host = this.#hosts.get(hostId);
+    if (host) this.#release(host, taskId);
+    this.#early.get(hostId)?.delete(taskId);
+  }
+
   /** It refused, or did not answer. */
   avoid(hostId: string, untilMs: number): void {
     const host = this.#hosts.get(hostId);
     if (host) host.avoidUntilMs = untilMs;
   }
 
-  release(hostId: string, taskId: string): void {
-    const host = this.#hosts.get(hostId);
-    if (host) release(host, taskId);
-    this.#early.get(hostId)?.delete(taskId);
-  }
-
   /** Drops hosts that were not heard of since: they have left. */
   forgetBefore(heardAtMs: number): void {
     for (const [hostId, host] of this.#hosts)
-      if (host.heardAtMs < heardAtMs && host.reservations.size === 0) this.#hosts.delete(hostId);
+      if (host.heardAtMs < heardAtMs && host.running === 0) this.#hosts.delete(hostId);
     if (this.#hosts.size < this.#list.length) this.#list = [...this.#hosts.values()];
     for (const [hostId, reservations] of this.#early) if (reservations.size === 0) this.#early.delete(hostId);
   }
 
-  #reserve(host: Kept, taskId: string, { memoryBytes, cpus, repository, sinceMs }: Reservation): void {
-    release(host, taskId);
-    const reservation: Young = { memoryBytes, cpus, repository, sinceMs, host, isYoung: true };
+  #reserve(host: Known, taskId: string, { memoryBytes, cpus, repository, sinceMs }: Reservation): void {
+    this.#release(host, taskId);
+    const reservation: Kept = { memoryBytes, cpus, repository, sinceMs, host, isYoung: true };
     host.reservations.set(taskId, reservation);
     host.chosenAt = ++this.#chosen;
-    host.repositories.set(repository, (host.repositories.get(repository) ?? 0) + 1);
+    this.#count(host, repository, 1);
     add(host.reserved, reservation, 1);
     add(host.young, reservation, 1);
     this.#young.push(reservation);
+    workOut(host);
+  }
+
+  #release(host: Known, taskId: string): void {
+    const reservation = host.reservations.get(taskId);
+    if (reservation === undefined) return;
+    host.reservations.delete(taskId);
+    this.#count(host, reservation.repository, -1);
+    add(host.reserved, reservation, -1);
+    if (reservation.isYoung) settle(reservation);
+    workOut(host);
+  }
+
+  #count(host: Known, repository: string, change: 1 | -1): void {
+    const hosts = this.#repositories.get(repository) ?? new Map<Known, number>();
+    const attempts = (hosts.get(host) ?? 0) + change;
+    if (attempts > 0) this.#repositories.set(repository, hosts.set(host, attempts));
+    else hosts.delete(host);
+    if (hosts.size === 0) this.#repositories.delete(repository);
+    if (repository === this.#regarded) host.same = attempts;
+  }
+
+  #ripen(nowMs: number): void {
+    for (; this.#ripe < this.#young.length; this.#ripe++) {
+      const oldest = this.#young[this.#ripe] as Kept;
+      if (nowMs - oldest.sinceMs < RAMP_MS) break;
+      if (oldest.isYoung) settle(oldest);
+    }
+    // Each is copied past twice at most.
+    if (this.#ripe * 2 > this.#young.length) {
+      this.#young = this.#young.slice(this.#ripe);
+      this.#ripe = 0;
+    }
   }
 }
 
-function release(host: Kept, taskId: string): void {
-  const reservation = host.reservations.get(taskId);
-  if (reservation === undefined) return;
-  host.reservations.delete(taskId);
-  const others = (host.repositories.get(reservation.repository) ?? 1) - 1;
-  if (others === 0) host.repositories.delete(reservation.repository);
-  else host.repositories.set(reservation.repository, others);
-  add(host.reserved, reservation, -1);
-  ripen(reservation);
-}
-
-function ripen(reservation: Young): void {
-  if (!reservation.isYoung) return;
+/** What it uses is measured from now on. */
+function settle(reservation: Kept): void {
   reservation.isYoung = false;
   add(reservation.host.young, reservation, -1);
+  workOut(reservation.host);
 }
 
 function add(sum: Footprint, { memoryBytes, cpus }: Footprint, sign: 1 | -1): void {
   sum.memoryBytes += sign * memoryBytes;
   sum.cpus += sign * cpus;
+}
+
+function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: Known["wish"]): Known {
+  const host: Known = {
+    id: heartbeat.hostId,
+    heartbeat,
+    heardAtMs,
+    reservations: new Map(),
+    reserved: { memoryBytes: 0, cpus: 0 },
+    young: { memoryBytes: 0, cpus: 0 },
+    chosenAt: 0,
+    avoidUntilMs: 0,
+    wish,
+    closed: null,
+    freeBytes: 0,
+    totalBytes: 0,
+    freeCpus: 0,
+    cores: 0,
+    running: 0,
+    slots: 0,
+    same: 0,
+  };
+  workOut(host);
+  return host;
+}
+
+function workOut(host: Known): void {
+  const { heartbeat, reserved, young } = host;
+  host.closed = heartbeat.draining ? "draining" : host.wish;
+  host.freeBytes = freeBytes(heartbeat, reserved, young);
+  host.totalBytes = heartbeat.memory.totalBytes;
+  host.freeCpus = freeCpus(heartbeat, reserved, young);
+  host.cores = heartbeat.cpu.cores;
+  host.running = host.reservations.size;
+  host.slots = heartbeat.slots.total;
 }

@@ -1,7 +1,7 @@
 // Decides where a task goes, or tells why nowhere: feasible → rank. Pure: the clock is an argument.
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import { CHECKS, type Check, refusal } from "./feasible.ts";
-import type { FleetHost } from "./fleet.ts";
+import type { Fleet, FleetHost } from "./fleet.ts";
 import { POLICIES } from "./policies.ts";
 import type { QueueEntry } from "./queue.ts";
 import { explainScore } from "./rank.ts";
@@ -23,7 +23,8 @@ const PENALTY_MS = 600_000;
 const candidates: FleetHost[] = [];
 const secondChoice: FleetHost[] = [];
 
-export function place(task: QueueEntry, hosts: readonly FleetHost[], situation: Situation): Placement {
+export function place(task: QueueEntry, fleet: Fleet, situation: Situation): Placement {
+  const hosts = fleet.regard(task.repository, situation.nowMs);
   const refusals: Placement["refusals"] = {};
   for (const host of hosts) {
     const refused = refusal(task, host, situation);

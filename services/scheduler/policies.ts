@@ -11,8 +11,8 @@ export type Policy = (candidates: readonly FleetHost[], task: QueueEntry, situat
 export const POLICIES: Record<PlacementPolicy, Policy> = {
   resource: (candidates, task, { weights }) => best(candidates, (host) => score(task, host, weights)),
   "round-robin": (candidates) => best(candidates, (host) => -host.chosenAt),
-  "least-connections": (candidates) => best(candidates, (host) => -host.reservations.size),
-  weighted: (candidates) => best(candidates, (host) => -(host.reservations.size + 1) / weightOf(host)),
+  "least-connections": (candidates) => best(candidates, (host) => -host.running),
+  weighted: (candidates) => best(candidates, (host) => -(host.running + 1) / weightOf(host)),
   "power-of-two": (candidates, task, { weights, random }) => {
     const first = Math.floor(random() * candidates.length);
     // Of the others, so that two hosts are compared wherever there are two.
@@ -24,9 +24,9 @@ export const POLICIES: Record<PlacementPolicy, Policy> = {
 };
 
 /** An operator gives a host its weight by the label `weight`; without one it is the number of its slots. */
-function weightOf({ heartbeat }: FleetHost): number {
+function weightOf({ heartbeat, slots }: FleetHost): number {
   const weight = Number(heartbeat.labels.weight);
-  return weight > 0 ? weight : heartbeat.slots.total;
+  return weight > 0 ? weight : slots;
 }
 
 /** The first of those with the greatest value. */

@@ -1,6 +1,5 @@
 // How good a feasible host is for a task: terms between 0 and 1, higher is better, weighted by the operator. Pure.
 import type { PlacementWeights } from "../../shared/config/settings.ts";
-import { effectiveFreeBytes } from "./feasible.ts";
 import type { FleetHost } from "./fleet.ts";
 import type { QueueEntry } from "./queue.ts";
 
@@ -8,15 +7,12 @@ type Term = (task: QueueEntry, host: FleetHost) => number;
 
 const TERMS = {
   /** Share of its memory that is left once the task runs there. */
-  memory: (task, host) => (effectiveFreeBytes(host) - task.memoryBytes) / host.heartbeat.memory.totalBytes,
-  /** The same of its cores: as measured, whoever uses them, less what young attempts will take. */
-  cpu: (task, { heartbeat: { cpu }, reserved, young }) =>
-    Math.max(0, Math.min(cpu.cores * (1 - cpu.busy) - young.cpus, cpu.cores - reserved.cpus) - task.cpus) /
-    cpu.cores,
-  slots: (_, { reservations, heartbeat }) => 1 - (reservations.size + 1) / heartbeat.slots.total,
-  /** Few attempts of the task's repository run there: one host that fails, or is slow, does not hold up all of them. */
-  spread: (task, { repositories, heartbeat }) =>
-    1 - (repositories.size === 0 ? 0 : (repositories.get(task.repository) ?? 0) / heartbeat.slots.total),
+  memory: (task, host) => (host.freeBytes - task.memoryBytes) / host.totalBytes,
+  /** The same of its cores, of which less than none may be left. */
+  cpu: (task, host) => Math.max(0, host.freeCpus - task.cpus) / host.cores,
+  slots: (_, host) => 1 - (host.running + 1) / host.slots,
+  /** Few attempts of the repository run there: one host that fails, or is slow, does not hold up all of them. */
+  spread: (_, host) => 1 - host.same / host.slots,
 } as const satisfies Record<keyof PlacementWeights, Term>;
 
 /** Allocates nothing: it is the inside of every scan. */

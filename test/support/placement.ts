@@ -1,5 +1,5 @@
 // Builders for tests of the scheduler's decisions; what is not given is the ordinary case.
-import { Fleet, type FleetHost, type Reservation } from "../../services/scheduler/fleet.ts";
+import { Fleet, type Reservation } from "../../services/scheduler/fleet.ts";
 import type { QueueEntry } from "../../services/scheduler/queue.ts";
 import type { Situation } from "../../services/scheduler/situation.ts";
 import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
@@ -61,6 +61,3 @@ export function fleetOf(drafts: Record<string, HostDraft>): Fleet {
   }
   return fleet;
 }
-
-export const hostsOf = (drafts: Record<string, HostDraft>, nowMs = 0): readonly FleetHost[] =>
-  fleetOf(drafts).at(nowMs);

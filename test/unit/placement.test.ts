@@ -1,20 +1,23 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Capacity, refusalOf } from "../../services/host-agent/admission.ts";
-import { effectiveFreeBytes, refusal } from "../../services/scheduler/feasible.ts";
+import { refusal } from "../../services/scheduler/feasible.ts";
+import type { Fleet } from "../../services/scheduler/fleet.ts";
 import { inWords, place } from "../../services/scheduler/placement.ts";
 import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
 import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import { request } from "../support/facts.ts";
-import { fleetOf, GIB, hostsOf, queued, situation } from "../support/placement.ts";
+import { fleetOf, GIB, queued, situation } from "../support/placement.ts";
 
 describe("a host is refused", () => {
   const refused = (
     task: Partial<QueueEntry>,
-    host: Parameters<typeof hostsOf>[0][string],
+    host: Parameters<typeof fleetOf>[0][string],
     overrides: Parameters<typeof situation>[0] = {},
   ) =>
-    hostsOf({ h1: host }, overrides.nowMs).map((one) => refusal(queued(task), one, situation(overrides)))[0];
+    fleetOf({ h1: host })
+      .regard("acme/shop", overrides.nowMs ?? 0)
+      .map((one) => refusal(queued(task), one, situation(overrides)))[0];
 
   it("for nothing when it has room", () => expect(refused({}, {})).toBeNull());
   it("when it has been silent for too long", () =>
@@ -52,13 +55,13 @@ describe("a fleet", () => {
           const footprint = { memoryBytes: task + 1, cpus: 1, repository, sinceMs: nowMs };
           if (begins) fleet.reserve(`h${host}`, `t${task}`, footprint);
           else fleet.release(`h${host}`, `t${task}`);
-          for (const { reserved, young, reservations, repositories } of fleet.at(nowMs)) {
+          for (const { reserved, young, reservations, same, running } of fleet.regard(repository, nowMs)) {
             const all = [...reservations.values()];
             const sum = (of: typeof all) => of.reduce((bytes, { memoryBytes }) => bytes + memoryBytes, 0);
             expect(reserved.memoryBytes).toBe(sum(all));
             expect(young.memoryBytes).toBe(sum(all.filter(({ sinceMs }) => nowMs - sinceMs < 45_000)));
-            for (const name of ["a", "b"])
-              expect(repositories.get(name) ?? 0).toBe(all.filter((one) => one.repository === name).length);
+            expect(running).toBe(all.length);
+            expect(same).toBe(all.filter((one) => one.repository === repository).length);
           }
         }
       }),
@@ -67,14 +70,14 @@ describe("a fleet", () => {
 });
 
 describe("placement", () => {
-  const placed = (task: QueueEntry, hosts: ReturnType<typeof hostsOf>, now = situation()) => {
-    const placement = place(task, hosts, now);
+  const placed = (task: QueueEntry, fleet: Fleet, now = situation()) => {
+    const placement = place(task, fleet, now);
     return { ...placement, hostId: placement.host?.id ?? null, words: inWords(placement, now.policy) };
   };
 
   it("takes the host with the most room", () => {
-    const hosts = hostsOf({ busy: { runs: [{ memoryBytes: 4 * GIB, cpus: 2 }] }, idle: {} });
-    expect(placed(queued(), hosts)).toMatchObject({ hostId: "idle", feasible: 2 });
+    const fleet = fleetOf({ busy: { runs: [{ memoryBytes: 4 * GIB, cpus: 2 }] }, idle: {} });
+    expect(placed(queued(), fleet)).toMatchObject({ hostId: "idle", feasible: 2 });
   });
 
   it("spreads equal tasks over equal hosts, by its own reservations alone", () => {
@@ -84,33 +87,34 @@ describe("placement", () => {
     };
     const fleet = fleetOf({ a: roomy, b: roomy, c: roomy });
     for (let number = 0; number < 9; number++) {
-      const { hostId } = placed(queued({ taskId: `t${number}` }), fleet.at(0));
+      const { hostId } = placed(queued({ taskId: `t${number}` }), fleet);
       fleet.reserve(hostId ?? "", `t${number}`, { ...queued(), sinceMs: 0 });
     }
-    expect(fleet.at(0).map(({ reservations }) => reservations.size)).toEqual([3, 3, 3]);
+    expect([...fleet.hosts.values()].map(({ running }) => running)).toEqual([3, 3, 3]);
   });
 
   it("prefers for a while another host than the one where an attempt failed, and takes that one for want of another", () => {
     const drafts = { roomy: { cpu: { cores: 64, busy: 0 } }, other: {} };
-    const both = hostsOf(drafts);
+    const both = fleetOf(drafts);
     const failed = queued({ failedAtMs: new Map([["roomy", 1_000]]) });
-    const at = (brokerNowMs: number, hosts: typeof both) => placed(failed, hosts, situation({ brokerNowMs }));
+    const at = (brokerNowMs: number, fleet: Fleet) => placed(failed, fleet, situation({ brokerNowMs }));
     expect(at(2_000, both)).toMatchObject({ hostId: "other", feasible: 2, penalized: ["roomy"] });
-    expect(at(2_000, both.toReversed())).toMatchObject({ hostId: "other" });
+    const reversed = fleetOf({ other: drafts.other, roomy: drafts.roomy });
+    expect(at(2_000, reversed)).toMatchObject({ hostId: "other" });
     expect(at(2_000, both).words).toMatch(/^other is .*, not counting roomy, where an attempt of the task/);
-    const only = hostsOf({ roomy: drafts.roomy });
+    const only = fleetOf({ roomy: drafts.roomy });
     expect(at(2_000, only)).toMatchObject({ hostId: "roomy", penalized: ["roomy"] });
     expect(at(2_000, only).words).toMatch(/, though an attempt of the task has failed there$/);
     expect(at(601_000, both)).toMatchObject({ hostId: "roomy", penalized: [] });
   });
 
   it("says how many hosts failed which check", () => {
-    const hosts = hostsOf({ a: {}, b: {}, c: { draining: true } });
-    expect(placed(queued({ labels: { gpu: "yes" } }), hosts)).toMatchObject({
+    const fleet = fleetOf({ a: {}, b: {}, c: { draining: true } });
+    expect(placed(queued({ labels: { gpu: "yes" } }), fleet)).toMatchObject({
       hostId: null,
       words: "3 hosts: 1 draining, 2 lack a label",
     });
-    expect(placed(queued(), []).words).toBe("no host has joined the mesh");
+    expect(placed(queued(), fleetOf({})).words).toBe("no host has joined the mesh");
   });
 
   it("never takes a host that is not feasible, nor leaves one that is, by any policy", () => {
@@ -136,10 +140,12 @@ describe("placement", () => {
         anyPolicy,
         fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
         (machines, policy, chance) => {
-          const hosts = hostsOf(Object.fromEntries(machines.map((machine, index) => [`h${index}`, machine])));
+          const fleet = fleetOf(Object.fromEntries(machines.map((machine, index) => [`h${index}`, machine])));
           const now = situation({ policy, random: () => chance });
-          const { hostId, feasible } = placed(queued(), hosts, now);
-          const possible = hosts.filter((one) => refusal(queued(), one, now) === null).map(({ id }) => id);
+          const { hostId, feasible } = placed(queued(), fleet, now);
+          const possible = [...fleet.hosts.values()]
+            .filter((one) => refusal(queued(), one, now) === null)
+            .map(({ id }) => id);
           expect(feasible).toBe(possible.length);
           if (hostId === null) expect(possible).toEqual([]);
           else expect(possible).toContain(hostId);
@@ -157,7 +163,7 @@ describe("the policy", () => {
   ) => {
     const fleet = fleetOf(drafts);
     return Array.from({ length: tasks }, (_, number) => {
-      const { host } = place(queued({ taskId: `t${number}` }), fleet.at(0), situation(policy));
+      const { host } = place(queued({ taskId: `t${number}` }), fleet, situation(policy));
       fleet.reserve(host?.id ?? "", `t${number}`, { ...queued(), sinceMs: 0 });
       return host?.id;
     });
@@ -209,7 +215,7 @@ describe("the policy", () => {
     const free = fc.integer({ min: 0, max: 63 });
     fc.assert(
       fc.property(fc.array(free, { minLength: 2, maxLength: 6 }), (gibs) => {
-        const hosts = hostsOf(
+        const fleet = fleetOf(
           Object.fromEntries(
             gibs.map((gib, index) => [
               `h${index}`,
@@ -217,9 +223,9 @@ describe("the policy", () => {
             ]),
           ),
         );
-        const { host } = place(queued(), hosts, situation());
+        const { host } = place(queued(), fleet, situation());
         if (host === null) return expect(Math.max(...gibs)).toBeLessThan(1);
-        expect(effectiveFreeBytes(host)).toBe(Math.max(...hosts.map(effectiveFreeBytes)));
+        expect(host.freeBytes).toBe(Math.max(...[...fleet.hosts.values()].map(({ freeBytes }) => freeBytes)));
       }),
     );
   });

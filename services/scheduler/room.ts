@@ -1,0 +1,22 @@
+// What a new attempt may count on of a host: what is measured there, less what its own attempts will still take. Pure.
+import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import type { Footprint } from "./queue.ts";
+
+/** An attempt may take so long to reach the memory and the CPU it will use. */
+export const RAMP_MS = 45_000;
+
+/** Of a host's memory, this share is given out at most. */
+const MEMORY_SHARE = 0.95;
+
+/**
+ * `reserved`: Σ of what its attempts asked for; `young`: of those younger than the ramp. What is measured has in it
+ * whatever else the machine does, its owner's work above all.
+ */
+export const freeBytes = ({ memory }: Heartbeat, reserved: Footprint, young: Footprint): number =>
+  Math.min(
+    memory.availableBytes - young.memoryBytes,
+    MEMORY_SHARE * memory.totalBytes - reserved.memoryBytes,
+  );
+
+export const freeCpus = ({ cpu }: Heartbeat, reserved: Footprint, young: Footprint): number =>
+  Math.min(cpu.cores * (1 - cpu.busy) - young.cpus, cpu.cores - reserved.cpus);
