@@ -49,7 +49,9 @@ export class Broker {
   /** What is true: every fact folded as it is stored. */
   readonly truth = new Map<string, Lifecycle>();
   readonly endedAtMs = new Map<string, number>();
-  onStored: (fact: Fact | Malformed, before: Lifecycle, after: Lifecycle) => void = () => {};
+  /** `saidAtMs`: when its speaker sent it. */
+  onStored: (fact: Fact | Malformed, before: Lifecycle, after: Lifecycle, saidAtMs: number) => void =
+    () => {};
   onHeartbeat: () => void = () => {};
   down = false;
   /** Which facts the server guards; a mutant leaves some out. */
@@ -70,7 +72,7 @@ export class Broker {
     this.#purge = options.purge;
   }
 
-  store(subject: string, payload: Uint8Array, expect: Expect = {}): StoreReply {
+  store(subject: string, payload: Uint8Array, expect: Expect, saidAtMs: number): StoreReply {
     const timeMs = this.#wallMs();
     const hostId = heartbeatSubject.parse(subject)?.hostId;
     if (hostId !== undefined) {
@@ -104,7 +106,7 @@ export class Broker {
     const after = fold(before, fact).task;
     this.truth.set(taskId, after);
     if (isEnd(after.state) && !isEnd(before.state)) this.endedAtMs.set(taskId, timeMs);
-    this.onStored(fact, before, after);
+    this.onStored(fact, before, after, saidAtMs);
     return { ok: true, sequence };
   }
 

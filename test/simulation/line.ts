@@ -16,6 +16,8 @@ const VERY_LATE_MS = 9_000;
 /** What can happen to a call, beside nothing: late, very late, lost, its answer lost, late, very late. */
 const ANSWER_MS: Record<number, number> = { 5: VERY_LATE_MS, 6: VERY_LATE_MS * 2 };
 const RECONNECT_MS = 300;
+/** That the bus itself is gone is noticed so soon, ms. */
+export const BUS_NOTICED_MS = 1;
 /** A dead link is noticed after so long, ms: by a reset, or by pings that nobody answers. */
 const NOTICED_MS = [300, 4_000, 9_000] as const;
 /** A reader can be behind the log for so long, ms. */
@@ -108,8 +110,9 @@ export class Line {
     if (direction !== "in" && direction !== "bus") this.outCut = true;
     if (direction !== "out" && direction !== "bus") this.inCut = true;
     const cut = ++this.#cuts;
-    const noticedMs = direction === "bus" ? 1 : NOTICED_MS[this.#choose("notice", this.name, 3, 0.7)];
-    this.#time.after(null, noticedMs ?? 1, () => {
+    const noticedMs =
+      direction === "bus" ? BUS_NOTICED_MS : NOTICED_MS[this.#choose("notice", this.name, 3, 0.7)];
+    this.#time.after(null, noticedMs ?? BUS_NOTICED_MS, () => {
       if (cut === this.#cuts && !this.#open) this.#sinceMs = null;
     });
   }
@@ -209,11 +212,12 @@ export class Line {
     payload: string,
     { expect, timeout = 5_000 }: { expect?: Expect; timeout?: number },
   ): Promise<{ seq: number }> {
+    const saidAtMs = this.#time.nowMs;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new TimeoutError()), timeout);
       this.#call(
         life,
-        () => this.#broker.store(subject, Buffer.from(payload), expect),
+        () => this.#broker.store(subject, Buffer.from(payload), expect ?? {}, saidAtMs),
         (reply) => {
           clearTimeout(timer);
           if (reply.ok) resolve({ seq: reply.sequence });

@@ -6,7 +6,7 @@ import { isEnd, type Lifecycle } from "../../shared/lifecycle/table.ts";
 import { Agent } from "./agent.ts";
 import { Broker } from "./broker.ts";
 import type { Choices } from "./choices.ts";
-import { Line } from "./line.ts";
+import { BUS_NOTICED_MS, Line } from "./line.ts";
 import { EPOCH_MS, Machine, type Tree } from "./machine.ts";
 import type { Rules } from "./rules.ts";
 import { orchestrator, Service, scheduler, tracker } from "./services.ts";
@@ -120,11 +120,13 @@ export async function simulate(
     service("scheduler-2", scheduler),
   ];
   const asking = service("orchestrator", orchestrator(tasks, shape.maxAttempts));
+  let busGoneAtMs = Number.NEGATIVE_INFINITY;
+  let busBackBeforeMs = Number.NEGATIVE_INFINITY;
   let busBackAtMs = Number.NEGATIVE_INFINITY;
 
-  broker.onStored = (fact, before, after) => {
+  broker.onStored = (fact, before, after, saidAtMs) => {
     tell(`${fact.speaker} ${fact.kind} ${fact.taskId} #${fact.sequence} ${inShort(fact)} -> ${after.state}`);
-    look(fact, before, after);
+    look(fact, before, after, saidAtMs);
     for (const each of lines) each.wake("tasks");
   };
   broker.onHeartbeat = () => {
@@ -166,7 +168,7 @@ export async function simulate(
       violated(2, `${words} acts, though the log says ${task.state}, attempt ${task.attempt}`);
   }
 
-  function look(fact: Fact | Malformed, before: Lifecycle, after: Lifecycle): void {
+  function look(fact: Fact | Malformed, before: Lifecycle, after: Lifecycle, saidAtMs: number): void {
     if (isEnd(before.state) && after.state !== before.state)
       violated(3, `the end of ${fact.taskId} has changed`);
     if (before.state === "unknown" && after.state === "queued" && acted.has(fact.taskId))
@@ -174,7 +176,8 @@ export async function simulate(
     if (fact.body === null || !("failure" in fact.body)) return;
     const { failure } = fact.body;
     const silent = failure?.category === "lost" && failure.message.includes("went silent");
-    const sinceMs = time.nowMs - busBackAtMs;
+    // What was said in the moment the bus went, by what was true until then, may arrive when it is back.
+    const sinceMs = saidAtMs - (saidAtMs <= busGoneAtMs + BUS_NOTICED_MS ? busBackBeforeMs : busBackAtMs);
     if (silent && before.active && !after.active && sinceMs < TIMES.leaseMs)
       violated(9, `${before.hostId} is called silent ${sinceMs} ms after the bus is back`);
   }
@@ -295,6 +298,8 @@ export async function simulate(
     if (downMs > 0 && !broker.down) {
       tell(`FAULT the bus is gone for ${downMs} ms`);
       broker.down = true;
+      busGoneAtMs = time.nowMs;
+      busBackBeforeMs = busBackAtMs;
       for (const each of lines) each.cut("bus");
       time.after(null, downMs, busBack);
     }
