@@ -19,25 +19,27 @@ export interface Placement {
 /** A task prefers other hosts for so long after an attempt of it failed on one, ms. */
 const PENALTY_MS = 600_000;
 
-/** Filled and emptied by each decision, so that none allocates by the number of hosts. */
+/** Filled anew by each decision, so that none allocates by the number of hosts. */
 const candidates: FleetHost[] = [];
 const secondChoice: FleetHost[] = [];
 
 export function place(task: QueueEntry, fleet: Fleet, situation: Situation): Placement {
   const hosts = fleet.regard(task.repository, situation.nowMs);
   const refusals: Placement["refusals"] = {};
-  for (const host of hosts) {
+  let first = 0;
+  let second = 0;
+  for (let index = 0; index < hosts.length; index++) {
+    const host = hosts[index] as FleetHost;
     const refused = refusal(task, host, situation);
     if (refused !== null) refusals[refused] = (refusals[refused] ?? 0) + 1;
-    else if (hasLatelyFailed(task, host, situation)) secondChoice.push(host);
-    else candidates.push(host);
+    else if (hasLatelyFailed(task, host, situation)) secondChoice[second++] = host;
+    else candidates[first++] = host;
   }
-  const feasible = candidates.length + secondChoice.length;
-  const from = candidates.length > 0 ? candidates : secondChoice;
-  const host = feasible === 0 ? null : POLICIES[situation.policy](from, task, situation);
-  const penalized = secondChoice.map(({ id }) => id);
-  candidates.length = 0;
-  secondChoice.length = 0;
+  const feasible = first + second;
+  const choose = POLICIES[situation.policy];
+  const host =
+    feasible === 0 ? null : first > 0 ? choose(candidates, first, task, situation) : choose(secondChoice, second, task, situation);
+  const penalized = second === 0 ? [] : secondChoice.slice(0, second).map(({ id }) => id);
   return { host, hosts: hosts.length, feasible, refusals, penalized };
 }
 
