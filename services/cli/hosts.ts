@@ -1,6 +1,7 @@
 // `mesh hosts`: the machines of the mesh and how they are, as a table.
 import { Command } from "commander";
 import type { HostView } from "../../shared/contracts/api.ts";
+import type { StandingPause } from "../../shared/contracts/pause.ts";
 import { valueOf } from "./outcome.ts";
 import { type CommonOptions, tell, withCommonFlags, withMesh } from "./session.ts";
 
@@ -13,6 +14,7 @@ export const hostsCommand = (): Command =>
         if (options.json) process.stdout.write(jsonLine(hosts));
         else if (hosts.data.length === 0) tell(options, "No host has been heard of.");
         else process.stdout.write((await tableOf(hosts.data)) + (await breakersOf(hosts.data)));
+        if (!options.json) process.stdout.write(await pausesOf(hosts.pauses));
       }),
   );
 
@@ -65,4 +67,11 @@ async function breakersOf(hosts: HostView[]): Promise<string> {
       ];
     })
     .join("");
+}
+
+/** A line for each thing that an operator holds up. */
+async function pausesOf(pauses: StandingPause[]): Promise<string> {
+  const { pauseInWords } = await import("../../shared/contracts/pause.ts");
+  const { plainLine } = await import("./plain-text.ts");
+  return pauses.map((pause) => `${plainLine(pauseInWords(pause))}\n`).join("");
 }

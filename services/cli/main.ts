@@ -12,6 +12,7 @@ import { hostsCommand } from "./hosts.ts";
 import { Interrupted, listenForInterruption } from "./interruption.ts";
 import { logsCommand } from "./logs.ts";
 import { Failure, UsageError } from "./outcome.ts";
+import { pauseCommand, resumeCommand } from "./pause.ts";
 import { retryCommand } from "./retry.ts";
 import { taskCommand } from "./task.ts";
 import { tasksCommand } from "./tasks.ts";
@@ -70,6 +71,8 @@ function program(): Command {
     cordonCommand(),
     uncordonCommand(),
     drainCommand(),
+    pauseCommand(),
+    resumeCommand(),
     configCommand(),
     demoCommand(),
   ])

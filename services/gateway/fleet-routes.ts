@@ -22,3 +22,11 @@ export const wish =
     const request = parse(API[verb].request, { ...body.value, hostId: context.req.param("id") });
     return reply(context, request.ok ? await askApi(bus, verb, request.value) : request);
   };
+
+/** Whether anything new may begin, in the whole fleet or for the repository in the body. */
+export const pauseOrResume =
+  (verb: "pause" | "resume"): Handler =>
+  async ({ bus }, context) => {
+    const request = await parseBody(context, API[verb].request.default({}));
+    return reply(context, request.ok ? await askApi(bus, verb, request.value) : request);
+  };

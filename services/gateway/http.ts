@@ -56,6 +56,8 @@ const ROUTES: [method: "GET" | "POST", path: string, handler: Handler][] = [
   ["POST", "/v1/hosts/:id/cordon", fleet.wish("cordon")],
   ["POST", "/v1/hosts/:id/uncordon", fleet.wish("uncordon")],
   ["POST", "/v1/hosts/:id/drain", fleet.wish("drain")],
+  ["POST", "/v1/pause", fleet.pauseOrResume("pause")],
+  ["POST", "/v1/resume", fleet.pauseOrResume("resume")],
   ["GET", "/v1/config", fleet.config],
   ["POST", "/v1/config", fleet.configure],
   ["GET", "/livez", async (_, context) => context.json({ status: "alive" })],

@@ -15,6 +15,8 @@ export interface DispatchPorts {
   leads(): boolean;
   settings(): Settings;
   breakers: Breakers;
+  /** Why an operator holds the repository's tasks up, in words; null if none does. */
+  held(repository: string): string | null;
   nowMs(): number;
   /** The clock of the times on the log, ms since the epoch. */
   brokerNowMs(): number;
@@ -77,6 +79,7 @@ export class Dispatcher {
     for (const entry of this.#queue) {
       if (nowMs < entry.notBeforeMs) continue;
       if (entry.asked !== null) this.#withdraw(entry);
+      if (this.#ports.held(entry.repository) !== null) continue;
       if (repositories.has(entry.repository)) continue;
       const shape = shapeOf(entry);
       if (infeasible.has(shape)) continue;
@@ -104,9 +107,11 @@ export class Dispatcher {
     for (const entry of this.#queue) {
       if (entry.asked !== null) continue;
       if (looked++ >= WAITING_RECEIPTS) return;
-      const isBarred = repositories.has(entry.repository);
+      const held = this.#ports.held(entry.repository);
+      const isBarred = held !== null || repositories.has(entry.repository);
       const placement = place(entry, this.#fleet, situation);
       const words =
+        held ??
         this.#repositoryInWords(entry.repository, situation.brokerNowMs) ??
         inWords(placement, situation.policy);
       if ((placement.host !== null && !isBarred) || this.#waiting.get(entry.taskId) === words) continue;

@@ -5,6 +5,7 @@ import { connectBus } from "../../shared/bus/connect.ts";
 import { follow, followTasks } from "../../shared/bus/follow.ts";
 import { followHostWishes } from "../../shared/bus/host-wishes.ts";
 import { standForLeader } from "../../shared/bus/leadership.ts";
+import { followPauses } from "../../shared/bus/pauses.ts";
 import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { requestAt } from "../../shared/bus/read.ts";
 import { followSettings } from "../../shared/bus/settings.ts";
@@ -37,12 +38,14 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const breakers = new Breakers(probeAfterMs(context.environment.MESH_LEASE_MS));
   let ready = false;
   let tasks: Awaited<ReturnType<typeof followTasks>> | undefined;
+  let pauses: Awaited<ReturnType<typeof followPauses>> | undefined;
   let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
 
   const dispatcher = new Dispatcher(queue, fleet, silenceMs(leaseTimes(context.environment.MESH_LEASE_MS)), {
     settings: settings.now,
     leads: () => ready && (leadership?.leads() ?? false),
     breakers,
+    held: (repository) => pauses?.holding(repository) ?? null,
     nowMs: () => performance.now(),
     random: Math.random,
     brokerNowMs: () => tasks?.brokerNowMs() ?? Date.now(),
@@ -72,6 +75,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
       dispatcher.wake();
     }),
   );
+  pauses = stack.use(await followPauses(bus, context.log, () => dispatcher.wake()));
   tasks = stack.use(await followTasks(bus, onFolded));
   const heartbeats = stack.use(
     await follow(bus, {
@@ -87,7 +91,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
       },
     }),
   );
-  await Promise.all([tasks.caughtUp, wishes.caughtUp, heartbeats.caughtUp]);
+  await Promise.all([tasks.caughtUp, wishes.caughtUp, pauses.caughtUp, heartbeats.caughtUp]);
   ready = true;
   leadership = stack.use(
     await standForLeader(bus, "scheduler", `${process.pid}`, (leads) => {

@@ -38,7 +38,11 @@ export function place(task: QueueEntry, fleet: Fleet, situation: Situation): Pla
   const feasible = first + second;
   const choose = POLICIES[situation.policy];
   const host =
-    feasible === 0 ? null : first > 0 ? choose(candidates, first, task, situation) : choose(secondChoice, second, task, situation);
+    feasible === 0
+      ? null
+      : first > 0
+        ? choose(candidates, first, task, situation)
+        : choose(secondChoice, second, task, situation);
   const penalized = second === 0 ? [] : secondChoice.slice(0, second).map(({ id }) => id);
   return { host, hosts: hosts.length, feasible, refusals, penalized };
 }

@@ -5,6 +5,7 @@ import { connectBus } from "../../shared/bus/connect.ts";
 import { follow, followFacts } from "../../shared/bus/follow.ts";
 import { followHostWishes, type StandingWish } from "../../shared/bus/host-wishes.ts";
 import { standForLeader } from "../../shared/bus/leadership.ts";
+import { followPauses } from "../../shared/bus/pauses.ts";
 import { cramped, keepProvisioned } from "../../shared/bus/provision.ts";
 import { factsOfTask } from "../../shared/bus/read.ts";
 import { followSettings } from "../../shared/bus/settings.ts";
@@ -45,6 +46,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
       else wishes.set(hostId, wish);
     }),
   );
+  const pauses = stack.use(await followPauses(bus, log));
   let following: Awaited<ReturnType<typeof followFacts>> | undefined;
   let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
   const caretaker = new Caretaker({
@@ -90,7 +92,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
       },
     }),
   );
-  await Promise.all([following.caughtUp, wishing.caughtUp, heartbeats.caughtUp]);
+  await Promise.all([following.caughtUp, wishing.caughtUp, pauses.caughtUp, heartbeats.caughtUp]);
   presence.startGrace(performance.now());
   leadership = stack.use(
     await standForLeader(bus, "status-tracker", `${process.pid}`, (leads) =>
@@ -102,7 +104,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const reserve = stack.use(await keepReserve(bus, log, leads));
   stack.use(tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, reserve.isGiven, leads));
 
-  const answers = queries(bus, ledger, presence, wishes, () => following.brokerNowMs());
+  const answers = queries(bus, ledger, presence, wishes, pauses, () => following.brokerNowMs());
   for (const verb of API_VERBS) {
     const subscription = serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
       queue: "status-tracker",

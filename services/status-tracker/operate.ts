@@ -1,15 +1,16 @@
 // What operators change while the mesh runs, answered at their buckets: nothing is stored that a service would refuse.
 import { entriesOf, putEntry } from "../../shared/bus/bucket.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
-import { CONFIG, HOST_WISHES } from "../../shared/bus/streams.ts";
+import { CONFIG, HOST_WISHES, PAUSES } from "../../shared/bus/streams.ts";
 import { DEFAULT_SETTINGS, viewSettings, withSetting } from "../../shared/config/settings.ts";
 import type { ApiReply, SettingView } from "../../shared/contracts/api.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
+import { type Pause, pauseKey } from "../../shared/contracts/pause.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Presence } from "./presence.ts";
 import type { Queries } from "./queries.ts";
 
-type Operation = "config" | "configure" | "cordon" | "uncordon" | "drain";
+type Operation = "config" | "configure" | "cordon" | "uncordon" | "drain" | "pause" | "resume";
 
 export function operations(bus: Bus, presence: Presence): Pick<Queries, Operation> {
   const settings = async (): Promise<SettingView[]> => viewSettings(await entriesOf(bus, CONFIG));
@@ -22,10 +23,17 @@ export function operations(bus: Bus, presence: Presence): Pick<Queries, Operatio
     return answer({ hostId, wish: wished });
   }
 
+  async function hold(repository: string | null, pause: Pause | null): Promise<Answer<ApiReply<"pause">>> {
+    await putEntry(bus, PAUSES, pauseKey(repository), pause ?? undefined);
+    return answer({ repository, pause });
+  }
+
   return {
     cordon: ({ hostId, reason = null }) => wish(hostId, { kind: "cordoned", reason, deadlineMs: null }),
     uncordon: ({ hostId }) => wish(hostId, null),
     drain: ({ hostId, reason = null, deadlineMs }) => wish(hostId, { kind: "draining", reason, deadlineMs }),
+    pause: ({ repository = null, reason = null }) => hold(repository, { repository, reason }),
+    resume: ({ repository = null }) => hold(repository, null),
     config: async () => answer({ data: await settings() }),
     async configure({ key, value }) {
       const changed = withSetting(DEFAULT_SETTINGS, key, value);

@@ -1,6 +1,7 @@
 // Answers `mesh.api.*`: what is true of tasks and hosts, and wishes about them, which become facts.
 import { appendFact } from "../../shared/bus/append.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
+import type { Pauses } from "../../shared/bus/pauses.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
 import { RECEIPTS, TASKS } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
@@ -29,6 +30,7 @@ export function queries(
   ledger: Ledger,
   presence: Presence,
   wishes: ReadonlyMap<string, HostWish>,
+  pauses: Pauses,
   brokerNowMs: () => number,
 ): Queries {
   /** The task, having followed the log as far as it reached when the question came, if it is not known yet. */
@@ -162,7 +164,7 @@ export function queries(
       state: view.state,
       queuePosition,
       receipt,
-      summary: inWords(view, receipt, queuePosition),
+      summary: inWords(view, receipt, queuePosition, pauses.holding(view.repository)),
     });
   }
 
@@ -194,7 +196,7 @@ export function queries(
     cancel,
     ...retries(bus, ledger, { find, get, upToDate }),
     explain: ({ taskId }) => explain(taskId),
-    hosts: async () => answer({ data: hosts() }),
+    hosts: async () => answer({ data: hosts(), pauses: pauses.all() }),
     ...operations(bus, presence),
   };
 }
@@ -211,9 +213,16 @@ function position(ledger: Ledger, record: TaskRecord): number {
   return ahead + 1;
 }
 
-function inWords(view: TaskView, receipt: Receipt | null, queuePosition: number | null): string {
+function inWords(
+  view: TaskView,
+  receipt: Receipt | null,
+  queuePosition: number | null,
+  pause: string | null,
+): string {
   if (view.state === "queued") {
     const place = `queued, number ${queuePosition}`;
+    // Known here before the scheduler has written it down, and of every task, not only of the first ones.
+    if (pause !== null) return `${place}: ${pause}`;
     return receipt === null || receipt.hostId !== null
       ? `${place}; no host has been asked yet`
       : `${place}: ${receipt.summary}`;

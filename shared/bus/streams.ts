@@ -10,7 +10,7 @@ import { receiptSubject } from "../contracts/receipt.ts";
 import { reserveSubject } from "../contracts/reserve.ts";
 
 /** Raised with every change below: a service never takes a newer service's configuration back. */
-export const STREAMS_VERSION = 4;
+export const STREAMS_VERSION = 5;
 
 const SECOND = 1_000_000_000;
 const DAY = 86_400 * SECOND;
@@ -47,6 +47,9 @@ export const CONFIG: Bucket = { bucket: "mesh_config" };
 
 /** What operators wish of hosts: a host's id, and its wish. */
 export const HOST_WISHES: Bucket = { bucket: "mesh_hosts" };
+
+/** What operators hold up: `fleet`, or a repository. */
+export const PAUSES: Bucket = { bucket: "mesh_pauses" };
 
 const bucketOf = (bucket: Bucket, description: string): MeshStream => ({
   name: bucketStream(bucket),
@@ -153,4 +156,5 @@ export const STREAMS: MeshStream[] = [
   },
   bucketOf(CONFIG, "the hot configuration: a bucket"),
   bucketOf(HOST_WISHES, "what operators wish of hosts: a bucket"),
+  bucketOf(PAUSES, "what operators hold up: a bucket"),
 ];

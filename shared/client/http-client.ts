@@ -58,6 +58,8 @@ export function httpClient(url: string): MeshClient {
     cordon: ({ hostId, ...wish }) => call(API.cordon.reply, "POST", hostPath(hostId, "cordon"), wish),
     uncordon: (hostId) => call(API.uncordon.reply, "POST", hostPath(hostId, "uncordon")),
     drain: ({ hostId, ...wish }) => call(API.drain.reply, "POST", hostPath(hostId, "drain"), wish),
+    pause: (wish = {}) => call(API.pause.reply, "POST", "v1/pause", wish),
+    resume: (wish = {}) => call(API.resume.reply, "POST", "v1/resume", wish),
     config: () => call(API.config.reply, "GET", "v1/config"),
     configure: (key, value) => call(API.configure.reply, "POST", "v1/config", { key, value }),
     async *facts(taskId, options = {}): AsyncGenerator<TaskFact> {

@@ -1,13 +1,6 @@
 // What an orchestrator imports: the mesh as one object, the same over NATS and HTTP. It must never show which of
 // the two it speaks; `connect-mesh.ts` makes one.
-import type {
-  ApiInput,
-  ApiReply,
-  CancelRequest,
-  Explanation,
-  HostView,
-  SettingView,
-} from "../contracts/api.ts";
+import type { ApiInput, ApiReply, CancelRequest, Explanation, SettingView } from "../contracts/api.ts";
 import { type Answer, type ErrorCode, refuse, type WireError } from "../contracts/failure.ts";
 import type { DeployRequest, TaskState, TaskView } from "../contracts/task.ts";
 import { isEnd } from "../lifecycle/table.ts";
@@ -44,7 +37,7 @@ export interface MeshClient extends AsyncDisposable {
   /** Tasks that failed with no attempts left, each with its story, the latest first. */
   dead(query?: ApiInput<"dead">): Promise<Answer<ApiReply<"dead">>>;
   explain(taskId: string): Promise<Answer<Explanation>>;
-  hosts(): Promise<Answer<{ data: HostView[] }>>;
+  hosts(): Promise<Answer<ApiReply<"hosts">>>;
   /** The hot configuration. */
   config(): Promise<Answer<{ data: SettingView[] }>>;
   /** Changes one setting; without a value it is at its default again. */
@@ -55,6 +48,9 @@ export interface MeshClient extends AsyncDisposable {
   uncordon(hostId: string): Promise<Answer<ApiReply<"uncordon">>>;
   /** Nothing new is placed on the host, and what still runs there at the deadline is stopped and runs elsewhere. */
   drain(request: ApiInput<"drain">): Promise<Answer<ApiReply<"drain">>>;
+  /** Nothing new begins, in the whole fleet or for one repository; what runs goes on. */
+  pause(request?: ApiInput<"pause">): Promise<Answer<ApiReply<"pause">>>;
+  resume(request?: ApiInput<"resume">): Promise<Answer<ApiReply<"resume">>>;
   /** Every fact about the task in order, each once; ends with the task. Throws `MeshError`. */
   facts(taskId: string, options?: StreamOptions): AsyncIterable<TaskFact>;
   /** Phases and output; with `follow`, until the task's end, else what there is now. Throws `MeshError`. */

@@ -50,6 +50,8 @@ export function natsClient(bus: Bus, close: () => PromiseLike<void> = async () =
     cordon: (request) => askApi(bus, "cordon", request),
     uncordon: (hostId) => askApi(bus, "uncordon", { hostId }),
     drain: (request) => askApi(bus, "drain", request),
+    pause: (request = {}) => askApi(bus, "pause", request),
+    resume: (request = {}) => askApi(bus, "resume", request),
     config: () => askApi(bus, "config", {}),
     configure: (key, value) => askApi(bus, "configure", { key, value }),
     facts: (taskId, options) => facts(bus, taskId, options),

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { FailureCategory, WireError } from "./failure.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
+import { Pause, StandingPause } from "./pause.ts";
 import { Receipt } from "./receipt.ts";
 import { subject } from "./subject.ts";
 import { StrictDeployRequest, TaskState, TaskView } from "./task.ts";
@@ -129,6 +130,7 @@ export const SettingView = z.object({
 export type SettingView = z.infer<typeof SettingView>;
 
 const wished = z.object({ hostId: HostId, wish: HostWish.nullable() });
+const paused = z.object({ repository: RepositoryName.nullable(), pause: Pause.nullable() });
 const about = { hostId: HostId, reason: z.string().max(500).optional() };
 
 export const API = {
@@ -150,7 +152,11 @@ export const API = {
     reply: z.object({ data: z.array(DeadLetter), nextCursor: z.int().nullable() }),
   },
   explain: { request: z.strictObject({ taskId: TaskId }), reply: Explanation },
-  hosts: { request: z.strictObject({}), reply: z.object({ data: z.array(HostView) }) },
+  hosts: {
+    request: z.strictObject({}),
+    /** `pauses`: what operators hold up. */
+    reply: z.object({ data: z.array(HostView), pauses: z.array(StandingPause).default([]) }),
+  },
   config: { request: z.strictObject({}), reply: z.object({ data: z.array(SettingView) }) },
   configure: {
     /** Without a value, the setting is at its default again. */
@@ -166,6 +172,15 @@ export const API = {
     }),
     reply: wished,
   },
+  /** Without a repository, of the whole fleet. */
+  pause: {
+    request: z.strictObject({
+      repository: RepositoryName.optional(),
+      reason: z.string().max(500).optional(),
+    }),
+    reply: paused,
+  },
+  resume: { request: z.strictObject({ repository: RepositoryName.optional() }), reply: paused },
 } as const;
 
 export type ApiVerb = keyof typeof API;

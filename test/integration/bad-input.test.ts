@@ -35,7 +35,16 @@ afterAll(() => mesh[Symbol.asyncDispose]());
 
 type Verb = Exclude<
   ApiVerb,
-  "hosts" | "dead" | "retryAll" | "config" | "configure" | "cordon" | "uncordon" | "drain"
+  | "hosts"
+  | "dead"
+  | "retryAll"
+  | "config"
+  | "configure"
+  | "cordon"
+  | "uncordon"
+  | "drain"
+  | "pause"
+  | "resume"
 >;
 /** Text is sent as it is, everything else as JSON. */
 type Ask = (verb: Verb, body: unknown) => Promise<WireError>;

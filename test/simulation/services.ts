@@ -34,6 +34,8 @@ import type { Life, VirtualTime } from "./virtual-time.ts";
 
 const RUN_REPLY_MS = 10_000;
 const SWEEP_MS = 500;
+/** No operator in these histories. */
+const NOTHING_PAUSED = { all: () => [], holding: () => null };
 const log = pino({ level: "silent" });
 const onBug = (error: unknown) => {
   throw error;
@@ -101,6 +103,7 @@ export const scheduler: Begin = ({ line, broker, times, choose, name }, life, bu
     brokerNowMs: () => EPOCH_MS + performance.now(),
     random: () => choose("placement", name, 4, 0.5) / 4,
     breakers,
+    held: () => null,
     request: async (entry) => index.request(entry.taskId) ?? broker.requestAt(entry.sequence),
     ask: (hostId, order) =>
       ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
@@ -163,7 +166,14 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     if (heartbeat) presence.hear(heartbeat, timeMs, performance.now());
   });
   presence.startGrace(performance.now());
-  const answers = queries(bus, ledger, presence, new Map(), () => EPOCH_MS + performance.now());
+  const answers = queries(
+    bus,
+    ledger,
+    presence,
+    new Map(),
+    NOTHING_PAUSED,
+    () => EPOCH_MS + performance.now(),
+  );
   for (const verb of ["get", "cancel"] as const)
     serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
       queue: "status-tracker",

@@ -41,6 +41,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
     brokerNowMs: () => clock.nowMs,
     random: () => 0,
     breakers: new Breakers(60_000),
+    held: () => null,
     request: async () => request(),
     publish: () => {},
     runsOn: () => null,
