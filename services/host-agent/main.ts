@@ -6,7 +6,7 @@ import { ask } from "../../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
 import { ConfigurationError, leaseTimes } from "../../shared/config/environment.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
-import { orderSubject, WhoReply } from "../../shared/contracts/order.ts";
+import { type DrainOrder, type DrainReply, orderSubject, WhoReply } from "../../shared/contracts/order.ts";
 import { lockFolder } from "../../shared/process/folder-lock.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
 import { attemptExecutor } from "./attempt.ts";
@@ -98,7 +98,10 @@ export async function start(
   );
   const meter = stack.use(await startMeter(dataDir, METER_MS));
   let heartbeats: Heartbeats | undefined;
-  let draining = false;
+  /** By an operator's wish, which the tracker tells; or because it has been told to stop. */
+  let drained = false;
+  let stopping = false;
+  const draining = () => drained || stopping;
 
   const attempts = new Attempts({
     hostId,
@@ -126,7 +129,7 @@ export async function start(
         cores: cpu.cores,
         memoryTotalBytes: memory.totalBytes,
         memoryAvailableBytes: memory.availableBytes,
-        draining,
+        draining: draining(),
         leased: guest.stretch() !== null,
       };
     },
@@ -134,8 +137,14 @@ export async function start(
   });
   for (const left of await finished.read()) attempts.adopt(left);
 
+  const drain = (order: DrainOrder): DrainReply => {
+    if (drained !== order.draining)
+      log.info({ draining: order.draining }, "ordered to drain, or not any more");
+    drained = order.draining;
+    return { draining: draining() };
+  };
   stack.use(
-    serveOrders(bus, { hostId, installation, boot, since }, attempts, (error) =>
+    serveOrders(bus, { hostId, installation, boot, since }, attempts, drain, (error) =>
       log.error(error, "an order met a bug"),
     ),
   );
@@ -168,14 +177,14 @@ export async function start(
           labels: environment.MESH_HOST_LABELS,
           runners: [commandRunner.name],
           isolation: guest.hello()?.isolation ?? "none",
-          draining,
+          draining: draining(),
           versions: { node: process.versions.node },
         };
       },
     }),
   );
   stack.defer(async () => {
-    draining = true;
+    stopping = true;
     await attempts.close({ category: "host", message: `host ${hostId} was stopped` }, CLOSE_MS);
   });
   return stack.move();

@@ -1,8 +1,16 @@
-// What a host is ordered over the bus, and who answers: its attempts. It decides nothing itself.
+// What a host is ordered over the bus, and who answers. It decides nothing itself.
 import { serve } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { answer } from "../../shared/contracts/failure.ts";
-import { orderSubject, RunOrder, StopOrder, WhoOrder, type WhoReply } from "../../shared/contracts/order.ts";
+import {
+  DrainOrder,
+  type DrainReply,
+  orderSubject,
+  RunOrder,
+  StopOrder,
+  WhoOrder,
+  type WhoReply,
+} from "../../shared/contracts/order.ts";
 import type { Attempts } from "./attempts.ts";
 
 /** Answers orders until it is disposed. */
@@ -10,12 +18,14 @@ export function serveOrders(
   bus: Bus,
   who: WhoReply,
   attempts: Attempts,
+  drain: (order: DrainOrder) => DrainReply,
   onBug: (error: unknown) => void,
 ): Disposable {
   const subject = (order: string) => orderSubject.build({ hostId: who.hostId, order });
   const subscriptions = [
     serve(bus, subject("run"), RunOrder, async (order) => answer(await attempts.run(order)), { onBug }),
     serve(bus, subject("stop"), StopOrder, (order) => answer(attempts.stop(order)), { onBug }),
+    serve(bus, subject("drain"), DrainOrder, (order) => answer(drain(order)), { onBug }),
     serve(bus, subject("who"), WhoOrder, () => answer(who), { onBug }),
   ];
   return {

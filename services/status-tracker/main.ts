@@ -19,6 +19,7 @@ import { silenceMs } from "../../shared/contracts/lease.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
 import { Burial } from "./burial.ts";
 import { Caretaker } from "./caretaker.ts";
+import { keepDrainsKnown } from "./drain-orders.ts";
 import { tellIntake } from "./intake.ts";
 import { Ledger } from "./ledger.ts";
 import { Presence } from "./presence.ts";
@@ -40,15 +41,17 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   );
   const presence = new Presence(silenceMs(times), performance.now());
   const wishes = new Map<string, StandingWish>();
+  let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
+  const drains = stack.use(keepDrainsKnown(bus, presence, wishes, () => leadership?.leads() ?? false));
   const wishing = stack.use(
     await followHostWishes(bus, log, (hostId, wish) => {
       if (wish === null) wishes.delete(hostId);
       else wishes.set(hostId, wish);
+      drains.look(hostId);
     }),
   );
   const pauses = stack.use(await followPauses(bus, log));
   let following: Awaited<ReturnType<typeof followFacts>> | undefined;
-  let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
   const caretaker = new Caretaker({
     bus,
     ledger,
@@ -86,8 +89,10 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
         // One that was stored before this service looked may be long past: that shows in `hosts`, while
         // nobody is declared dead on it before the grace is over.
         const heardAtMs = performance.now() - ageMs;
-        if (heard.heartbeat !== null) presence.hear(heard.heartbeat, timeMs, heardAtMs);
-        else if (presence.hearUnreadable(heard.hostId, heardAtMs))
+        if (heard.heartbeat !== null) {
+          presence.hear(heard.heartbeat, timeMs, heardAtMs);
+          drains.look(heard.hostId);
+        } else if (presence.hearUnreadable(heard.hostId, heardAtMs))
           log.warn({ hostId: heard.hostId }, "nobody can read this host's heartbeats");
       },
     }),

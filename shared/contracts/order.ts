@@ -47,6 +47,13 @@ export type StopOrder = z.infer<typeof StopOrder>;
 export const StopReply = z.object({ outcome: z.enum(["stopping", "not-here"]) });
 export type StopReply = z.infer<typeof StopReply>;
 
+/** Tells the host whether it drains: if so it begins nothing new. Repeated until its heartbeat says the same. */
+export const DrainOrder = z.object({ draining: z.boolean() });
+export type DrainOrder = z.infer<typeof DrainOrder>;
+/** What its next heartbeat will say. */
+export const DrainReply = z.object({ draining: z.boolean() });
+export type DrainReply = z.infer<typeof DrainReply>;
+
 /** Who speaks as this host? Answered by every live agent of that id, so that a second one notices. */
 export const WhoOrder = z.object({ installation: z.string(), boot: z.int() });
 export type WhoOrder = z.infer<typeof WhoOrder>;

@@ -128,7 +128,8 @@ export class Agent {
     this.attempts = attempts;
     for (const finished of this.#disk.values()) attempts.adopt(finished);
     const who = { hostId, installation: `i-${hostId}`, boot: this.#boot, since: new Date(0).toISOString() };
-    serveOrders(bus, who, attempts, (error) => {
+    const drain = () => ({ draining: false });
+    serveOrders(bus, who, attempts, drain, (error) => {
       throw error;
     });
     watchForStandstill({
