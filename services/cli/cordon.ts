@@ -7,6 +7,7 @@ import { type CommonOptions, tell, withCommonFlags, withMesh } from "./session.t
 interface Options extends CommonOptions {
   reason?: string;
   deadline?: string;
+  wait?: boolean;
 }
 
 export const cordonCommand = (): Command =>
@@ -25,12 +26,32 @@ export const drainCommand = (): Command =>
   withCommonFlags(
     onHost("drain", "empty a host: nothing new is placed, and what still runs at the deadline runs elsewhere")
       .option("--deadline <duration>", "how long what runs there may go on", "10m")
-      .option("--reason <text>", "why, for those who ask"),
+      .option("--reason <text>", "why, for those who ask")
+      .option("--wait", "until nothing runs there any more; the drain stands if that is interrupted"),
   ).action(async (hostId: string, options: Options) => {
     const { parseDuration } = await import("./quantities.ts");
     const deadlineMs = parseDuration(options.deadline ?? "");
     if (deadlineMs === null) throw new UsageError("--deadline: expected a duration such as 90s or 10m");
     await say(options, (mesh) => mesh.drain({ hostId, deadlineMs, ...reasonOf(options) }));
+    if (options.wait) await waitForDrain(hostId, deadlineMs, options);
+  });
+
+/** After the deadline, what runs on a host is stopped, and has so long to be gone, ms. */
+const STOP_MS = 30_000;
+
+const waitForDrain = (hostId: string, deadlineMs: number, options: Options): Promise<void> =>
+  withMesh(options, async (mesh, signal) => {
+    const { createProgress } = await import("./progress.ts");
+    const { untilDrained } = await import("./drain-wait.ts");
+    using progress = createProgress(options.quiet);
+    try {
+      await untilDrained(mesh, { hostId, timeoutMs: deadlineMs + STOP_MS, progress, signal });
+      progress.say(`${hostId}: nothing runs there any more`);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      progress.say(`the drain stands: \`mesh uncordon ${hostId}\` takes it back`);
+      throw signal.reason;
+    }
   });
 
 const onHost = (verb: string, description: string): Command =>

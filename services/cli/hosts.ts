@@ -19,8 +19,8 @@ export const hostsCommand = (): Command =>
   );
 
 /** Drained: nothing runs there any more. */
-const wordOf = ({ draining, wish, attempts }: HostView): string =>
-  wish?.kind === "cordoned" ? "cordoned" : attempts.length > 0 || draining ? "draining" : "drained";
+const wordOf = ({ wish, attempts }: HostView): string =>
+  wish?.kind === "cordoned" ? "cordoned" : attempts.length > 0 ? "draining" : "drained";
 
 async function tableOf(hosts: HostView[]): Promise<string> {
   const { styled, table } = await import("./table.ts");

@@ -49,6 +49,8 @@ describe("usage", () => {
     [["retry", "one", "--category", "host"], /go with --all/],
     [["dead", "--category", "bad luck"], /category: /],
     [["hosts", "--url", "ftp://x"], /--url: expected http/],
+    [["drain", "h1", "--wait", "--deadline", "soon"], /--deadline: expected a duration/],
+    [["pause", "everything"], /too many arguments/],
     [["up", "--hosts", "many"], /--hosts: expected a whole number/],
     [["up", "--http-port", "70000"], /--http-port/],
   ])("%j is exit 2 with words on stderr only", async (args, words) => {
