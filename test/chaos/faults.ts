@@ -43,12 +43,12 @@ export async function injectFaults(
     const downMs = chance.next() < 0.7 ? 0 : span();
     note(`kill -9 ${victim.name}, down for ${Math.round(downMs)} ms`);
     victim.keepDown(downMs);
-    victim.kill("SIGKILL");
+    victim.signal("SIGKILL");
     await pause(downMs);
   };
   const end: Fault = async (victim) => {
     note(`SIGTERM ${victim.name}`);
-    victim.kill("SIGTERM");
+    victim.signal("SIGTERM");
   };
   const killSupervisor: Fault = async (victim) => {
     const [, supervisor] = victim.tree();

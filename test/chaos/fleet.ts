@@ -1,30 +1,17 @@
 // A mesh as real processes, each behind a link of its own: nats-server, two schedulers, two status trackers, a gateway
 // and the hosts. What dies is started again, as a service manager would; everything has ended when the fleet has.
-import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { signalAll, treeOf } from "../../services/host-agent/guest/processes.ts";
+import type { ServiceName } from "../../shared/contracts/service.ts";
 import { launchNatsServer, type NatsServer } from "../../shared/nats-server/launch.ts";
 import { type Link, openLink } from "../support/link.ts";
+import { type ServiceProcess, startServiceProcesses } from "../support/service-processes.ts";
 
-const ROOT = path.resolve(import.meta.dirname, "../..");
 const RESTART_MS = 300;
-const STOP_MS = 20_000;
 
-type Service = "scheduler" | "status-tracker" | "gateway" | "host-agent";
-
-export interface Member {
-  readonly name: string;
-  readonly service: Service;
+export interface Member extends ServiceProcess {
   readonly link: Link;
-  pid(): number | null;
-  /** The process and everything below it, supervisors and attempts included. */
-  tree(): number[];
-  kill(signal: NodeJS.Signals): void;
-  /** It stays down for so long after it has ended, ms. */
-  keepDown(ms: number): void;
 }
 
 export interface Fleet extends AsyncDisposable {
@@ -33,7 +20,7 @@ export interface Fleet extends AsyncDisposable {
   readonly httpPort: number;
   /** When the bus was back after a death, wall clock, ms. */
   readonly busBackAtMs: number[];
-  /** Exit codes other than 0 that no signal of ours explains. */
+  /** Ends with an exit code other than 0 that no signal of ours explains. */
   readonly crashes: string[];
   readonly hostIds: string[];
 }
@@ -51,10 +38,10 @@ export async function startFleet({ folder, program, hosts, slots, leaseMs }: Fle
   const dataDir = path.join(folder, "nats");
   const launch = (port: number) => launchNatsServer({ program, dataDir, port, syncInterval: "always" });
   let server: NatsServer = await launch(0);
-  let ending = false;
   const busBackAtMs: number[] = [];
   const { port, url } = server;
   stack.defer(() => server[Symbol.asyncDispose]());
+  const links = stack.use(new AsyncDisposableStack());
 
   const killBus = async () => {
     process.kill(server.pid, "SIGKILL");
@@ -64,56 +51,14 @@ export async function startFleet({ folder, program, hosts, slots, leaseMs }: Fle
     busBackAtMs.push(Date.now());
   };
 
-  const log = createWriteStream(path.join(folder, "services.log"));
-  stack.defer(() => new Promise<void>((done) => log.end(() => done())));
-  const crashes: string[] = [];
+  const processes = stack.use(
+    await startServiceProcesses(folder, { MESH_LEASE_MS: String(leaseMs), MESH_LOG_LEVEL: "info" }),
+  );
   const httpPort = await freePort();
-  const member = async (name: string, service: Service, env: NodeJS.ProcessEnv = {}): Promise<Member> => {
-    const link = stack.use(await openLink(port));
-    let child: ChildProcess | null = null;
-    let downUntilMs = 0;
-    let signalled = false;
-    const start = () => {
-      child = spawn(process.execPath, [path.join(ROOT, "services", service, "main.ts")], {
-        env: {
-          ...process.env,
-          NATS_URL: `nats://127.0.0.1:${link.port}`,
-          MESH_LEASE_MS: String(leaseMs),
-          MESH_LOG_LEVEL: "info",
-          ...env,
-        },
-        stdio: ["ignore", "pipe", "pipe"],
-      });
-      signalled = false;
-      for (const output of [child.stdout, child.stderr]) output?.on("data", (text) => log.write(text));
-      child.once("exit", (code, signal) => {
-        child = null;
-        if (!signalled && code !== 0)
-          crashes.push(`${name} ended by itself (exit ${code}, signal ${signal})`);
-        if (!ending) void restart();
-      });
-    };
-    const restart = async () => {
-      do await delay(RESTART_MS);
-      while (performance.now() < downUntilMs && !ending);
-      if (!ending) start();
-    };
-    start();
-    stack.defer(() => endProcess(() => child));
-    return {
-      name,
-      service,
-      link,
-      pid: () => child?.pid ?? null,
-      tree: () => (child?.pid === undefined ? [] : treeOf(child.pid)),
-      kill: (signal) => {
-        signalled ||= signal === "SIGKILL" || signal === "SIGTERM";
-        child?.kill(signal);
-      },
-      keepDown: (ms) => {
-        downUntilMs = performance.now() + ms;
-      },
-    };
+  const member = async (name: string, service: ServiceName, env: NodeJS.ProcessEnv = {}): Promise<Member> => {
+    const link = links.use(await openLink(port));
+    const own = { NATS_URL: `nats://127.0.0.1:${link.port}`, ...env };
+    return Object.assign(processes.start(service, own, name), { link });
   };
 
   const hostIds = Array.from({ length: hosts }, (_, index) => `host-${index + 1}`);
@@ -133,11 +78,7 @@ export async function startFleet({ folder, program, hosts, slots, leaseMs }: Fle
     )),
   ];
   stack.defer(() => {
-    ending = true;
-    for (const { link, tree } of members) {
-      link.mend();
-      signalAll(tree(), "SIGCONT");
-    }
+    for (const { link } of members) link.mend();
   });
   const owned = stack.move();
   return {
@@ -145,23 +86,10 @@ export async function startFleet({ folder, program, hosts, slots, leaseMs }: Fle
     bus: { pid: () => server.pid, kill: killBus, url, port },
     httpPort,
     busBackAtMs,
-    crashes,
+    crashes: processes.crashes,
     hostIds,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-async function endProcess(of: () => ChildProcess | null): Promise<void> {
-  const child = of();
-  if (child === null || child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise<void>((done) => child.once("exit", () => done()));
-  child.kill("SIGTERM");
-  const force = setTimeout(
-    () => signalAll(child.pid === undefined ? [] : treeOf(child.pid), "SIGKILL"),
-    STOP_MS,
-  );
-  await ended;
-  clearTimeout(force);
 }
 
 async function freePort(): Promise<number> {

@@ -55,7 +55,7 @@ beforeAll(async () => {
     }),
   );
   ({ crashes } = processes);
-  for (const service of ["scheduler", "status-tracker", "gateway"])
+  for (const service of ["scheduler", "status-tracker", "gateway"] as const)
     services[service] = processes.start(service);
   for (const hostId of HOSTS)
     services[hostId] = processes.start("host-agent", {

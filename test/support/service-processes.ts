@@ -1,4 +1,4 @@
-// The services as processes of their own, as a service manager runs them: what dies is started again. All of it has
+// The services as processes of their own, as a service manager runs them: what ends is started again. All of it has
 // ended when the test has, attempts included.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -6,22 +6,33 @@ import { open } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { signalAll, treeOf } from "../../services/host-agent/guest/processes.ts";
+import type { ServiceName } from "../../shared/contracts/service.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const RESTART_MS = 200;
 const STOP_MS = 20_000;
 
 export interface ServiceProcess {
-  /** Of the life that it has now. */
-  pid(): number;
+  readonly name: string;
+  readonly service: ServiceName;
+  /** Of the life that it has now; null between two. */
+  pid(): number | null;
+  /** Lives that have begun. */
+  lives(): number;
+  /** The process and everything below it, supervisors and attempts included. */
+  tree(): number[];
+  signal(signal: NodeJS.Signals): void;
   /** `kill -9`; resolves when it is gone. It is started again soon. */
   kill(): Promise<void>;
-  signal(signal: NodeJS.Signals): void;
+  /** It stays down for so long after it has ended, ms. */
+  keepDown(ms: number): void;
+  /** Its next lives have this in their environment too. */
+  next(env: NodeJS.ProcessEnv): void;
 }
 
 export interface ServiceProcesses extends AsyncDisposable {
-  start(service: string, env?: NodeJS.ProcessEnv): ServiceProcess;
-  /** Ends that nobody has asked for, and their exit codes. */
+  start(service: ServiceName, env?: NodeJS.ProcessEnv, name?: string): ServiceProcess;
+  /** Ends with an exit code other than 0 that no signal of ours explains. */
   readonly crashes: string[];
 }
 
@@ -34,41 +45,59 @@ export async function startServiceProcesses(
   const crashes: string[] = [];
   const living = new Set<ChildProcess>();
   const restarts = new Set<Promise<void>>();
-  let ending = false;
+  const ending = new AbortController();
 
-  function start(service: string, own: NodeJS.ProcessEnv = {}): ServiceProcess {
+  function start(service: ServiceName, own: NodeJS.ProcessEnv = {}, name: string = service): ServiceProcess {
     const main = path.join(ROOT, "services", service, "main.ts");
-    let child: ChildProcess;
-    let killed = false;
+    const environment = { ...process.env, ...env, ...own };
+    let child: ChildProcess | null = null;
+    let signalled = false;
+    let downUntilMs = 0;
+    let lives = 0;
     const live = () => {
-      killed = false;
-      child = spawn(process.execPath, [main], {
-        env: { ...process.env, ...env, ...own },
+      signalled = false;
+      lives++;
+      const life = spawn(process.execPath, [main], {
+        env: environment,
         stdio: ["ignore", log.fd, log.fd],
       });
-      const life = child;
+      child = life;
       living.add(life);
       life.once("exit", (code, signal) => {
         living.delete(life);
-        if (ending) return;
-        if (!killed) crashes.push(`${service}: exit code ${code}, signal ${signal}`);
-        const restart = delay(RESTART_MS).then(() => {
-          if (!ending) live();
-          restarts.delete(restart);
-        });
-        restarts.add(restart);
+        child = null;
+        if (ending.signal.aborted) return;
+        if (!signalled && code !== 0) crashes.push(`${name}: exit code ${code}, signal ${signal}`);
+        const again = restart().finally(() => restarts.delete(again));
+        restarts.add(again);
       });
     };
+    const restart = async () => {
+      do await delay(RESTART_MS);
+      while (performance.now() < downUntilMs && !ending.signal.aborted);
+      if (!ending.signal.aborted) live();
+    };
     live();
+    const signal = (name: NodeJS.Signals) => {
+      signalled ||= name === "SIGKILL" || name === "SIGTERM";
+      child?.kill(name);
+    };
     return {
-      pid: () => child.pid ?? 0,
+      name,
+      service,
+      pid: () => child?.pid ?? null,
+      lives: () => lives,
+      tree: () => (child?.pid === undefined ? [] : treeOf(child.pid)),
+      signal,
       async kill() {
-        killed = true;
-        const gone = once(child, "exit");
-        child.kill("SIGKILL");
+        const gone = child === null ? null : once(child, "exit");
+        signal("SIGKILL");
         await gone;
       },
-      signal: (signal) => void child.kill(signal),
+      keepDown: (ms) => {
+        downUntilMs = performance.now() + ms;
+      },
+      next: (changes) => void Object.assign(environment, changes),
     };
   }
 
@@ -76,7 +105,7 @@ export async function startServiceProcesses(
     start,
     crashes,
     async [Symbol.asyncDispose]() {
-      ending = true;
+      ending.abort();
       await Promise.all(restarts);
       await Promise.all([...living].map(endProcess));
       await log.close();
