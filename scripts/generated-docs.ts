@@ -13,6 +13,7 @@ import { logSubject } from "../shared/contracts/log.ts";
 import { orderSubject } from "../shared/contracts/order.ts";
 import { receiptSubject } from "../shared/contracts/receipt.ts";
 import { reserveSubject } from "../shared/contracts/reserve.ts";
+import { stopSubject } from "../shared/contracts/service.ts";
 import { lifecycleDiagram } from "../shared/lifecycle/diagram.ts";
 import { LIMITS_HEAD, limitRows } from "./limits-table.ts";
 
@@ -63,6 +64,7 @@ function subjectTable(): string {
     [filled(orderSubject.template, { order: "stop" }), "request/reply", "status tracker"],
     [filled(orderSubject.template, { order: "drain" }), "request/reply", "status tracker"],
     [filled(orderSubject.template, { order: "who" }), "request/reply", "a host that starts"],
+    [stopSubject.template, "request/reply", "status tracker"],
     ...API_VERBS.map((verb) => [
       filled(apiSubject.template, { verb }),
       "request/reply, queue group",

@@ -19,8 +19,14 @@ export const hostsCommand = (): Command =>
   );
 
 /** Drained: nothing runs there any more. */
-const wordOf = ({ wish, attempts }: HostView): string =>
-  wish?.kind === "cordoned" ? "cordoned" : attempts.length > 0 ? "draining" : "drained";
+const wordOf = ({ stopping, wish, attempts }: HostView): string =>
+  stopping
+    ? "stopping"
+    : wish?.kind === "cordoned"
+      ? "cordoned"
+      : attempts.length > 0
+        ? "draining"
+        : "drained";
 
 async function tableOf(hosts: HostView[]): Promise<string> {
   const { styled, table } = await import("./table.ts");

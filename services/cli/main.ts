@@ -14,6 +14,7 @@ import { logsCommand } from "./logs.ts";
 import { Failure, UsageError } from "./outcome.ts";
 import { pauseCommand, resumeCommand } from "./pause.ts";
 import { retryCommand } from "./retry.ts";
+import { stopCommand } from "./stop.ts";
 import { taskCommand } from "./task.ts";
 import { tasksCommand } from "./tasks.ts";
 import { upCommand } from "./up.ts";
@@ -73,6 +74,7 @@ function program(): Command {
     drainCommand(),
     pauseCommand(),
     resumeCommand(),
+    stopCommand(),
     configCommand(),
     demoCommand(),
   ])

@@ -23,6 +23,11 @@ export const wish =
     return reply(context, request.ok ? await askApi(bus, verb, request.value) : request);
   };
 
+export const stop: Handler = async ({ bus }, context) => {
+  const request = await parseBody(context, API.stop.request);
+  return reply(context, request.ok ? await askApi(bus, "stop", request.value) : request);
+};
+
 /** Whether anything new may begin, in the whole fleet or for the repository in the body. */
 export const pauseOrResume =
   (verb: "pause" | "resume"): Handler =>

@@ -58,6 +58,7 @@ const ROUTES: [method: "GET" | "POST", path: string, handler: Handler][] = [
   ["POST", "/v1/hosts/:id/drain", fleet.wish("drain")],
   ["POST", "/v1/pause", fleet.pauseOrResume("pause")],
   ["POST", "/v1/resume", fleet.pauseOrResume("resume")],
+  ["POST", "/v1/stop", fleet.stop],
   ["GET", "/v1/config", fleet.config],
   ["POST", "/v1/config", fleet.configure],
   ["GET", "/livez", async (_, context) => context.json({ status: "alive" })],

@@ -9,6 +9,7 @@ import { ConfigurationError } from "../../shared/config/environment.ts";
 import { readMeshConfig } from "../../shared/config/mesh-config.ts";
 import { refuse } from "../../shared/contracts/failure.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
+import { serveStopOrder } from "../../shared/service/stop-order.ts";
 import { createApp } from "./http.ts";
 import { problemResponse } from "./problem.ts";
 import { type SseLimits, sseStreams } from "./sse.ts";
@@ -57,6 +58,7 @@ export async function start(
     stopping = true;
   });
 
+  acquired.use(serveStopOrder(bus, context, "gateway"));
   const url = `http://${ADDRESS}:${port}`;
   log.info({ url }, "listening");
   const released = acquired.move();

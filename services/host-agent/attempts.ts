@@ -88,11 +88,16 @@ export class Attempts {
     this.#hold(left, Promise.resolve(HAS_ENDED), left.conclude(fact, true));
   }
 
+  /** Waits until the end of each one here is on the log, but no longer than that. */
+  async untilNone(deadlineMs: number): Promise<void> {
+    const deadline = new Promise((done) => setTimeout(done, deadlineMs).unref());
+    await Promise.race([Promise.allSettled(this.#working), deadline]);
+  }
+
   /** Ends what runs, says so as far as the bus lets it within the deadline, and accepts nothing more. */
   async close(failure: Failure, deadlineMs: number): Promise<void> {
     this.#stopAll(failure);
-    const deadline = new Promise((done) => setTimeout(done, deadlineMs).unref());
-    await Promise.race([Promise.allSettled(this.#working), deadline]);
+    await this.untilNone(deadlineMs);
     this.#closing.abort();
     await Promise.allSettled(this.#working);
   }

@@ -7,8 +7,10 @@ import { type Bus, connectBus } from "../../shared/bus/connect.ts";
 import { ConfigurationError, leaseTimes } from "../../shared/config/environment.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
 import { type DrainOrder, type DrainReply, orderSubject, WhoReply } from "../../shared/contracts/order.ts";
+import type { StopService } from "../../shared/contracts/service.ts";
 import { lockFolder } from "../../shared/process/folder-lock.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
+import { serveStopOrder } from "../../shared/service/stop-order.ts";
 import { attemptExecutor } from "./attempt.ts";
 import { Attempts } from "./attempts.ts";
 import type { Executor } from "./executor.ts";
@@ -29,6 +31,8 @@ import { removeTree } from "./workspace/tree.ts";
 const WHO_MS = 1_000;
 /** Attempts that a stop interrupts have so long to be ended and spoken of, ms. */
 const CLOSE_MS = 8_000;
+/** Told over the bus to stop, it lets what runs go on for so long, unless told otherwise, ms. */
+const STOP_MS = 600_000;
 const METER_MS = 1_000;
 
 /** `executor` makes what attempts do; a benchmark gives one that does nothing. */
@@ -178,15 +182,27 @@ export async function start(
           runners: [commandRunner.name],
           isolation: guest.hello()?.isolation ?? "none",
           draining: draining(),
+          stopping,
           versions: { node: process.versions.node },
         };
       },
     }),
   );
-  stack.defer(async () => {
+  const takeNothingMore = () => {
     stopping = true;
-    await attempts.close({ category: "host", message: `host ${hostId} was stopped` }, CLOSE_MS);
+    // Nobody has to learn it by being refused.
+    heartbeats?.beat();
+  };
+  stack.defer(async () => {
+    takeNothingMore();
+    // Nothing against the work, nor against the host: another one takes it at once.
+    await attempts.close({ category: "preempted", message: `host ${hostId} was stopped` }, CLOSE_MS);
   });
+  const finish = async ({ deadlineMs = STOP_MS }: StopService) => {
+    takeNothingMore();
+    await attempts.untilNone(deadlineMs);
+  };
+  stack.use(serveStopOrder(bus, context, "host-agent", { instance: hostId, before: finish }));
   return stack.move();
 }
 

@@ -18,6 +18,7 @@ import { receiptSubject } from "../../shared/contracts/receipt.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
+import { serveStopOrder } from "../../shared/service/stop-order.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { Fleet } from "./fleet.ts";
 import { Queue } from "./queue.ts";
@@ -106,6 +107,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     dispatcher.explainWaiting();
   }, SWEEP_MS);
   stack.defer(() => clearInterval(sweep));
+  stack.use(serveStopOrder(bus, context, "scheduler"));
   return stack.move();
 }
 

@@ -25,7 +25,13 @@ export function keepDrainsKnown(
   function look(hostId: string): void {
     const host = presence.hosts.get(hostId);
     const draining = wishes.get(hostId)?.kind === "draining";
-    if (host === undefined || host.heartbeat.draining === draining || !leads() || ordering.has(hostId))
+    if (
+      host === undefined ||
+      host.heartbeat.stopping ||
+      host.heartbeat.draining === draining ||
+      !leads() ||
+      ordering.has(hostId)
+    )
       return;
     if (!presence.isOnline(host, performance.now())) return;
     ordering.add(hostId);

@@ -17,6 +17,7 @@ import { API, API_VERBS, apiSubject } from "../../shared/contracts/api.ts";
 import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
+import { serveStopOrder } from "../../shared/service/stop-order.ts";
 import { Burial } from "./burial.ts";
 import { Caretaker } from "./caretaker.ts";
 import { keepDrainsKnown } from "./drain-orders.ts";
@@ -110,13 +111,16 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   stack.use(tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, reserve.isGiven, leads));
 
   const answers = queries(bus, ledger, presence, wishes, pauses, () => following.brokerNowMs());
-  for (const verb of API_VERBS) {
-    const subscription = serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
+  const served = API_VERBS.map((verb) =>
+    serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
       queue: "status-tracker",
       onBug: (error) => log.error(error, `mesh.api.${verb}: this is a bug`),
-    });
-    stack.defer(() => subscription.unsubscribe());
-  }
+    }),
+  );
+  stack.defer(async () => {
+    await Promise.all(served.map((serving) => serving.finish()));
+  });
+  stack.use(serveStopOrder(bus, context, "status-tracker"));
   return stack.move();
 }
 

@@ -1,16 +1,18 @@
 // What operators change while the mesh runs, answered at their buckets: nothing is stored that a service would refuse.
+import { askAll } from "../../shared/bus/ask.ts";
 import { entriesOf, putEntry } from "../../shared/bus/bucket.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { CONFIG, HOST_WISHES, PAUSES } from "../../shared/bus/streams.ts";
 import { DEFAULT_SETTINGS, viewSettings, withSetting } from "../../shared/config/settings.ts";
-import type { ApiReply, SettingView } from "../../shared/contracts/api.ts";
+import type { ApiReply, ApiRequest, SettingView } from "../../shared/contracts/api.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { type Pause, pauseKey } from "../../shared/contracts/pause.ts";
+import { ALL_INSTANCES, StoppingService, stopSubject } from "../../shared/contracts/service.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Presence } from "./presence.ts";
 import type { Queries } from "./queries.ts";
 
-type Operation = "config" | "configure" | "cordon" | "uncordon" | "drain" | "pause" | "resume";
+type Operation = "config" | "configure" | "cordon" | "uncordon" | "drain" | "pause" | "resume" | "stop";
 
 export function operations(bus: Bus, presence: Presence): Pick<Queries, Operation> {
   const settings = async (): Promise<SettingView[]> => viewSettings(await entriesOf(bus, CONFIG));
@@ -28,7 +30,27 @@ export function operations(bus: Bus, presence: Presence): Pick<Queries, Operatio
     return answer({ repository, pause });
   }
 
+  async function stop({
+    service,
+    instance = ALL_INSTANCES,
+    deadlineMs,
+  }: ApiRequest<"stop">): Promise<Answer<ApiReply<"stop">>> {
+    const stopping = await askAll(
+      bus,
+      stopSubject.build({ service, instance }),
+      { deadlineMs },
+      StoppingService,
+    );
+    return stopping.length > 0
+      ? answer({ stopping })
+      : refuse(
+          "not_found",
+          `no ${service}${instance === ALL_INSTANCES ? "" : ` ${instance}`} answers; those of \`mesh up\` end with it`,
+        );
+  }
+
   return {
+    stop,
     cordon: ({ hostId, reason = null }) => wish(hostId, { kind: "cordoned", reason, deadlineMs: null }),
     uncordon: ({ hostId }) => wish(hostId, null),
     drain: ({ hostId, reason = null, deadlineMs }) => wish(hostId, { kind: "draining", reason, deadlineMs }),

@@ -1,20 +1,15 @@
 // Request and reply over NATS, both sides: a reply is a value or `{ code, message }`, and what comes in is
 // parsed before anybody sees it.
-import {
-  ClosedConnectionError,
-  Empty,
-  type Msg,
-  NoRespondersError,
-  RequestError,
-  type Subscription,
-  TimeoutError,
-} from "nats";
+import { ClosedConnectionError, Empty, type Msg, NoRespondersError, RequestError, TimeoutError } from "nats";
 import type { z } from "zod";
 import { API, type ApiInput, type ApiReply, type ApiVerb, apiSubject } from "../contracts/api.ts";
 import { describeIssues } from "../contracts/fact.ts";
 import { type Answer, answer, refuse, WireError } from "../contracts/failure.ts";
 import { explainIssues } from "../contracts/unknown-field.ts";
 import type { Bus } from "./connect.ts";
+
+/** Replies to a question to all: no more are awaited once none has come for a while, ms. */
+const GATHER = { strategy: "stall", maxWait: 2_000, stall: 400 } as const;
 
 /** Sends a request and parses the reply. `unavailable`: nobody answered (in time): it may have been heard. */
 export async function ask<Schema extends z.ZodType>(
@@ -51,6 +46,26 @@ export async function ask<Schema extends z.ZodType>(
     : refuse("internal", `unreadable answer on ${subject}: ${describeIssues(value.error)}`);
 }
 
+/** Sends a request to whoever listens, and gathers the replies that can be read. */
+export async function askAll<Schema extends z.ZodType>(
+  bus: Bus,
+  subject: string,
+  request: unknown,
+  reply: Schema,
+): Promise<z.output<Schema>[]> {
+  const replies: z.output<Schema>[] = [];
+  try {
+    const messages = await bus.connection.requestMany(subject, JSON.stringify(request), GATHER);
+    for await (const message of messages) {
+      const value = reply.safeParse(message.json());
+      if (value.success) replies.push(value.data);
+    }
+  } catch (error) {
+    if (!isUnanswered(error) && !(error instanceof SyntaxError)) throw error;
+  }
+  return replies;
+}
+
 /** Asks the mesh's API. */
 export const askApi = <Verb extends ApiVerb>(
   bus: Bus,
@@ -66,6 +81,12 @@ export const askApi = <Verb extends ApiVerb>(
     timeoutMs,
   );
 
+export interface Serving {
+  unsubscribe(): void;
+  /** Takes nothing more; resolves once what has come is answered. */
+  finish(): Promise<void>;
+}
+
 /** Answers every request on a subject; a handler that throws is a bug and answers `internal`, unless the bus was away. */
 export function serve<Schema extends z.ZodType>(
   bus: Bus,
@@ -73,7 +94,8 @@ export function serve<Schema extends z.ZodType>(
   schema: Schema,
   handle: (request: z.output<Schema>) => Promise<Answer<unknown>> | Answer<unknown>,
   options: { queue?: string; onBug: (error: unknown) => void },
-): Subscription {
+): Serving {
+  const answering = new Set<Promise<void>>();
   const respond = async (message: Msg) => {
     let result: Answer<unknown>;
     try {
@@ -90,14 +112,31 @@ export function serve<Schema extends z.ZodType>(
     if (bus.connection.isClosed()) return;
     message.respond(JSON.stringify(result.ok ? result.value : result.error));
   };
-  return bus.connection.subscribe(subject, {
+  const take = (message: Msg) => {
+    const responding = respond(message).finally(() => answering.delete(responding));
+    answering.add(responding);
+  };
+  const subscription = bus.connection.subscribe(subject, {
     ...(options.queue ? { queue: options.queue } : {}),
     callback: (error, message) => {
       if (error) options.onBug(error);
-      else void respond(message);
+      else take(message);
     },
   });
+  return {
+    unsubscribe: () => subscription.unsubscribe(),
+    async finish() {
+      // The server is away: nobody could be answered.
+      if (bus.connectedSince() === null) return subscription.unsubscribe();
+      const deadline = new Promise((done) => setTimeout(done, FINISH_MS).unref());
+      const finished = subscription.drain().then(() => Promise.all(answering));
+      await Promise.race([finished.catch(() => {}), deadline]);
+    },
+  };
 }
+
+/** An answer that takes longer is not waited for when its service ends, ms. */
+const FINISH_MS = 5_000;
 
 /** The bus did not answer, or nobody on it: asking again may help. */
 export const isUnanswered = (error: unknown): boolean =>

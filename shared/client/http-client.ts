@@ -60,6 +60,7 @@ export function httpClient(url: string): MeshClient {
     drain: ({ hostId, ...wish }) => call(API.drain.reply, "POST", hostPath(hostId, "drain"), wish),
     pause: (wish = {}) => call(API.pause.reply, "POST", "v1/pause", wish),
     resume: (wish = {}) => call(API.resume.reply, "POST", "v1/resume", wish),
+    stop: (wish) => call(API.stop.reply, "POST", "v1/stop", wish),
     config: () => call(API.config.reply, "GET", "v1/config"),
     configure: (key, value) => call(API.configure.reply, "POST", "v1/config", { key, value }),
     async *facts(taskId, options = {}): AsyncGenerator<TaskFact> {

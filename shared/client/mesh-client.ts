@@ -50,6 +50,8 @@ export interface MeshClient extends AsyncDisposable {
   drain(request: ApiInput<"drain">): Promise<Answer<ApiReply<"drain">>>;
   /** Nothing new begins, in the whole fleet or for one repository; what runs goes on. */
   pause(request?: ApiInput<"pause">): Promise<Answer<ApiReply<"pause">>>;
+  /** A host, or the processes of a service, finish what they have in hand and end. */
+  stop(request: ApiInput<"stop">): Promise<Answer<ApiReply<"stop">>>;
   resume(request?: ApiInput<"resume">): Promise<Answer<ApiReply<"resume">>>;
   /** Every fact about the task in order, each once; ends with the task. Throws `MeshError`. */
   facts(taskId: string, options?: StreamOptions): AsyncIterable<TaskFact>;

@@ -52,6 +52,7 @@ export function natsClient(bus: Bus, close: () => PromiseLike<void> = async () =
     drain: (request) => askApi(bus, "drain", request),
     pause: (request = {}) => askApi(bus, "pause", request),
     resume: (request = {}) => askApi(bus, "resume", request),
+    stop: (request) => askApi(bus, "stop", request),
     config: () => askApi(bus, "config", {}),
     configure: (key, value) => askApi(bus, "configure", { key, value }),
     facts: (taskId, options) => facts(bus, taskId, options),

@@ -6,6 +6,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
 import { Pause, StandingPause } from "./pause.ts";
 import { Receipt } from "./receipt.ts";
+import { InstanceId, ServiceName, StoppingService } from "./service.ts";
 import { subject } from "./subject.ts";
 import { StrictDeployRequest, TaskState, TaskView } from "./task.ts";
 import { HostWish } from "./wish.ts";
@@ -179,6 +180,15 @@ export const API = {
       reason: z.string().max(500).optional(),
     }),
     reply: paused,
+  },
+  /** Without an instance, all of the service. */
+  stop: {
+    request: z.strictObject({
+      service: ServiceName,
+      instance: InstanceId.optional(),
+      deadlineMs: z.int().nonnegative().max(604_800_000).optional(),
+    }),
+    reply: z.object({ stopping: z.array(StoppingService) }),
   },
   resume: { request: z.strictObject({ repository: RepositoryName.optional() }), reply: paused },
 } as const;

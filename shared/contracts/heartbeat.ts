@@ -31,6 +31,8 @@ export const Heartbeat = z.object({
   /** How attempts are kept apart: `namespaces`, or `process-group` where the kernel gives no more. */
   isolation: z.string(),
   draining: z.boolean(),
+  /** It has been told to stop: it drains, and ends once nothing runs there. */
+  stopping: z.boolean().default(false),
   versions: z.record(z.string(), z.string()),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;

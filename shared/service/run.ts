@@ -12,6 +12,8 @@ export interface ServiceContext {
   log: Logger;
   /** Ends the whole service: it cannot go on, for a reason that a person can do something about. */
   fail?: (error: BusError) => void;
+  /** Ends the whole service gracefully, as SIGTERM does; where there is none it cannot be stopped by itself. */
+  stop?: (why: string) => void;
 }
 
 export type Start = (context: ServiceContext) => Promise<AsyncDisposable>;
@@ -58,11 +60,11 @@ export async function runService(name: string, start: Start): Promise<void> {
     log = createLog(name, environment);
     const url = busOptions({ environment, log }, name).url;
     log.info({ bus: withoutSecret(url), pid: process.pid }, "starting");
-    const context = { environment, log, fail: failed.reject };
+    const context = { environment, log, fail: failed.reject, stop: stopped.resolve };
     const service = await Promise.race([startPatiently(start, context), stopped.promise, failed.promise]);
     if (typeof service === "string") process.exit(0);
     log.info("ready");
-    log.info({ signal: await Promise.race([stopped.promise, failed.promise]) }, "stopping");
+    log.info({ why: await Promise.race([stopped.promise, failed.promise]) }, "stopping");
     setTimeout(() => process.exit(1), STOP_DEADLINE_MS).unref();
     await service[Symbol.asyncDispose]();
     process.exit(0);

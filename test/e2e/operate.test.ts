@@ -1,5 +1,5 @@
 // What an operator does to a running mesh by `mesh`: waits for a drain, stops the whole with work in hand.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -62,4 +62,29 @@ describe("mesh drain --wait", () => {
       DEADLINE,
     );
   });
+});
+
+describe("mesh up that is told to end with work in hand", () => {
+  it.each(["SIGTERM", "SIGINT"] as const)(
+    "at %s leaves its task on the log, to be done anew by the next one, with nothing counted against it",
+    async (signal) => {
+      const dataDir = await mkdtemp(path.join(tmpdir(), "mesh-operate-"));
+      const witness = path.join(dataDir, "witness");
+      const first = await startUp(["--hosts", "1"], { dataDir });
+      await deploy(
+        first,
+        "kept",
+        `echo $MESH_ATTEMPT >> ${witness}; until [ -e ${witness}.go ]; do sleep 0.1; done`,
+      );
+      await vi.waitUntil(async () => (await readFile(witness, "utf8").catch(() => "")) !== "", DEADLINE);
+      first.process.kill(signal);
+      expect((await first.process.ended).code).toBe(0);
+      await writeFile(`${witness}.go`, "");
+      await using again = await startUp(["--hosts", "1"], { dataDir });
+      expect(await untilState(again, "kept", "succeeded")).toMatchObject({ attempt: 2, failures: 0 });
+      expect(await readFile(witness, "utf8")).toBe("1\n2\n");
+      await again[Symbol.asyncDispose]();
+      await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
+    },
+  );
 });

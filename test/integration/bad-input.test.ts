@@ -45,6 +45,7 @@ type Verb = Exclude<
   | "drain"
   | "pause"
   | "resume"
+  | "stop"
 >;
 /** Text is sent as it is, everything else as JSON. */
 type Ask = (verb: Verb, body: unknown) => Promise<WireError>;

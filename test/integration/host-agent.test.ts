@@ -235,7 +235,7 @@ describe.concurrent("a host", () => {
     host.process.kill("SIGTERM");
     await vi.waitFor(async () => expect(await other.run("h1")).toEqual(refused("draining")), DEADLINE);
     expect(await host.exitCode).toBe(0);
-    expect(await deaf.said("faulted")).toMatchObject({ failure: { category: "host" } });
+    expect(await deaf.said("faulted")).toMatchObject({ failure: { category: "preempted" } });
     expect(host.attempts()).toEqual([]);
     expect(await isAlive(supervisor)).toBe(false);
   });
@@ -304,7 +304,7 @@ describe.concurrent("an attempt", () => {
     expect(host.attempts()).toEqual([]);
     await mesh.nats.start();
     await mesh.host("h1");
-    expect(await task.said("faulted")).toMatchObject({ attempt: 1, failure: { category: "host" } });
+    expect(await task.said("faulted")).toMatchObject({ attempt: 1, failure: { category: "preempted" } });
     await vi.waitFor(async () => expect((await mesh.heartbeat("h1"))?.attempts).toEqual([]), DEADLINE);
     expect((await story(task)).slice(0, 4)).toEqual(["requested", "started", "faulted", "deferred"]);
   });

@@ -161,6 +161,7 @@ export class Agent {
           runners: ["command"],
           isolation: "namespaces",
           draining: false,
+          stopping: false,
           versions: {},
         };
       },

@@ -19,6 +19,7 @@ export const heartbeat = (overrides: Partial<Heartbeat> = {}): Heartbeat => ({
   runners: ["command"],
   isolation: "namespaces",
   draining: false,
+  stopping: false,
   versions: {},
   ...overrides,
 });
