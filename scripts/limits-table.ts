@@ -16,6 +16,7 @@ import { reserveBytes } from "../shared/bus/reserve-store.ts";
 import { ARTIFACTS, DEAD, FACT_MAX_BYTES, LOGS, RECEIPTS, STREAMS } from "../shared/bus/streams.ts";
 import { TAIL_AHEAD } from "../shared/bus/tail.ts";
 import { readEnvironment } from "../shared/config/environment.ts";
+import { DEFAULT_SETTINGS } from "../shared/config/settings.ts";
 import { REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
 
 const NANOSECONDS_OF_DAY = 86_400e9;
@@ -160,6 +161,12 @@ export const limitRows = (): string[][] => [
     String(ENDED_KEPT),
     "`services/status-tracker/ledger.ts`",
     "older ones are not listed; each is found by its id, read from the log",
+  ],
+  [
+    "facts before the end of a task that has ended",
+    `${DEFAULT_SETTINGS["task.keepMs"] / 86_400_000} days`,
+    "`task.keepMs` (`mesh config`)",
+    "they leave the log, and only the end is kept",
   ],
   [
     "dead letters in lists",

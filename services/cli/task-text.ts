@@ -14,7 +14,9 @@ export function taskText(task: TaskView): string {
     properties([
       [
         "what",
-        `${plainLine(task.repository)}${pullRequest}  ${plainLine(task.branch)} @ ${plainLine(task.sha).slice(0, 12)}`,
+        task.requestedAt === null
+          ? null
+          : `${plainLine(task.repository)}${pullRequest}  ${plainLine(task.branch)} @ ${plainLine(task.sha).slice(0, 12)}`,
       ],
       ["priority", task.priority === "normal" ? null : task.priority],
       [

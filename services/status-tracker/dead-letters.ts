@@ -38,6 +38,11 @@ export class DeadLetters {
     if (oldest !== undefined) this.#entries.delete(oldest);
   }
 
+  /** What it asked for is no longer on the log: it cannot be done again. */
+  drop(taskId: string): void {
+    this.#entries.delete(taskId);
+  }
+
   /** Those that fit, the oldest first. */
   list({ category, repository }: Filter): Entry[] {
     const name = repository?.toLowerCase();

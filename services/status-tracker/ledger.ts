@@ -24,6 +24,8 @@ export class Ledger {
   readonly unfinished: Record<Priority, number> = { high: 0, normal: 0, low: 0 };
   readonly #recent = new Map<string, TaskRecord>();
   readonly #ended = new Set<string>();
+  /** Ended tasks with facts before their end on the log, and when they ended: the one that ended first is first. */
+  readonly #whole = new Map<string, number>();
   readonly #pullRequests = new PullRequests();
   readonly deadLetters = new DeadLetters();
   /** Unfinished tasks that a newer one of their pull request has overtaken. */
@@ -57,9 +59,12 @@ export class Ledger {
     const record = project(before, fact, folded);
     const { task: after, counted } = folded;
     this.breakers.apply({ fact, before: before.lifecycle, after, counted }, record.view.repository);
-    if (folded.counted && fact.body !== null) this.deadLetters.apply(fact, record.view.repository);
+    const isPurged = before.lifecycle.lastSequence === 0;
+    if (folded.counted && fact.body !== null && !(isPurged && fact.kind === "failed"))
+      this.deadLetters.apply(fact, record.view.repository);
     if (isEnd(record.lifecycle.state)) {
       this.#end(record);
+      if (!isPurged) this.#whole.set(taskId, fact.timeMs);
       return [taskId];
     }
     this.active.set(taskId, record);
@@ -94,6 +99,20 @@ export class Ledger {
       const [oldest] = this.#recent.keys();
       if (oldest !== undefined) this.#recent.delete(oldest);
     }
+  }
+
+  /** The task that ended first of those that the log still tells more of than the end; null if there is none. */
+  oldestWhole(): { taskId: string; endedAtMs: number } | null {
+    for (const [taskId, endedAtMs] of this.#whole) return { taskId, endedAtMs };
+    return null;
+  }
+
+  /** What is kept on the log for good of a task that ended long ago: who asks is told what that says. */
+  retained(taskId: string, kept: "whole" | "end"): void {
+    this.#whole.delete(taskId);
+    if (kept === "whole") return;
+    this.#recent.delete(taskId);
+    this.deadLetters.drop(taskId);
   }
 
   /** What the log says of a task, as far as it has been followed; null if it has never been named. */

@@ -26,6 +26,7 @@ import { Ledger } from "./ledger.ts";
 import { Presence } from "./presence.ts";
 import { queries } from "./queries.ts";
 import { keepReserve } from "./reserve.ts";
+import { retain } from "./retention.ts";
 
 export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
@@ -107,6 +108,16 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   );
   caretaker.sweep();
   const leads = () => leadership?.leads() ?? false;
+  stack.use(
+    retain({
+      bus,
+      ledger,
+      log,
+      leads,
+      keepMs: () => settings.now()["task.keepMs"],
+      brokerNowMs: () => following.brokerNowMs(),
+    }),
+  );
   const reserve = stack.use(await keepReserve(bus, log, leads));
   stack.use(tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, reserve.isGiven, leads));
 

@@ -88,9 +88,14 @@ export function project(record: TaskRecord, fact: Fact | Malformed, { task, coun
   }
   if (!counted) return next;
   Object.assign(next.view, changes(next, fact));
-  if (isEnd(task.state)) next.view.endedAt = iso(fact.timeMs);
+  if (isEnd(task.state)) {
+    next.view.endedAt = iso(fact.timeMs);
+    if (record.lifecycle.lastSequence === 0) next.view.reason ??= ONLY_ITS_END;
+  }
   return next;
 }
+
+const ONLY_ITS_END = "only its end is still kept: it ended long ago";
 
 /** What a counted fact changes in the view; its numbers are set on the record. */
 function changes(record: TaskRecord, fact: Fact): Partial<TaskView> {

@@ -112,11 +112,12 @@ export function retries(bus: Bus, ledger: Ledger, { find, get, upToDate }: Known
     });
   }
 
-  /** Read from the log, whatever the ledger still holds of it; null if the log no longer has it. */
+  /** Read from the log, whatever the ledger still holds of it; null if the log no longer has its request. */
   async function storyOf(taskId: string): Promise<DeadLetter | null> {
     const facts = await factsOfTask(bus, taskId);
     const record = recordOf(facts);
-    return record && { task: record.view, attempts: failedAttempts(facts) };
+    if (record === null || record.view.requestedAt === null) return null;
+    return { task: record.view, attempts: failedAttempts(facts) };
   }
 
   return { dead, retry: ({ taskId }) => retry(taskId), retryAll };

@@ -6,6 +6,7 @@ import { explainIssues } from "../contracts/unknown-field.ts";
 import { RetryChanges } from "./retry-table.ts";
 
 const MINUTE_MS = 60_000;
+const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
 const ms = (minimum: number, maximum: number) => {
@@ -39,6 +40,9 @@ export const Settings = z.strictObject({
   "task.timeoutGraceMs": ms(0, DAY_MS)
     .default(5 * MINUTE_MS)
     .describe("an attempt that its host has not ended so long after its time-out is ordered to stop"),
+  "task.keepMs": ms(HOUR_MS, 3_650 * DAY_MS)
+    .default(90 * DAY_MS)
+    .describe("of a task that ended longer ago only the end is kept on the log"),
   "placement.policy": PlacementPolicy.default("resource").describe(
     "how one of the hosts that could take a task is chosen: resource (the most room), round-robin, least-connections, weighted, power-of-two",
   ),
