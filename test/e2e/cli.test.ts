@@ -1,5 +1,7 @@
 // The program `mesh` as a user runs it, against a mesh without hosts: usage, errors, and the shapes of its answers.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connectBus } from "../../shared/bus/connect.ts";
+import { say, sayStarted } from "../support/gateway.ts";
 import { runMesh, startProgram, startUp, type UpMesh } from "../support/mesh-program.ts";
 
 const SHA = "0123456789abcdef0123456789abcdef01234567";
@@ -159,6 +161,22 @@ describe("the mesh", () => {
     const other = await up.mesh([...DEPLOY, "--task-id", "known-1", "--", "false"]);
     expect(other).toMatchObject({ code: 1, stdout: "" });
     expect(other.stderr).toContain("known-1");
+  });
+
+  it("does every dead letter of a category again, once, and says what it made", async () => {
+    await using bus = await connectBus({ url: up.ready.natsUrl, name: "test" });
+    const dead = await submitted("--max-attempts", "1");
+    await sayStarted(bus, dead);
+    const failure = { category: "internal", message: "the host met a bug" };
+    await say(bus, dead, "faulted", "host-1", { attempt: 1, nonce: "n", failure });
+    await expect.poll(async () => (await up.mesh(["dead"])).stdout, { timeout: 20_000 }).toContain(dead);
+    const other = await up.mesh(["retry", "--all", "--category", "source", "--json"]);
+    expect(JSON.parse(other.stdout)).toEqual({ retried: [], refused: [] });
+    const again = await up.mesh(["retry", "--all", "--category", "internal"]);
+    expect(again).toMatchObject({ code: 0, stderr: "" });
+    const [, made] = new RegExp(`^(\\S+) \\(again ${dead}\\)\n$`).exec(again.stdout) ?? [];
+    expect((await up.mesh(["task", made ?? ""])).stdout).toContain(dead);
+    expect(await up.mesh(["retry", "--all"])).toMatchObject({ code: 0, stderr: "No dead letters.\n" });
   });
 
   it("cancels a task, a pull request, and a repository", async () => {

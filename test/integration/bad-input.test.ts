@@ -35,22 +35,15 @@ afterAll(() => mesh[Symbol.asyncDispose]());
 
 type Verb = Exclude<
   ApiVerb,
-  | "hosts"
-  | "dead"
-  | "retryAll"
-  | "config"
-  | "configure"
-  | "cordon"
-  | "uncordon"
-  | "drain"
-  | "pause"
-  | "resume"
-  | "stop"
+  "hosts" | "config" | "configure" | "cordon" | "uncordon" | "drain" | "pause" | "resume" | "stop"
 >;
 /** Text is sent as it is, everything else as JSON. */
 type Ask = (verb: Verb, body: unknown) => Promise<WireError>;
 
-const ROUTES: Record<Exclude<Verb, "submit" | "list">, (id: string) => [method: string, path: string]> = {
+const ROUTES: Record<
+  Exclude<Verb, "submit" | "list" | "dead" | "retryAll">,
+  (id: string) => [method: string, path: string]
+> = {
   get: (id) => ["GET", `/v1/tasks/${id}`],
   explain: (id) => ["GET", `/v1/tasks/${id}/explain`],
   cancel: (id) => ["POST", `/v1/tasks/${id}/cancel`],
@@ -65,8 +58,11 @@ async function askHttp(verb: Verb, body: unknown): Promise<WireError> {
 async function requestOverHttp(verb: Verb, body: unknown): Promise<Response> {
   const fields = typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {};
   if (verb === "submit") return postJson(`${mesh.url}/v1/tasks`, body);
-  if (verb === "list")
-    return fetch(`${mesh.url}/v1/tasks?${new URLSearchParams(fields as Record<string, string>).toString()}`);
+  if (verb === "retryAll") return postJson(`${mesh.url}/v1/retries`, body);
+  if (verb === "list" || verb === "dead") {
+    const query = new URLSearchParams(fields as Record<string, string>).toString();
+    return fetch(`${mesh.url}/v1/${verb === "list" ? "tasks" : "dead"}?${query}`);
+  }
   if (typeof fields.taskId !== "string") return postJson(`${mesh.url}/v1/cancellations`, body);
   const [method, path] = ROUTES[verb](encodeURIComponent(fields.taskId));
   return fetch(mesh.url + path, { method });
@@ -234,6 +230,17 @@ const ROWS: Row[] = [
   bad("list", "an unknown field", { stat: "queued" }, 'unknown field "stat"; did you mean "state"?'),
   bad("list", "a limit in words", { limit: "many" }, "limit: Invalid input: expected number"),
   bad("list", "no limit", { limit: 100_000 }, "limit: "),
+  ...(["dead", "retryAll"] as const).flatMap((verb) => [
+    bad(verb, "a category that does not exist", { category: "bad luck" }, "category: Invalid option"),
+    bad(verb, "a repository without an owner", { repository: "shop" }, "repository: expected"),
+    bad(verb, "an unknown field", { categori: "host" }, 'unknown field "categori"; did you mean "category"?'),
+    bad(verb, "a limit in words", { limit: "many" }, "limit: Invalid input: expected number"),
+    bad(verb, "no limit", { limit: 100_000 }, "limit: "),
+  ]),
+  bad("dead", "a page before the first", { cursor: 0 }, "cursor: "),
+  bad("retryAll", "a place before the log", { after: -1 }, "after: "),
+  bad("retryAll", "a list", [], "expected object"),
+  bad("retryAll", "half an object", "{", "no JSON text"),
   {
     what: "more than the log takes",
     verb: "submit",

@@ -10,7 +10,7 @@ import { natsClient } from "../../shared/client/nats-client.ts";
 import type { FailureCategory } from "../../shared/contracts/failure.ts";
 import { contextFor } from "../support/bus.ts";
 import { request } from "../support/facts.ts";
-import { say, sayStarted, startGatewayMesh } from "../support/gateway.ts";
+import { postJson, say, sayStarted, startGatewayMesh } from "../support/gateway.ts";
 import { startNats } from "../support/nats.ts";
 
 const DEADLINE = { timeout: 20_000, interval: 20 };
@@ -107,6 +107,25 @@ describe("done again", () => {
     await fail(mesh.bus, first.value.retried[0]?.taskId ?? "", "host");
     const second = await askApi(mesh.bus, "retryAll", { limit: 2, ...first.value.next });
     expect(second).toMatchObject({ value: { retried: [{ retryOf: "c" }], next: null } });
+  });
+
+  it("over HTTP is one request for all, and one for each", async () => {
+    await using mesh = await startGatewayMesh();
+    for (const taskId of ["a", "b"]) await die(mesh.bus, taskId);
+    await die(mesh.bus, "other", "source");
+    const all = await postJson(`${mesh.url}/v1/retries`, { category: "host" });
+    expect(all.status).toBe(202);
+    expect(await all.json()).toMatchObject({
+      retried: [{ retryOf: "a" }, { retryOf: "b" }],
+      refused: [],
+      next: null,
+    });
+    const one = await fetch(`${mesh.url}/v1/tasks/other/retry`, { method: "POST" });
+    expect(one.status).toBe(202);
+    expect(await one.json()).toMatchObject({ retryOf: "other", state: "queued" });
+    expect(await idsOf(mesh.bus)).toEqual([]);
+    const none = await postJson(`${mesh.url}/v1/retries`, {});
+    expect(await none.json()).toEqual({ retried: [], refused: [], next: null });
   });
 
   it("is refused while an earlier retry has not ended, and is another task once it has", async () => {
