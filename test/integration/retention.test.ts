@@ -24,7 +24,7 @@ async function retaining(bus: Bus, keepMs = () => 0) {
   await following.caughtUp;
   const rounds: number[] = [];
   const write = (line: string) => void rounds.push((JSON.parse(line) as { purged: number }).purged);
-  const brokerNowMs = vi.fn(() => following.brokerNowMs());
+  const brokerNowMs = vi.fn<() => number>(() => following.brokerNowMs());
   const log = pino({ level: "info" }, { write });
   stack.use(retain({ bus, ledger, log, leads: () => true, keepMs, brokerNowMs, everyMs: 20 }));
   const owned = stack.move();
