@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { appendFact, type Truth } from "../../shared/bus/append.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import type { FactBody, NewFact } from "../../shared/contracts/fact.ts";
-import { answer } from "../../shared/contracts/failure.ts";
+import { answer, type ErrorCode } from "../../shared/contracts/failure.ts";
 import type { TaskView } from "../../shared/contracts/task.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 
@@ -26,6 +26,7 @@ type Body<Kind extends "started" | "resumed" | "succeeded" | "faulted"> = Omit<
   "after" | "attempt" | "nonce"
 >;
 
+const UNHEARD = new Set<ErrorCode>(["not_found", "conflict"]);
 const ROUND_MS = 10_000;
 const PAUSE_MS = 250;
 
@@ -35,10 +36,11 @@ export class Voice {
 
   constructor(bus: Bus, truth: Truth) {
     this.#bus = bus;
-    // That the log knows nothing of a task (a new log, or a made-up order) is as true as anything else it says.
+    // That the log knows nothing of a task (a new log, or a made-up order), or no longer what this host has heard (one
+    // that was restored), is as true as anything else it says.
     this.#truth = async (taskId, minSequence) => {
       const now = await truth(taskId, minSequence);
-      return !now.ok && now.error.code === "not_found" ? answer(null) : now;
+      return !now.ok && UNHEARD.has(now.error.code) ? answer(null) : now;
     };
   }
 

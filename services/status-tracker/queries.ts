@@ -48,9 +48,11 @@ export function queries(
       );
       record = await ledger.find(taskId);
     }
-    if (record === null || record.lifecycle.lastSequence < minSequence)
-      return refuse("unavailable", `the log has not been followed so far yet; ask for task ${taskId} again`);
-    return answer(record);
+    if (record !== null && record.lifecycle.lastSequence >= minSequence) return answer(record);
+    const there = (await lastMessage(bus, TASKS, taskSubjects(taskId)))?.sequence ?? 0;
+    return there < minSequence
+      ? refuse("conflict", `the log of task ${taskId} ends at ${there}: what came after that is gone`)
+      : refuse("unavailable", `the log has not been followed so far yet; ask for task ${taskId} again`);
   }
 
   /** Follows the log as far as it reached when the question came: whoever has just submitted finds that task. */
