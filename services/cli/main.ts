@@ -1,6 +1,7 @@
 // The program `mesh`: its verbs, each in a file of its own that is loaded when it is called. It must never load what
 // `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
 import { Command, CommanderError } from "commander";
+import { backupCommand } from "./backup.ts";
 import { cancelCommand } from "./cancel.ts";
 import { configCommand } from "./config.ts";
 import { cordonCommand, drainCommand, uncordonCommand } from "./cordon.ts";
@@ -13,6 +14,7 @@ import { Interrupted, listenForInterruption } from "./interruption.ts";
 import { logsCommand } from "./logs.ts";
 import { Failure, UsageError } from "./outcome.ts";
 import { pauseCommand, resumeCommand } from "./pause.ts";
+import { restoreCommand } from "./restore.ts";
 import { retryCommand } from "./retry.ts";
 import { stopCommand } from "./stop.ts";
 import { taskCommand } from "./task.ts";
@@ -76,6 +78,8 @@ function program(): Command {
     resumeCommand(),
     stopCommand(),
     configCommand(),
+    backupCommand(),
+    restoreCommand(),
     demoCommand(),
   ])
     mesh.addCommand(command);

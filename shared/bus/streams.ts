@@ -158,3 +158,12 @@ export const STREAMS: MeshStream[] = [
   bucketOf(HOST_WISHES, "what operators wish of hosts: a bucket"),
   bucketOf(PAUSES, "what operators hold up: a bucket"),
 ];
+
+/** What lies on disk and is worth more than a moment: the log before what its facts name. */
+export const LASTING_STREAMS: string[] = STREAMS.filter(
+  ({ name, storage }) => storage === StorageType.File && name !== bucketStream(LEASES),
+).map(({ name }) => name);
+/** What is made anew by every server. */
+export const PASSING_STREAMS: string[] = STREAMS.map(({ name }) => name).filter(
+  (name) => !LASTING_STREAMS.includes(name),
+);

@@ -76,6 +76,7 @@ describe("the documentation", () => {
     "docs/architecture.md",
     "docs/guarantees.md",
     "docs/limits.md",
+    "docs/operations.md",
     "docs/protocol.md",
     "docs/second-machine.md",
   ])("%s names only files that exist", (file) => {
