@@ -19,7 +19,7 @@ import { startServiceProcesses } from "../support/service-processes.ts";
 
 const DEADLINE = { timeout: 90_000, interval: 50 };
 const HOSTS = ["host-1", "host-2"];
-const SERVICES = ["scheduler", "status-tracker", "gateway"];
+const SERVICES = ["scheduler", "status-tracker", "gateway"] as const;
 
 let stack: AsyncDisposableStack;
 let folder: string;
