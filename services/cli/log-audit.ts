@@ -1,5 +1,5 @@
 // Reads the whole log as any reader would and tells what it comes to, so that a copy of it can be held against the
-// original: what the tasks are, a digest of every state on the way, and what a result names that is not there.
+// original: what the tasks are, a digest of that, and what a result names that is not there.
 import { createHash } from "node:crypto";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { storedMessages } from "../../shared/bus/read.ts";
@@ -8,7 +8,7 @@ import { ARTIFACTS, TASKS } from "../../shared/bus/streams.ts";
 import { artifactSubject } from "../../shared/contracts/artifact.ts";
 import { decodeFact, taskSubjects } from "../../shared/contracts/fact.ts";
 import { type FoldedFact, FoldedLog } from "../../shared/lifecycle/folded-log.ts";
-import { isEnd } from "../../shared/lifecycle/table.ts";
+import { isEnd, type Lifecycle } from "../../shared/lifecycle/table.ts";
 
 export interface LogAudit {
   /** Sequence of the last message read. */
@@ -19,7 +19,7 @@ export interface LogAudit {
   succeeded: number;
   failed: number;
   cancelled: number;
-  /** SHA-256 over what each fact made of its task. */
+  /** SHA-256 over what became of every task: what a purge takes away, which comes before ends, is not in it. */
   digest: string;
   artifacts: { kept: number; agedOut: number; missing: string[] };
 }
@@ -36,9 +36,6 @@ export async function auditLog(bus: Bus, upTo: number): Promise<LogAudit> {
 
   const onFolded = ({ fact, before, after, counted }: FoldedFact) => {
     facts++;
-    digest.update(
-      `${fact.sequence} ${fact.taskId} ${after.state} ${after.attempt} ${after.hostId} ${after.nonce}\n`,
-    );
     if (!counted || fact.body === null) return;
     if (before.state === "unknown") known++;
     if (fact.kind === "started") startedMs.set(fact.taskId, fact.timeMs);
@@ -53,6 +50,7 @@ export async function auditLog(bus: Bus, upTo: number): Promise<LogAudit> {
       }
     if (isEnd(after.state)) {
       ends[after.state as keyof typeof ends]++;
+      digest.update(inOneLine(fact.taskId, after));
       startedMs.delete(fact.taskId);
     }
   };
@@ -63,6 +61,7 @@ export async function auditLog(bus: Bus, upTo: number): Promise<LogAudit> {
     const fact = decodeFact(subject, payload, sequence, timeMs);
     if (fact !== null) log.apply(fact);
   }
+  for (const [taskId, task] of log.tasks) digest.update(inOneLine(taskId, task));
   return {
     sequence: log.sequence,
     facts,
@@ -73,3 +72,6 @@ export async function auditLog(bus: Bus, upTo: number): Promise<LogAudit> {
     artifacts,
   };
 }
+
+const inOneLine = (taskId: string, { state, attempt, hostId, nonce }: Lifecycle): string =>
+  `${taskId} ${state} ${attempt} ${hostId} ${nonce}\n`;

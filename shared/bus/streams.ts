@@ -161,7 +161,7 @@ export const STREAMS: MeshStream[] = [
 
 /** What lies on disk and is worth more than a moment: the log before what its facts name. */
 export const LASTING_STREAMS: string[] = STREAMS.filter(
-  ({ name, storage }) => storage === StorageType.File && name !== bucketStream(LEASES),
+  ({ name, storage }) => storage === StorageType.File && name !== bucketStream(LEASES) && name !== RESERVE,
 ).map(({ name }) => name);
 /** What is made anew by every server. */
 export const PASSING_STREAMS: string[] = STREAMS.map(({ name }) => name).filter(
