@@ -33,13 +33,13 @@ export interface LoadedMesh extends AsyncDisposable {
   load(): Load;
 }
 
-export interface Load {
+interface Load {
   acknowledged(): number;
   /** No more is submitted; resolves once all has ended, with what became of each. */
   stop(): Promise<Done[]>;
 }
 
-export interface Done {
+interface Done {
   task: TaskView;
   /** `begin` and `end`, in the order that they were written. */
   acts: string[];
