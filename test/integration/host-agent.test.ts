@@ -306,7 +306,7 @@ describe.concurrent("an attempt", () => {
     await mesh.host("h1");
     expect(await task.said("faulted")).toMatchObject({ attempt: 1, failure: { category: "preempted" } });
     await vi.waitFor(async () => expect((await mesh.heartbeat("h1"))?.attempts).toEqual([]), DEADLINE);
-    expect((await story(task)).slice(0, 4)).toEqual(["requested", "started", "faulted", "deferred"]);
+    expect((await story(task)).slice(0, 4)).toEqual(["requested", "started", "faulted", "requeued"]);
   });
 
   it("that a former life finished and could not say is said by the next, exactly once", async () => {
