@@ -12,6 +12,7 @@ import { contextFor } from "../support/bus.ts";
 import { request } from "../support/facts.ts";
 import { startSilentServer } from "../support/git-server.ts";
 import { DEADLINE, type Host, type HostMesh, startHostMesh, type Task } from "../support/host.ts";
+import { openLink } from "../support/link.ts";
 import { startScriptedHost } from "../support/scripted-host.ts";
 
 /** What the mesh promises, by the lease that these tests have. */
@@ -40,6 +41,14 @@ async function expectGoneInTime(task: Pick<Task, "taskId">, of: Host = host): Pr
   expect(await cancel(task)).toMatchObject({ ok: true, value: { cancelled: [task.taskId] } });
   await vi.waitUntil(async () => (await stateOf(task)) === "cancelled", DEADLINE);
   expect(of.attempts()).toEqual([]);
+  expect(performance.now() - beganMs).toBeLessThan(IN_TIME_MS);
+}
+
+/** Cancels it and waits until that is on the log, whatever has become of its host. */
+async function expectEndsInTime(task: Pick<Task, "taskId">): Promise<void> {
+  const beganMs = performance.now();
+  expect(await cancel(task)).toMatchObject({ ok: true });
+  await vi.waitUntil(async () => (await stateOf(task)) === "cancelled", DEADLINE);
   expect(performance.now() - beganMs).toBeLessThan(IN_TIME_MS);
 }
 
@@ -98,10 +107,7 @@ describe("a task that is cancelled", () => {
     const machine = treeOf(frozen.process.pid ?? 0);
     signalAll(machine, "SIGSTOP");
     try {
-      const beganMs = performance.now();
-      expect(await cancel(task)).toMatchObject({ ok: true });
-      await vi.waitUntil(async () => (await stateOf(task)) === "cancelled", DEADLINE);
-      expect(performance.now() - beganMs).toBeLessThan(IN_TIME_MS);
+      await expectEndsInTime(task);
       expect(await saidOnLog(task)).toEqual(["cancelRequested", "cancelled"]);
     } finally {
       signalAll(machine, "SIGCONT");
@@ -110,6 +116,34 @@ describe("a task that is cancelled", () => {
     expect(await stateOf(task)).toBe("cancelled");
     frozen.process.kill("SIGTERM");
     await frozen.exitCode;
+  });
+
+  it("while its host is cut off ends without it, and the host's return ends the tree", async () => {
+    await using link = await openLink(mesh.nats.port);
+    const away = await mesh.host("away", { NATS_URL: `nats://127.0.0.1:${link.port}` });
+    const task = await mesh.submit("while :; do sleep 0.2; done");
+    await task.run(away.id);
+    await vi.waitUntil(() => away.attempts().length > 0, DEADLINE);
+    link.cut("both");
+    await expectEndsInTime(task);
+    // Frozen by then, and ended once it hears of it.
+    expect(away.attempts().length).toBeGreaterThan(0);
+    link.mend();
+    await vi.waitUntil(() => away.attempts().length === 0, DEADLINE);
+    expect(await task.kinds()).toEqual(["requested", "started", "cancelRequested", "cancelled"]);
+    away.process.kill("SIGTERM");
+    await away.exitCode;
+  });
+
+  it("after its host has gone for ever ends without it", async () => {
+    const doomed = await mesh.host("doomed");
+    const task = await mesh.submit("while :; do sleep 0.2; done");
+    await task.run(doomed.id);
+    await vi.waitUntil(() => doomed.attempts().length > 0, DEADLINE);
+    signalAll(treeOf(doomed.process.pid ?? 0), "SIGKILL");
+    await doomed.exitCode;
+    await expectEndsInTime(task);
+    expect(await task.kinds()).toEqual(["requested", "started", "cancelRequested", "cancelled"]);
   });
 
   it("while it is being placed begins nowhere, though the host that was asked says so later", async () => {
