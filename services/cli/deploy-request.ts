@@ -3,6 +3,7 @@
 import type { z } from "zod";
 import { type DeployRequest, StrictDeployRequest } from "../../shared/contracts/task.ts";
 import { explainIssues } from "../../shared/contracts/unknown-field.ts";
+import { parseConstraint } from "./constraint-text.ts";
 import { messageOf, UsageError } from "./outcome.ts";
 import { parseDuration, parseSize } from "./quantities.ts";
 import { parseRepository } from "./repository.ts";
@@ -15,6 +16,7 @@ export interface DeployFlags {
   pr?: string;
   priority?: string;
   label?: string[];
+  require?: string[];
   memory?: string;
   memoryLimit?: string;
   cpus?: string;
@@ -51,6 +53,7 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     ...(flags.pr === undefined ? {} : { prNumber: wholeOf("--pr", flags.pr.replace(/^#/, "")) }),
     ...(flags.priority === undefined ? {} : { priority: flags.priority }),
     ...(flags.label?.length ? { labels: pairsOf("--label", flags.label) } : {}),
+    ...(flags.require?.length ? { constraints: flags.require.map(parseConstraint) } : {}),
     ...(memory === undefined && cpus === undefined
       ? {}
       : {

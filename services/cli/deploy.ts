@@ -31,6 +31,11 @@ export const deployCommand = (): Command =>
       .option("--pr <number>", "the pull request's number: a newer commit of it supersedes this task")
       .option("--priority <priority>", "high, normal or low")
       .option("--label <key=value>", "a label that the host must carry (repeatable)", collect)
+      .option(
+        "--require <constraint>",
+        'what its labels must be: "gpu exists", "os!=windows", "zone in (a, b)" (repeatable)',
+        collect,
+      )
       .option("--memory <size>", "what it is expected to use, for placement: 512MB, 2GB, 1GiB")
       .option("--memory-limit <size>", "what it may never exceed")
       .option("--cpus <number>", "processor cores it is expected to use")

@@ -1,13 +1,19 @@
 // Whether this host takes one more attempt: the one judge of its own capacity. Pure.
+import { constraintInWords, constraintsOf, type Labelled, meets } from "../../shared/contracts/constraint.ts";
+import { COMMAND_RUNNER, diskFloorBytes } from "../../shared/contracts/heartbeat.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 
-export interface Capacity {
+export interface Capacity extends Labelled {
   slots: number;
-  labels: Record<string, string>;
+  runners: string[];
+  /** It was told to take the work of strangers, and keeps its instances apart. */
+  takesStrangers: boolean;
   cores: number;
   memoryTotalBytes: number;
   memoryAvailableBytes: number;
+  diskTotalBytes: number;
+  diskFreeBytes: number;
   draining: boolean;
   /** The supervisor holds a lease: what is begun may run. */
   leased: boolean;
@@ -35,12 +41,18 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
   const { request } = order;
   if (capacity.draining) return refused("draining", "this host is draining");
   if (!capacity.leased) return refused("not-ready", "this host holds no lease at the moment");
-  if (request.fork === true) return refused("policy", "this host takes no work from forks");
-  for (const [key, value] of Object.entries(request.labels ?? {}))
-    if (capacity.labels[key] !== value) return refused("labels", `this host has no label ${key}=${value}`);
+  if (request.fork === true && !capacity.takesStrangers)
+    return refused("policy", "this host takes no work from forks");
+  if (!capacity.runners.includes(COMMAND_RUNNER))
+    return refused("runner", `this host has no runner ${COMMAND_RUNNER}`);
+  const unmet = constraintsOf(request)?.find((constraint) => !meets(capacity, constraint));
+  if (unmet !== undefined)
+    return refused("labels", `this host's labels do not meet: ${constraintInWords(unmet)}`);
   const cpus = request.resources?.cpus ?? REQUEST_DEFAULTS.cpus;
   if (cpus > capacity.cores)
     return refused("cpu", `${cpus} CPUs are asked for; this host has ${capacity.cores}`);
+  if (capacity.diskFreeBytes < diskFloorBytes(capacity.diskTotalBytes))
+    return refused("disk", `${mebi(capacity.diskFreeBytes)} MiB of disk are free: too little for any work`);
   let count = 0;
   let reserved = 0;
   let young = 0;

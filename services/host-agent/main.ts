@@ -106,6 +106,10 @@ export async function start(
   let drained = false;
   let stopping = false;
   const draining = () => drained || stopping;
+  const runners = [commandRunner.name];
+  const versions = { node: process.versions.node };
+  // What is not kept apart from the machine is never a stranger's, whatever the machine was told.
+  const takesStrangers = () => environment.MESH_HOST_UNTRUSTED && guest.hello()?.isolation === "namespaces";
 
   const attempts = new Attempts({
     hostId,
@@ -126,10 +130,15 @@ export async function start(
     finished,
     log,
     capacity: () => {
-      const { cpu, memory } = meter.latest();
+      const { cpu, memory, disk } = meter.latest();
       return {
         slots: environment.MESH_HOST_SLOTS,
         labels: environment.MESH_HOST_LABELS,
+        versions,
+        runners,
+        takesStrangers: takesStrangers(),
+        diskTotalBytes: disk.totalBytes,
+        diskFreeBytes: disk.freeBytes,
         cores: cpu.cores,
         memoryTotalBytes: memory.totalBytes,
         memoryAvailableBytes: memory.availableBytes,
@@ -179,11 +188,12 @@ export async function start(
           reserved,
           attempts: attempts.list(),
           labels: environment.MESH_HOST_LABELS,
-          runners: [commandRunner.name],
+          runners,
           isolation: guest.hello()?.isolation ?? "none",
+          untrusted: takesStrangers(),
           draining: draining(),
           stopping,
-          versions: { node: process.versions.node },
+          versions,
         };
       },
     }),

@@ -215,7 +215,7 @@ export class Dispatcher {
 }
 
 const shapeOf = (entry: QueueEntry): string =>
-  `${entry.memoryBytes} ${entry.cpus} ${entry.fork} ${entry.labels === null ? "" : JSON.stringify(entry.labels)}`;
+  `${entry.memoryBytes} ${entry.cpus} ${entry.fork} ${entry.constraints === null ? "" : JSON.stringify(entry.constraints)}`;
 
 /** It says nothing against the host: the request could not be read, or the log knows more of the task than we do. */
 const isAboutTask = (reply: Answer<RunReply> | null): boolean =>

@@ -1,4 +1,5 @@
 // Which hosts could take a task at all, and why the others could not. Pure.
+import { meets } from "../../shared/contracts/constraint.ts";
 import type { FleetHost } from "./fleet.ts";
 import type { QueueEntry } from "./queue.ts";
 import type { Situation } from "./situation.ts";
@@ -9,8 +10,10 @@ export const CHECKS = [
   "draining",
   "cordoned",
   "untrusted",
+  "runner",
   "labels",
   "cpus",
+  "disk",
   "slots",
   "memory",
   "avoided",
@@ -22,18 +25,15 @@ export type Check = (typeof CHECKS)[number];
 export function refusal(task: QueueEntry, host: FleetHost, situation: Situation): Check | null {
   if (situation.nowMs - host.heardAtMs > situation.silenceMs) return "offline";
   if (host.closed !== null) return host.closed;
-  // No host takes the work of strangers yet.
-  if (task.fork) return "untrusted";
-  if (task.labels !== null && !carries(host, task.labels)) return "labels";
+  if (task.fork && !host.takesStrangers) return "untrusted";
+  if (!host.runsCommands) return "runner";
+  if (task.constraints !== null && !task.constraints.every((one) => meets(host.heartbeat, one)))
+    return "labels";
   if (task.cpus > host.cores) return "cpus";
+  if (host.isDiskFull) return "disk";
   if (host.running >= host.slots) return "slots";
   if (host.freeBytes < task.memoryBytes) return "memory";
   if (situation.nowMs < host.avoidUntilMs) return "avoided";
   if (situation.barred.size > 0 && situation.barred.has(host.id)) return "breaker";
   return null;
-}
-
-function carries({ heartbeat }: FleetHost, labels: Record<string, string>): boolean {
-  for (const [key, value] of Object.entries(labels)) if (heartbeat.labels[key] !== value) return false;
-  return true;
 }

@@ -1,6 +1,6 @@
 // What the scheduler knows of the hosts: their last heartbeats, and what the log says runs on each. All that a decision
 // reads of a host is worked out when it changes, so that a scan over all of them only compares numbers.
-import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import { COMMAND_RUNNER, diskFloorBytes, type Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Footprint } from "./queue.ts";
 import { freeBytes, freeCpus, RAMP_MS } from "./room.ts";
@@ -28,6 +28,9 @@ export interface FleetHost {
   readonly avoidUntilMs: number;
   /** It takes nothing new, by its own word or an operator's. */
   readonly closed: HostWish["kind"] | null;
+  readonly takesStrangers: boolean;
+  readonly runsCommands: boolean;
+  readonly isDiskFull: boolean;
   readonly freeBytes: number;
   readonly totalBytes: number;
   readonly freeCpus: number;
@@ -199,6 +202,9 @@ function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: Known["wish"]): 
     avoidUntilMs: 0,
     wish,
     closed: null,
+    takesStrangers: false,
+    runsCommands: false,
+    isDiskFull: false,
     freeBytes: 0,
     totalBytes: 0,
     freeCpus: 0,
@@ -214,6 +220,10 @@ function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: Known["wish"]): 
 function workOut(host: Known): void {
   const { heartbeat, reserved, young } = host;
   host.closed = heartbeat.draining ? "draining" : host.wish;
+  // Only an instance that is kept apart holds what a stranger wrote.
+  host.takesStrangers = heartbeat.untrusted && heartbeat.isolation === "namespaces";
+  host.runsCommands = heartbeat.runners.includes(COMMAND_RUNNER);
+  host.isDiskFull = heartbeat.disk.freeBytes < diskFloorBytes(heartbeat.disk.totalBytes);
   host.freeBytes = freeBytes(heartbeat, reserved, young);
   host.totalBytes = heartbeat.memory.totalBytes;
   host.freeCpus = freeCpus(heartbeat, reserved, young);

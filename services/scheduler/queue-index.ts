@@ -1,5 +1,6 @@
 // Keeps the queue and the hosts' reservations in step with the log: what each fact makes of them. Pure; the clock is
 // an argument.
+import { constraintsOf } from "../../shared/contracts/constraint.ts";
 import type { FailureCategory } from "../../shared/contracts/failure.ts";
 import { type DeployRequest, Priority, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
@@ -87,7 +88,7 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     after: sequence,
     attempt: 1,
     repository: request.repository,
-    labels: request.labels && Object.keys(request.labels).length > 0 ? request.labels : null,
+    constraints: constraintsOf(request),
     fork: request.fork === true,
     memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
     cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,

@@ -1,5 +1,6 @@
 // The queue: an index over the log of the tasks whose fold is `queued`, in the order they are to be placed.
 // It holds what placement needs; the requests themselves stay on the log.
+import type { Constraint } from "../../shared/contracts/constraint.ts";
 import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
 
 export interface Footprint {
@@ -21,7 +22,7 @@ export interface QueueEntry extends Footprint {
   /** Number of its next attempt. */
   attempt: number;
   repository: string;
-  labels: Record<string, string> | null;
+  constraints: readonly Constraint[] | null;
   fork: boolean;
   /** When an attempt of it last failed on each host, by the broker's clock, ms; null if none has. */
   failedAtMs: ReadonlyMap<string, number> | null;

@@ -82,6 +82,7 @@ export class Caretaker {
     const decision = decide(record, {
       brokerNowMs: brokerNowMs(),
       lost: this.#lost(record),
+      takesStrangers: this.#options.presence.mayTakeStrangers(performance.now()),
       chance: random(),
       settings: settings(),
       emptyAtMs: wishes.get(record.lifecycle.hostId ?? "")?.emptyAtMs ?? null,

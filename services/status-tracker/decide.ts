@@ -14,6 +14,8 @@ export interface Situation {
   brokerNowMs: number;
   /** The attempt's host is gone for certain. */
   lost: "absent" | "silent" | null;
+  /** A host may take the work of strangers: one says so, or it is too early to say that none does. */
+  takesStrangers: boolean;
   /** Between 0 and 1. */
   chance: number;
   settings: Settings;
@@ -59,7 +61,7 @@ export function decide(record: TaskRecord, situation: Situation): Decision {
         ? NOTHING
         : say({ kind: "rejected", body: { after, message: record.malformed } });
     case "queued":
-      if (!record.fork) return NOTHING;
+      if (!record.fork || situation.takesStrangers) return NOTHING;
       return say({
         kind: "rejected",
         body: {

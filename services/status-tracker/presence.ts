@@ -86,6 +86,13 @@ export class Presence {
     return nowMs - host.heardAtMs <= this.#silenceMs;
   }
 
+  /** Known for certain only once every host that is there has had the time to say so. */
+  mayTakeStrangers(nowMs: number): boolean {
+    if (nowMs - this.#followingSinceMs <= this.#silenceMs) return true;
+    for (const { heartbeat } of this.hosts.values()) if (heartbeat.untrusted) return true;
+    return false;
+  }
+
   /**
    * Why the active attempt of a task is gone; null while it may act. `silent` holds only once the leader of
    * HOSTS, asked after the silence was complete, knows nothing newer either.

@@ -60,6 +60,11 @@ const VARIABLES = {
   MESH_HOST_ID: HostId.optional().describe("this machine's name in the mesh; its host name if not given"),
   MESH_HOST_SLOTS: whole(1, 1_000).default(2).describe("attempts this host runs at once"),
   MESH_HOST_LABELS: labels.default({}).describe("labels of this host, such as os=windows,gpu=yes"),
+  MESH_HOST_UNTRUSTED: flag
+    .default(false)
+    .describe(
+      "1: this host takes the work of strangers, pull requests from forks, if it keeps attempts in namespaces",
+    ),
   MESH_ALLOW_FILE_CLONES: flag
     .default(false)
     .describe("1: this host clones file:// URLs (its own disk); `mesh up` sets it"),

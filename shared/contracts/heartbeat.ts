@@ -30,12 +30,20 @@ export const Heartbeat = z.object({
   runners: z.array(z.string()),
   /** How attempts are kept apart: `namespaces`, or `process-group` where the kernel gives no more. */
   isolation: z.string(),
+  /** It takes the work of strangers: pull requests from forks. */
+  untrusted: z.boolean().default(false),
   draining: z.boolean(),
   /** It has been told to stop: it drains, and ends once nothing runs there. */
   stopping: z.boolean().default(false),
   versions: z.record(z.string(), z.string()),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
+
+/** The runner of every task that names none. */
+export const COMMAND_RUNNER = "command";
+
+/** A host with less free disk than this takes nothing new: work, git's copy of it and the patch would fill it. */
+export const diskFloorBytes = (totalBytes: number): number => Math.min(1_073_741_824, 0.05 * totalBytes);
 
 /** Whose heartbeat it is, by its subject; null for what no reader understands, or what speaks for another host. */
 export function decodeHeartbeat(

@@ -25,6 +25,8 @@ export const RunReply = z.discriminatedUnion("outcome", [
       "full",
       "memory",
       "cpu",
+      "disk",
+      "runner",
       "labels",
       "draining",
       "not-ready",

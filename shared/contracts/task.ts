@@ -1,6 +1,7 @@
 // What an orchestrator asks for, and what it is told about it: the deploy request and the view of a task.
 import { z } from "zod";
 import { branchProblem, cloneUrlProblem } from "./clone-url.ts";
+import { Constraint } from "./constraint.ts";
 import { FailureCategory } from "./failure.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
 
@@ -55,6 +56,8 @@ const fields = {
   priority: Priority.optional(),
   /** Labels that the host must carry. */
   labels: z.record(z.string().min(1).max(63), z.string().max(63)).optional(),
+  /** What else its labels must be. */
+  constraints: z.array(Constraint).max(32).optional(),
   /** What the task is expected to use, for placement. */
   resources: z
     .strictObject({ memoryBytes: BYTES.optional(), cpus: z.number().positive().optional() })

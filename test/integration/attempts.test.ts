@@ -8,6 +8,7 @@ import { finishedIn } from "../../services/host-agent/finished.ts";
 import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import { Voice } from "../../services/host-agent/voice.ts";
 import { askTracker } from "../../shared/bus/append.ts";
+import { capacity } from "../support/capacity.ts";
 import { DEADLINE, startHostMesh } from "../support/host.ts";
 
 /** Freezes the attempt again while it answers that it has let it go on, the first `times` times. */
@@ -41,7 +42,6 @@ function scriptedGuest(times: number): { guest: Guest; thaws: () => number; free
 it("a tree that freezes again while it is let go on is asked about again", async () => {
   await using mesh = await startHostMesh();
   const { guest, thaws, freeze } = scriptedGuest(1);
-  const room = { memoryTotalBytes: 2 ** 36, memoryAvailableBytes: 2 ** 36 };
   let key = "";
   const attempts = new Attempts({
     hostId: "h1",
@@ -54,7 +54,7 @@ it("a tree that freezes again while it is let go on is asked about again", async
     },
     finished: finishedIn(mesh.folder),
     log: pino({ level: "silent" }),
-    capacity: () => ({ slots: 1, labels: {}, cores: 8, draining: false, leased: true, ...room }),
+    capacity: () => capacity({ slots: 1 }),
     moment: () => ({ installation: "i", boot: 1, counter: 1 }),
   });
   const task = await mesh.submit("true");

@@ -178,6 +178,16 @@ const ROWS: Row[] = [
   badDeploy("a year", { timeoutMs: 31_536_000_000 }, "timeoutMs: "),
   badDeploy("no attempts", { maxAttempts: 0 }, "maxAttempts: "),
   badDeploy("a list for labels", { labels: ["os"] }, "labels: "),
+  badDeploy(
+    "a constraint with an unknown operator",
+    { constraints: [{ label: "a", operator: ">" }] },
+    "operator",
+  ),
+  badDeploy(
+    "a constraint that lacks its value",
+    { constraints: [{ label: "os", operator: "=" }] },
+    'expected one value for "="',
+  ),
   badDeploy("a label that is a number", { labels: { cores: 4 } }, "labels.cores: "),
   badDeploy("a text for checks", { checks: "npm test" }, "checks: Invalid input: expected array"),
   badDeploy("an empty command", { run: { command: [] } }, "run.command: "),

@@ -18,6 +18,7 @@ export const heartbeat = (overrides: Partial<Heartbeat> = {}): Heartbeat => ({
   labels: {},
   runners: ["command"],
   isolation: "namespaces",
+  untrusted: false,
   draining: false,
   stopping: false,
   versions: {},

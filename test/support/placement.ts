@@ -16,7 +16,7 @@ export const queued = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
   after: 1,
   attempt: 1,
   repository: "acme/shop",
-  labels: null,
+  constraints: null,
   fork: false,
   memoryBytes: GIB,
   cpus: 1,

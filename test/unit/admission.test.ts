@@ -1,9 +1,10 @@
 // Whether a host takes one more attempt.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Admitted, type Capacity, refusalOf } from "../../services/host-agent/admission.ts";
+import { type Admitted, refusalOf } from "../../services/host-agent/admission.ts";
 import type { RunOrder } from "../../shared/contracts/order.ts";
 import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { capacity } from "../support/capacity.ts";
 import { request } from "../support/facts.ts";
 
 const GIB = 1_073_741_824;
@@ -14,18 +15,6 @@ const order = (overrides: Partial<DeployRequest> = {}): RunOrder => ({
   attempt: 1,
   after: 1,
   request: request(overrides),
-});
-
-/** An idle host of 16 GiB with two slots. */
-const capacity = (overrides: Partial<Capacity> = {}): Capacity => ({
-  slots: 2,
-  labels: { os: "linux" },
-  cores: 4,
-  memoryTotalBytes: 16 * GIB,
-  memoryAvailableBytes: 16 * GIB,
-  draining: false,
-  leased: true,
-  ...overrides,
 });
 
 const admitted = (overrides: Partial<Admitted> = {}): Admitted => ({
@@ -47,14 +36,34 @@ describe("a host", () => {
     expect(reasonOf(order(), capacity({ leased: false }), [])).toBe("not-ready");
   });
 
-  it("takes no work from forks", () => {
+  it("takes work from forks only if it was told to", () => {
     expect(reasonOf(order({ fork: true }), capacity(), [])).toBe("policy");
+    expect(refusalOf(order({ fork: true }), capacity({ takesStrangers: true }), [])).toBeNull();
   });
 
   it("refuses labels that it does not carry, and names the one", () => {
     const refused = refusalOf(order({ labels: { os: "linux", gpu: "yes" } }), capacity(), []);
     expect(refused).toMatchObject({ reason: "labels", message: expect.stringContaining("gpu=yes") });
     expect(reasonOf(order({ labels: { os: "windows" } }), capacity(), [])).toBe("labels");
+  });
+
+  it("refuses what its labels do not meet, and names the constraint", () => {
+    const constraints = [
+      { label: "os", operator: "in" as const, values: ["linux", "windows"] },
+      { label: "version.node", operator: "!=" as const, values: ["24.0.0"] },
+    ];
+    const refused = refusalOf(order({ constraints }), capacity(), []);
+    expect(refused).toMatchObject({
+      reason: "labels",
+      message: expect.stringContaining("version.node!=24.0.0"),
+    });
+    expect(refusalOf(order({ constraints }), capacity({ versions: {} }), [])).toBeNull();
+  });
+
+  it("refuses what it has no runner or no disk for", () => {
+    expect(reasonOf(order(), capacity({ runners: [] }), [])).toBe("runner");
+    expect(reasonOf(order(), capacity({ diskFreeBytes: GIB - 1 }), [])).toBe("disk");
+    expect(refusalOf(order(), capacity({ diskTotalBytes: GIB, diskFreeBytes: GIB / 10 }), [])).toBeNull();
   });
 
   it("refuses more CPUs than it has, and one attempt more than it has slots", () => {

@@ -1,13 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Capacity, refusalOf } from "../../services/host-agent/admission.ts";
+import { refusalOf } from "../../services/host-agent/admission.ts";
 import { refusal } from "../../services/scheduler/feasible.ts";
 import type { Fleet } from "../../services/scheduler/fleet.ts";
 import { inWords, place } from "../../services/scheduler/placement.ts";
 import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
 import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
+import type { Constraint } from "../../shared/contracts/constraint.ts";
+import { capacity } from "../support/capacity.ts";
 import { request } from "../support/facts.ts";
 import { fleetOf, GIB, queued, situation } from "../support/placement.ts";
+
+const gpu: Constraint = { label: "gpu", operator: "=", values: ["yes"] };
 
 describe("a host is refused", () => {
   const refused = (
@@ -24,9 +28,16 @@ describe("a host is refused", () => {
     expect(refused({}, {}, { nowMs: 15_001 })).toBe("offline"));
   it("when it is draining", () => expect(refused({}, { draining: true })).toBe("draining"));
   it("when the work is a stranger's", () => expect(refused({ fork: true }, {})).toBe("untrusted"));
-  it("when it lacks a label", () => expect(refused({ labels: { gpu: "yes" } }, {})).toBe("labels"));
+  it("not when it takes strangers' work and keeps it apart", () => {
+    expect(refused({ fork: true }, { untrusted: true })).toBeNull();
+    expect(refused({ fork: true }, { untrusted: true, isolation: "process-group" })).toBe("untrusted");
+  });
+  it("when it lacks a label", () => expect(refused({ constraints: [gpu] }, {})).toBe("labels"));
   it("not when it carries the label", () =>
-    expect(refused({ labels: { gpu: "yes" } }, { labels: { gpu: "yes" } })).toBeNull());
+    expect(refused({ constraints: [gpu] }, { labels: { gpu: "yes" } })).toBeNull());
+  it("when it has no runner for it", () => expect(refused({}, { runners: [] })).toBe("runner"));
+  it("when its disk is nearly full", () =>
+    expect(refused({}, { disk: { totalBytes: 100 * GIB, freeBytes: GIB / 2 } })).toBe("disk"));
   it("when its slots are taken", () => expect(refused({}, { runs: [{}, {}] })).toBe("slots"));
   it("when what young attempts will still take leaves too little memory", () => {
     const young = { runs: [{ memoryBytes: 7.5 * GIB }] };
@@ -110,7 +121,7 @@ describe("placement", () => {
 
   it("says how many hosts failed which check", () => {
     const fleet = fleetOf({ a: {}, b: {}, c: { draining: true } });
-    expect(placed(queued({ labels: { gpu: "yes" } }), fleet)).toMatchObject({
+    expect(placed(queued({ constraints: [gpu] }), fleet)).toMatchObject({
       hostId: null,
       words: "3 hosts: 1 draining, 2 lack a label",
     });
@@ -270,16 +281,6 @@ describe("the queue", () => {
 });
 
 describe("admission at the host", () => {
-  const capacity = (overrides: Partial<Capacity> = {}): Capacity => ({
-    slots: 2,
-    labels: {},
-    cores: 4,
-    memoryTotalBytes: 8 * GIB,
-    memoryAvailableBytes: 6 * GIB,
-    draining: false,
-    leased: true,
-    ...overrides,
-  });
   const order = (overrides = {}) => ({ taskId: "t1", attempt: 1, after: 1, request: request(overrides) });
 
   it("never admits more than it has slots or memory for, in any order of requests", () => {
@@ -291,8 +292,11 @@ describe("admission at the host", () => {
           const admitted: { memoryBytes: number; ageMs: number }[] = [];
           for (const gib of asks)
             if (
-              refusalOf(order({ resources: { memoryBytes: gib * GIB } }), capacity({ slots }), admitted) ===
-              null
+              refusalOf(
+                order({ resources: { memoryBytes: gib * GIB } }),
+                capacity({ slots, memoryTotalBytes: 8 * GIB, memoryAvailableBytes: 6 * GIB }),
+                admitted,
+              ) === null
             )
               admitted.push({ memoryBytes: gib * GIB, ageMs: 0 });
           expect(admitted.length).toBeLessThanOrEqual(slots);
@@ -310,7 +314,7 @@ describe("admission at the host", () => {
     [{}, { fork: true }, "policy"],
     [{}, { labels: { os: "windows" } }, "labels"],
     [{}, { resources: { cpus: 5 } }, "cpu"],
-    [{}, { resources: { memoryBytes: 7 * GIB } }, "memory"],
+    [{}, { resources: { memoryBytes: 17 * GIB } }, "memory"],
   ] as const)("refuses with its reason: %o %o", (state, asked, reason) => {
     expect(refusalOf(order(asked), capacity(state), [])).toMatchObject({ outcome: "refused", reason });
   });

@@ -17,6 +17,7 @@ const record = (...facts: Fact[]): TaskRecord => recordOf(facts) as TaskRecord;
 const situation = (overrides: Partial<Situation> = {}): Situation => ({
   brokerNowMs: 10_000,
   lost: null,
+  takesStrangers: false,
   chance: 0.5,
   settings: DEFAULT_SETTINGS,
   emptyAtMs: null,
@@ -33,10 +34,11 @@ describe("what the tracker says next", () => {
     expect(decide(record(...running()), situation())).toEqual({ act: "nothing" });
   });
 
-  it("is that a fork's request is rejected", () => {
+  it("is that a fork's request is rejected, where no host takes the work of strangers", () => {
     const fork = fact(1, "requested");
     Object.assign(fork.body, { fork: true });
     expect(decide(record(fork), situation())).toMatchObject({ act: "say", fact: { kind: "rejected" } });
+    expect(decide(record(fork), situation({ takesStrangers: true }))).toEqual({ act: "nothing" });
   });
 
   it("is a retry after a retryable fault, and the end after any other", () => {
