@@ -1,6 +1,6 @@
 // Goes through the queue whenever something has changed, and asks the best host for each task. It places;
 // whether the attempt begins is for the host and the log to say.
-import type { Settings } from "../../shared/config/settings.ts";
+import { type RepositoryRules, ruleOf, type Settings } from "../../shared/config/settings.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
@@ -9,6 +9,7 @@ import type { Breakers, Guarded } from "../../shared/lifecycle/breakers.ts";
 import type { Fleet } from "./fleet.ts";
 import { inWords, place, toReceipt } from "./placement.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
+import { Round } from "./round.ts";
 import type { Situation } from "./situation.ts";
 
 export interface DispatchPorts {
@@ -74,18 +75,20 @@ export class Dispatcher {
     const situation = this.#situation();
     const { nowMs } = situation;
     const repositories = this.#barred("repository", situation.brokerNowMs);
-    // Tasks that ask for the same find the same refusals until something changes.
-    const infeasible = new Set<string>();
-    for (const entry of this.#queue) {
-      if (nowMs < entry.notBeforeMs) continue;
+    const rules = this.#ports.settings()["placement.repositories"];
+    const round = new Round(this.#queue, {
+      nowMs,
+      admits: (repository) =>
+        this.#ports.held(repository) === null &&
+        !repositories.has(repository) &&
+        !this.#isAtItsLimit(repository, rules),
+    });
+    for (let entry = round.next(); entry !== null; entry = round.next()) {
       if (entry.asked !== null) this.#withdraw(entry);
-      if (this.#ports.held(entry.repository) !== null) continue;
-      if (repositories.has(entry.repository)) continue;
-      const shape = shapeOf(entry);
-      if (infeasible.has(shape)) continue;
       const placement = place(entry, this.#fleet, situation);
       if (placement.host !== null) {
         const { id } = placement.host;
+        round.take(entry, ruleOf(entry.repository, rules).share);
         void this.#ask(entry, id, toReceipt(entry, placement, situation, new Date()), nowMs);
         // It may be the one probe of a breaker.
         if (this.#isBarred("host", id, situation.brokerNowMs)) situation.barred.add(id);
@@ -93,7 +96,7 @@ export class Dispatcher {
           repositories.add(entry.repository);
         continue;
       }
-      infeasible.add(shape);
+      round.refuse();
       if (!this.#anyFreeSlot(nowMs)) return;
     }
   }
@@ -102,19 +105,15 @@ export class Dispatcher {
   explainWaiting(): void {
     if (!this.#ports.leads()) return;
     const situation = this.#situation();
-    const repositories = this.#barred("repository", situation.brokerNowMs);
+    const rules = this.#ports.settings()["placement.repositories"];
     let looked = 0;
     for (const entry of this.#queue) {
       if (entry.asked !== null) continue;
       if (looked++ >= WAITING_RECEIPTS) return;
-      const held = this.#ports.held(entry.repository);
-      const isBarred = held !== null || repositories.has(entry.repository);
       const placement = place(entry, this.#fleet, situation);
-      const words =
-        held ??
-        this.#repositoryInWords(entry.repository, situation.brokerNowMs) ??
-        inWords(placement, situation.policy);
-      if ((placement.host !== null && !isBarred) || this.#waiting.get(entry.taskId) === words) continue;
+      const heldUp = this.#repositoryInWords(entry.repository, rules, situation.brokerNowMs);
+      const words = heldUp ?? inWords(placement, situation.policy);
+      if ((placement.host !== null && heldUp === null) || this.#waiting.get(entry.taskId) === words) continue;
       this.#waiting.set(entry.taskId, words);
       // Where it would go says nothing while it may go nowhere.
       this.#ports.publish(toReceipt(entry, { ...placement, host: null }, situation, new Date(), words));
@@ -147,6 +146,11 @@ export class Dispatcher {
     return barred;
   }
 
+  #isAtItsLimit(repository: string, rules: RepositoryRules): boolean {
+    const { atOnce } = ruleOf(repository, rules);
+    return atOnce !== null && this.#fleet.runningOf(repository) >= atOnce;
+  }
+
   /** Its breaker is open, or its one probe is under way or being asked for. */
   #isBarred(guarded: Guarded, name: string, brokerNowMs: number): boolean {
     const breaker = this.#ports.breakers.state(guarded, name, brokerNowMs);
@@ -157,9 +161,15 @@ export class Dispatcher {
     return false;
   }
 
-  #repositoryInWords(repository: string, brokerNowMs: number): string | null {
+  /** Why none of its tasks is placed now; null if that is only for want of a host. */
+  #repositoryInWords(repository: string, rules: RepositoryRules, brokerNowMs: number): string | null {
+    const held = this.#ports.held(repository);
+    if (held !== null) return held;
     const breaker = this.#ports.breakers.state("repository", repository, brokerNowMs);
-    if (breaker === null) return null;
+    if (breaker === null)
+      return this.#isAtItsLimit(repository, rules)
+        ? `repository ${repository} has as many attempts under way as it may have at once (${ruleOf(repository, rules).atOnce})`
+        : null;
     const then = breaker.probe === null ? `after ${new Date(breaker.probeAtMs).toISOString()}` : "under way";
     return `repository ${repository} has an open breaker (${breaker.why}); probe ${then}`;
   }
@@ -213,9 +223,6 @@ export class Dispatcher {
     return false;
   }
 }
-
-const shapeOf = (entry: QueueEntry): string =>
-  `${entry.memoryBytes} ${entry.cpus} ${entry.fork} ${entry.constraints === null ? "" : JSON.stringify(entry.constraints)}`;
 
 /** It says nothing against the host: the request could not be read, or the log knows more of the task than we do. */
 const isAboutTask = (reply: Answer<RunReply> | null): boolean =>

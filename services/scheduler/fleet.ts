@@ -64,6 +64,7 @@ export class Fleet {
   #chosen = 0;
   /** Hosts with attempts of each repository, and how many. */
   readonly #repositories = new Map<string, Map<Known, number>>();
+  readonly #running = new Map<string, number>();
   #regarded: string | null = null;
 
   get hosts(): ReadonlyMap<string, FleetHost> {
@@ -79,6 +80,11 @@ export class Fleet {
       this.#regarded = repository;
     }
     return this.#list;
+  }
+
+  /** Attempts of a repository, wherever they run. */
+  runningOf(repository: string): number {
+    return this.#running.get(repository) ?? 0;
   }
 
   hear(heartbeat: Heartbeat, nowMs: number): void {
@@ -107,6 +113,8 @@ export class Fleet {
   }
 
   reserve(hostId: string, taskId: string, reservation: Reservation): void {
+    this.release(hostId, taskId);
+    this.#running.set(reservation.repository, this.runningOf(reservation.repository) + 1);
     const host = this.#hosts.get(hostId);
     if (host) return this.#reserve(host, taskId, reservation);
     const early = this.#early.get(hostId) ?? new Map<string, Reservation>();
@@ -115,8 +123,14 @@ export class Fleet {
 
   release(hostId: string, taskId: string): void {
     const host = this.#hosts.get(hostId);
+    const early = this.#early.get(hostId);
+    const reservation = host?.reservations.get(taskId) ?? early?.get(taskId);
+    if (reservation === undefined) return;
+    const others = this.runningOf(reservation.repository) - 1;
+    if (others === 0) this.#running.delete(reservation.repository);
+    else this.#running.set(reservation.repository, others);
     if (host) this.#release(host, taskId);
-    this.#early.get(hostId)?.delete(taskId);
+    else early?.delete(taskId);
   }
 
   /** It refused, or did not answer. */
@@ -134,7 +148,6 @@ export class Fleet {
   }
 
   #reserve(host: Known, taskId: string, { memoryBytes, cpus, repository, sinceMs }: Reservation): void {
-    this.#release(host, taskId);
     const reservation: Kept = { memoryBytes, cpus, repository, sinceMs, host, isYoung: true };
     host.reservations.set(taskId, reservation);
     host.chosenAt = ++this.#chosen;

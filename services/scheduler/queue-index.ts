@@ -66,7 +66,8 @@ export class QueueIndex {
   #requeue(taskId: string): void {
     const entry = this.#parked.get(taskId);
     this.#parked.delete(taskId);
-    if (entry !== undefined) this.#queue.add({ ...entry, asked: null, notBeforeMs: 0, removed: false });
+    if (entry !== undefined)
+      this.#queue.add({ ...entry, asked: null, notBeforeMs: 0, charged: false, removed: false });
   }
 }
 
@@ -95,6 +96,7 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     failedAtMs: null,
     asked: null,
     notBeforeMs: 0,
+    charged: false,
     removed: false,
   };
 }

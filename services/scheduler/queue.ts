@@ -1,5 +1,5 @@
-// The queue: an index over the log of the tasks whose fold is `queued`, in the order they are to be placed.
-// It holds what placement needs; the requests themselves stay on the log.
+// The queue: an index over the log of the tasks whose fold is `queued`. It holds what placement needs; the requests
+// themselves stay on the log. Its order is fair: see `round.ts`.
 import type { Constraint } from "../../shared/contracts/constraint.ts";
 import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
 
@@ -15,7 +15,7 @@ interface Asked {
 export interface QueueEntry extends Footprint {
   taskId: string;
   priority: Priority;
-  /** Sequence of its request on the log: the order inside a priority. */
+  /** Sequence of its request on the log: the order inside a repository. */
   sequence: number;
   /** What the guard of its next `started` must name. */
   after: number;
@@ -30,14 +30,44 @@ export interface QueueEntry extends Footprint {
   asked: Asked | null;
   /** Offered to no host before this time, ms: an order that was given is not given again, or the log is awaited. */
   notBeforeMs: number;
+  /** Its place in line was used already by an order that came to nothing: it is not charged for the next. */
+  charged: boolean;
   removed: boolean;
 }
 
+/** Tasks of one repository and priority that ask for the same, so find the same refusals: in the order of the log. */
+export interface Lane {
+  readonly shape: string;
+  entries: QueueEntry[];
+  /** Of them, those that were removed and still lie there. */
+  removed: number;
+}
+
+/** A repository's tasks of one priority. */
+export interface Line {
+  readonly repository: string;
+  readonly lanes: Map<string, Lane>;
+  size: number;
+  /** Tasks that it may still place in the turn that it has begun; 0 before it has. */
+  turns: number;
+}
+
+/** One priority: the repositories that have tasks, the one whose turn it is first. */
+export interface Level {
+  readonly ring: Map<string, Line>;
+  size: number;
+  /** What it has placed, each counted as one over the priority's share. */
+  spent: number;
+}
+
+/** Of so many tasks placed together while each priority has some, this many are of each. */
+export const SHARES: Record<Priority, number> = { high: 16, normal: 4, low: 1 };
+
 export class Queue {
   readonly #entries = new Map<string, QueueEntry>();
-  readonly #lanes: Record<Priority, QueueEntry[]> = { high: [], normal: [], low: [] };
-  /** Entries of each lane that were removed and still lie there. */
-  readonly #removed: Record<Priority, number> = { high: 0, normal: 0, low: 0 };
+  /** The greatest that any level has spent: what it begins with that had nothing to place. */
+  #clock = 0;
+  readonly levels: Record<Priority, Level> = { high: newLevel(), normal: newLevel(), low: newLevel() };
 
   get size(): number {
     return this.#entries.size;
@@ -45,7 +75,11 @@ export class Queue {
 
   /** Entries in memory, those that were removed and still lie there included. */
   get held(): number {
-    return PRIORITIES.reduce((sum, priority) => sum + this.#lanes[priority].length, 0);
+    let held = 0;
+    for (const priority of PRIORITIES)
+      for (const line of this.levels[priority].ring.values())
+        for (const lane of line.lanes.values()) held += lane.entries.length;
+    return held;
   }
 
   get(taskId: string): QueueEntry | undefined {
@@ -55,45 +89,81 @@ export class Queue {
   add(entry: QueueEntry): void {
     this.remove(entry.taskId);
     this.#entries.set(entry.taskId, entry);
-    const lane = this.#lanes[entry.priority];
-    const last = lane.at(-1);
+    const level = this.levels[entry.priority];
+    // Who comes back has saved up nothing meanwhile.
+    if (level.size++ === 0) level.spent = Math.max(level.spent, this.#clock);
+    const line = level.ring.get(entry.repository) ?? newLine(entry.repository);
+    level.ring.set(entry.repository, line);
+    line.size++;
+    const shape = shapeOf(entry);
+    const lane = line.lanes.get(shape) ?? { shape, entries: [], removed: 0 };
+    line.lanes.set(shape, lane);
+    const last = lane.entries.at(-1);
     // A task that is tried again keeps its place.
     if (last !== undefined && last.sequence > entry.sequence)
-      lane.splice(insertionPoint(lane, entry.sequence), 0, entry);
-    else lane.push(entry);
+      lane.entries.splice(insertionPoint(lane.entries, entry.sequence), 0, entry);
+    else lane.entries.push(entry);
   }
 
   remove(taskId: string): void {
     const entry = this.#entries.get(taskId);
     if (entry === undefined) return;
     entry.removed = true;
-    this.#removed[entry.priority]++;
     this.#entries.delete(taskId);
+    const level = this.levels[entry.priority];
+    level.size--;
+    const line = level.ring.get(entry.repository);
+    if (line === undefined) return;
+    if (--line.size === 0) level.ring.delete(entry.repository);
+    else tidy(line, shapeOf(entry));
   }
 
-  /** In the order of placement: by priority, then by age. Entries may be removed meanwhile. */
+  /** By priority, repository and age; entries may be removed meanwhile. Not the order of placement. */
   *[Symbol.iterator](): Generator<QueueEntry> {
-    for (const priority of PRIORITIES) {
-      const lane = this.#tidy(priority);
-      for (const entry of lane) if (!entry.removed) yield entry;
-    }
+    for (const priority of PRIORITIES)
+      for (const line of this.levels[priority].ring.values())
+        for (const lane of line.lanes.values())
+          for (const entry of lane.entries) if (!entry.removed) yield entry;
   }
 
-  /** Drops the removed ones once they are half of the lane: each is copied past twice at most. */
-  #tidy(priority: Priority): QueueEntry[] {
-    const lane = this.#lanes[priority];
-    if (this.#removed[priority] * 2 <= lane.length) return lane;
-    this.#removed[priority] = 0;
-    return (this.#lanes[priority] = lane.filter((entry) => !entry.removed));
+  /** Its place in line is used; true if that was the last of its repository's turn, which has `share` of them. */
+  charge(entry: QueueEntry, share: number): boolean {
+    if (entry.charged) return false;
+    entry.charged = true;
+    const level = this.levels[entry.priority];
+    level.spent += 1 / SHARES[entry.priority];
+    this.#clock = Math.max(this.#clock, level.spent);
+    const line = level.ring.get(entry.repository);
+    if (line === undefined) return false;
+    line.turns = (line.turns > 0 ? Math.min(line.turns, share) : share) - 1;
+    if (line.turns > 0) return false;
+    level.ring.delete(entry.repository);
+    level.ring.set(entry.repository, line);
+    return true;
   }
 }
 
-function insertionPoint(lane: QueueEntry[], sequence: number): number {
+const newLevel = (): Level => ({ ring: new Map(), size: 0, spent: 0 });
+const newLine = (repository: string): Line => ({ repository, lanes: new Map(), size: 0, turns: 0 });
+
+const shapeOf = ({ memoryBytes, cpus, fork, constraints }: QueueEntry): string =>
+  `${memoryBytes} ${cpus} ${fork} ${constraints === null ? "" : JSON.stringify(constraints)}`;
+
+/** Drops the removed ones once they are half of the lane: each is copied past twice at most. */
+function tidy(line: Line, shape: string): void {
+  const lane = line.lanes.get(shape);
+  if (lane === undefined || ++lane.removed * 2 <= lane.entries.length) return;
+  lane.entries = lane.entries.filter((entry) => !entry.removed);
+  lane.removed = 0;
+  if (lane.entries.length === 0) line.lanes.delete(shape);
+}
+
+function insertionPoint(entries: QueueEntry[], sequence: number): number {
   let low = 0;
-  let high = lane.length;
+  let high = entries.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if ((lane[middle]?.sequence ?? 0) < sequence) low = middle + 1;
+    if ((entries[middle]?.sequence ?? 0) < sequence) low = middle + 1;
     else high = middle;
   }
   return low;

@@ -32,6 +32,21 @@ const PlacementWeights = z.strictObject({
 });
 export type PlacementWeights = z.infer<typeof PlacementWeights>;
 
+const RepositoryRule = z.strictObject({
+  /** Tasks that it places in one turn, where several repositories have some. */
+  share: z.int("expected a share from 1 to 100").min(1).max(100).default(1),
+  /** Attempts that it may have under way at once; null for as many as there is room for. */
+  atOnce: z.int("expected a number of attempts, or null").min(1).max(100_000).nullable().default(null),
+});
+const RepositoryRules = z.record(z.string().min(1).max(256), RepositoryRule);
+export type RepositoryRules = z.infer<typeof RepositoryRules>;
+
+const NO_RULE = RepositoryRule.parse({});
+
+/** What holds for a repository: what is said of it, or else of all others by `*`. */
+export const ruleOf = (repository: string, rules: RepositoryRules): z.infer<typeof RepositoryRule> =>
+  (Object.hasOwn(rules, repository) ? rules[repository] : rules["*"]) ?? NO_RULE;
+
 /** Milliseconds end in `Ms`. */
 export const Settings = z.strictObject({
   retries: RetryChanges.default({}).describe(
@@ -48,6 +63,9 @@ export const Settings = z.strictObject({
   ),
   "placement.weights": PlacementWeights.prefault({}).describe(
     "what the terms of a host's score count; those not given are at their defaults",
+  ),
+  "placement.repositories": RepositoryRules.default({}).describe(
+    "of each repository, or of `*` for all others: `share`, tasks placed in one turn, and `atOnce`, attempts under way at most",
   ),
   "placement.avoidMs": ms(0, MINUTE_MS)
     .default(300)

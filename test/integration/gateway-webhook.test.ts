@@ -111,8 +111,9 @@ describe("a signed pull_request event", () => {
       headRepo: { id: 1, full_name: "stranger/Hello-World", fork: true },
     });
     const taskId = await taskIdFrom(await deliver(payload));
+    // Once every host has had the time to say that it takes the work of strangers.
     await expect
-      .poll(() => taskOf(taskId))
+      .poll(() => taskOf(taskId), { timeout: 20_000 })
       .toMatchObject({
         state: "failed",
         failure: { category: "rejected", message: expect.stringMatching(/fork/i) },

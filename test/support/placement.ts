@@ -23,6 +23,7 @@ export const queued = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
   failedAtMs: null,
   asked: null,
   notBeforeMs: 0,
+  charged: false,
   removed: false,
   ...overrides,
 });

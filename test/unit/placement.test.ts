@@ -4,7 +4,7 @@ import { refusalOf } from "../../services/host-agent/admission.ts";
 import { refusal } from "../../services/scheduler/feasible.ts";
 import type { Fleet } from "../../services/scheduler/fleet.ts";
 import { inWords, place } from "../../services/scheduler/placement.ts";
-import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
+import type { QueueEntry } from "../../services/scheduler/queue.ts";
 import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import type { Constraint } from "../../shared/contracts/constraint.ts";
 import { capacity } from "../support/capacity.ts";
@@ -237,44 +237,6 @@ describe("the policy", () => {
         const { host } = place(queued(), fleet, situation());
         if (host === null) return expect(Math.max(...gibs)).toBeLessThan(1);
         expect(host.freeBytes).toBe(Math.max(...[...fleet.hosts.values()].map(({ freeBytes }) => freeBytes)));
-      }),
-    );
-  });
-});
-
-describe("the queue", () => {
-  const order = (queue: Queue) => [...queue].map(({ taskId }) => taskId);
-
-  it("goes by priority, then by age, whatever came or left in between", () => {
-    const anyStep = fc.record({
-      id: fc.nat(15),
-      priority: fc.constantFrom("high", "normal", "low"),
-      add: fc.boolean(),
-    });
-    fc.assert(
-      fc.property(fc.array(anyStep, { maxLength: 60 }), (steps) => {
-        const queue = new Queue();
-        const model = new Map<string, QueueEntry>();
-        for (const { id, priority, add } of steps) {
-          const taskId = `t${id}`;
-          if (add) {
-            const added = queued({ taskId, priority: priority as "high", sequence: (id * 7) % 16 });
-            queue.add(added);
-            model.set(taskId, added);
-          } else {
-            queue.remove(taskId);
-            model.delete(taskId);
-          }
-        }
-        const lanes = ["high", "normal", "low"];
-        const wanted = [...model.values()]
-          .toSorted(
-            (one, other) =>
-              lanes.indexOf(one.priority) - lanes.indexOf(other.priority) || one.sequence - other.sequence,
-          )
-          .map(({ taskId }) => taskId);
-        expect(order(queue)).toEqual(wanted);
-        expect(queue.size).toBe(wanted.length);
       }),
     );
   });
