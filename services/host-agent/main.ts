@@ -100,7 +100,8 @@ export async function start(
       },
     }),
   );
-  const meter = stack.use(await startMeter(dataDir, METER_MS));
+  const cacheDir = path.join(dataDir, "cache");
+  const meter = stack.use(await startMeter(dataDir, cacheDir, METER_MS));
   let heartbeats: Heartbeats | undefined;
   /** By an operator's wish, which the tracker tells; or because it has been told to stop. */
   let drained = false;
@@ -121,7 +122,7 @@ export async function start(
         bus,
         guest,
         hostId,
-        cacheDir: path.join(dataDir, "cache"),
+        cacheDir,
         attemptsFolder,
         allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
         runner: commandRunner,
@@ -172,7 +173,7 @@ export async function start(
       takeStamp: () => guest.takeStamp(),
       compose: () => {
         const { attempts: atWork, ...reserved } = attempts.reserved();
-        const { cpu, memory, disk } = meter.latest();
+        const { cpu, memory, disk, caches } = meter.latest();
         return {
           hostId,
           installation,
@@ -188,6 +189,7 @@ export async function start(
           reserved,
           attempts: attempts.list(),
           labels: environment.MESH_HOST_LABELS,
+          caches,
           runners,
           isolation: guest.hello()?.isolation ?? "none",
           untrusted: takesStrangers(),

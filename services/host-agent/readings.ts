@@ -1,14 +1,17 @@
-// What the machine is doing, read in the background at its own pace, so that a slow reading never delays a
+// What the machine is doing and keeps, read in the background at its own pace, so that a slow reading never delays a
 // heartbeat: whoever asks gets the last one at once.
 import { statfs } from "node:fs/promises";
-import { availableParallelism, totalmem } from "node:os";
+import { availableParallelism, cpus, totalmem } from "node:os";
 import { currentLoad, mem } from "systeminformation";
+import { cachesIn } from "./workspace/cache.ts";
 
 /** Bytes, cores, and a share between 0 and 1. */
 interface Readings {
-  cpu: { cores: number; busy: number };
+  cpu: { cores: number; busy: number; mhz: number };
   memory: { totalBytes: number; availableBytes: number };
   disk: { totalBytes: number; freeBytes: number };
+  /** Keys of the repositories in its cache. */
+  caches: string[];
 }
 
 export interface Meter extends Disposable {
@@ -16,13 +19,13 @@ export interface Meter extends Disposable {
 }
 
 /** Resolves with the first readings taken. `folder` lies on the disk that is measured. */
-export async function startMeter(folder: string, everyMs: number): Promise<Meter> {
-  let latest = await read(folder);
+export async function startMeter(folder: string, cacheDir: string, everyMs: number): Promise<Meter> {
+  let latest = await read(folder, cacheDir);
   let reading = false;
   const timer = setInterval(() => {
     if (reading) return;
     reading = true;
-    void read(folder)
+    void read(folder, cacheDir)
       .then((readings) => {
         latest = readings;
       })
@@ -36,12 +39,22 @@ export async function startMeter(folder: string, everyMs: number): Promise<Meter
   return { latest: () => latest, [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-async function read(folder: string): Promise<Readings> {
-  const [load, memory, disk] = await Promise.all([currentLoad(), availableMemory(), statfs(folder)]);
+async function read(folder: string, cacheDir: string): Promise<Readings> {
+  const [load, memory, disk, caches] = await Promise.all([
+    currentLoad(),
+    availableMemory(),
+    statfs(folder),
+    cachesIn(cacheDir),
+  ]);
   return {
-    cpu: { cores: availableParallelism(), busy: Math.min(1, Math.max(0, load.currentLoad / 100)) },
+    cpu: {
+      cores: availableParallelism(),
+      busy: Math.min(1, Math.max(0, load.currentLoad / 100)),
+      mhz: Math.max(0, ...cpus().map(({ speed }) => speed)),
+    },
     memory,
     disk: { totalBytes: disk.blocks * disk.bsize, freeBytes: disk.bavail * disk.bsize },
+    caches,
   };
 }
 

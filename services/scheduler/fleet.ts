@@ -2,7 +2,7 @@
 // reads of a host is worked out when it changes, so that a scan over all of them only compares numbers.
 import { COMMAND_RUNNER, diskFloorBytes, type Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
-import type { Footprint } from "./queue.ts";
+import type { Footprint, QueueEntry } from "./queue.ts";
 import { freeBytes, freeCpus, RAMP_MS } from "./room.ts";
 
 export interface Reservation extends Footprint {
@@ -37,14 +37,23 @@ export interface FleetHost {
   readonly cores: number;
   readonly running: number;
   readonly slots: number;
+  /** Of its cores, between 0 and 1. */
+  readonly speed: number;
   /** Attempts there of the repository that was last regarded. */
   readonly same: number;
+  /** 1 if it keeps a clone of that, else 0. */
+  readonly warm: number;
 }
+
+/** Faster than this counts as this fast. */
+const FAST_MHZ = 5_000;
 
 type Known = { -readonly [Field in keyof Omit<FleetHost, "reservations">]: FleetHost[Field] } & {
   reservations: Map<string, Kept>;
   wish: HostWish["kind"] | null;
 };
+
+type Regarded = Pick<QueueEntry, "repository" | "cacheKey">;
 
 interface Kept extends Reservation {
   host: Known;
@@ -65,20 +74,28 @@ export class Fleet {
   /** Hosts with attempts of each repository, and how many. */
   readonly #repositories = new Map<string, Map<Known, number>>();
   readonly #running = new Map<string, number>();
-  #regarded: string | null = null;
+  /** Hosts that keep a clone of each repository. */
+  readonly #warm = new Map<string, Set<Known>>();
+  #regarded: Regarded = { repository: "", cacheKey: "" };
 
   get hosts(): ReadonlyMap<string, FleetHost> {
     return this.#hosts;
   }
 
   /** As a decision about a task of this repository sees them at this time. */
-  regard(repository: string, nowMs: number): readonly FleetHost[] {
+  regard({ repository, cacheKey }: Regarded, nowMs: number): readonly FleetHost[] {
     this.#ripen(nowMs);
-    if (repository !== this.#regarded) {
-      for (const host of this.#repositories.get(this.#regarded ?? "")?.keys() ?? []) host.same = 0;
+    const before = this.#regarded;
+    if (repository !== before.repository) {
+      for (const host of this.#repositories.get(before.repository)?.keys() ?? []) host.same = 0;
       for (const [host, attempts] of this.#repositories.get(repository) ?? []) host.same = attempts;
-      this.#regarded = repository;
     }
+    if (cacheKey !== before.cacheKey) {
+      for (const host of this.#warm.get(before.cacheKey) ?? []) host.warm = 0;
+      for (const host of this.#warm.get(cacheKey) ?? []) host.warm = 1;
+    }
+    if (repository !== before.repository || cacheKey !== before.cacheKey)
+      this.#regarded = { repository, cacheKey };
     return this.#list;
   }
 
@@ -90,6 +107,7 @@ export class Fleet {
   hear(heartbeat: Heartbeat, nowMs: number): void {
     const known = this.#hosts.get(heartbeat.hostId);
     if (known) {
+      this.#remember(known, heartbeat.caches);
       known.heartbeat = heartbeat;
       known.heardAtMs = nowMs;
       workOut(known);
@@ -98,6 +116,7 @@ export class Fleet {
     const host = newHost(heartbeat, nowMs, this.#wishes.get(heartbeat.hostId) ?? null);
     this.#hosts.set(host.id, host);
     this.#list.push(host);
+    this.#remember(host, heartbeat.caches, []);
     for (const [taskId, reservation] of this.#early.get(host.id) ?? [])
       this.#reserve(host, taskId, reservation);
     this.#early.delete(host.id);
@@ -142,7 +161,10 @@ export class Fleet {
   /** Drops hosts that were not heard of since: they have left. */
   forgetBefore(heardAtMs: number): void {
     for (const [hostId, host] of this.#hosts)
-      if (host.heardAtMs < heardAtMs && host.running === 0) this.#hosts.delete(hostId);
+      if (host.heardAtMs < heardAtMs && host.running === 0) {
+        this.#remember(host, []);
+        this.#hosts.delete(hostId);
+      }
     if (this.#hosts.size < this.#list.length) this.#list = [...this.#hosts.values()];
     for (const [hostId, reservations] of this.#early) if (reservations.size === 0) this.#early.delete(hostId);
   }
@@ -174,7 +196,19 @@ export class Fleet {
     if (attempts > 0) this.#repositories.set(repository, hosts.set(host, attempts));
     else hosts.delete(host);
     if (hosts.size === 0) this.#repositories.delete(repository);
-    if (repository === this.#regarded) host.same = attempts;
+    if (repository === this.#regarded.repository) host.same = attempts;
+  }
+
+  /** Most heartbeats say the same as the one before. */
+  #remember(host: Known, caches: readonly string[], before: readonly string[] = host.heartbeat.caches): void {
+    if (caches.length === before.length && caches.every((key, index) => key === before[index])) return;
+    for (const key of before) {
+      const hosts = this.#warm.get(key);
+      hosts?.delete(host);
+      if (hosts?.size === 0) this.#warm.delete(key);
+    }
+    for (const key of caches) this.#warm.set(key, (this.#warm.get(key) ?? new Set()).add(host));
+    host.warm = caches.includes(this.#regarded.cacheKey) ? 1 : 0;
   }
 
   #ripen(nowMs: number): void {
@@ -224,7 +258,9 @@ function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: Known["wish"]): 
     cores: 0,
     running: 0,
     slots: 0,
+    speed: 0,
     same: 0,
+    warm: 0,
   };
   workOut(host);
   return host;
@@ -241,6 +277,7 @@ function workOut(host: Known): void {
   host.totalBytes = heartbeat.memory.totalBytes;
   host.freeCpus = freeCpus(heartbeat, reserved, young);
   host.cores = heartbeat.cpu.cores;
+  host.speed = Math.min(1, heartbeat.cpu.mhz / FAST_MHZ);
   host.running = host.reservations.size;
   host.slots = heartbeat.slots.total;
 }

@@ -24,7 +24,7 @@ const candidates: FleetHost[] = [];
 const secondChoice: FleetHost[] = [];
 
 export function place(task: QueueEntry, fleet: Fleet, situation: Situation): Placement {
-  const hosts = fleet.regard(task.repository, situation.nowMs);
+  const hosts = fleet.regard(task, situation.nowMs);
   const refusals: Placement["refusals"] = {};
   let first = 0;
   let second = 0;

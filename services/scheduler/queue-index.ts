@@ -5,6 +5,7 @@ import type { FailureCategory } from "../../shared/contracts/failure.ts";
 import { type DeployRequest, Priority, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
+import { cacheKey, objectFormat } from "../../shared/repository/cache-key.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
 
@@ -81,6 +82,20 @@ function hostBlamed({ fact, before, after }: FoldedFact): string | null {
   return failure === undefined || NOBODYS_FAULT.has(failure.category) ? null : before.hostId;
 }
 
+/** Remembered for so many repositories: queued tasks share them, and their strings. */
+const KEYS_REMEMBERED = 10_000;
+const keys = new Map<string, string>();
+
+function keyOf({ cloneUrl, sha }: DeployRequest): string {
+  const name = `${objectFormat(sha)} ${cloneUrl}`;
+  const known = keys.get(name);
+  if (known !== undefined) return known;
+  if (keys.size >= KEYS_REMEMBERED) keys.clear();
+  const key = cacheKey(cloneUrl, sha);
+  keys.set(name, key);
+  return key;
+}
+
 function newEntry(taskId: string, sequence: number, priority: Priority, request: DeployRequest): QueueEntry {
   return {
     taskId,
@@ -89,6 +104,7 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     after: sequence,
     attempt: 1,
     repository: request.repository,
+    cacheKey: keyOf(request),
     constraints: constraintsOf(request),
     fork: request.fork === true,
     memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,

@@ -22,6 +22,8 @@ export interface QueueEntry extends Footprint {
   /** Number of its next attempt. */
   attempt: number;
   repository: string;
+  /** Names its repository's clone in the caches of hosts. */
+  cacheKey: string;
   constraints: readonly Constraint[] | null;
   fork: boolean;
   /** When an attempt of it last failed on each host, by the broker's clock, ms; null if none has. */

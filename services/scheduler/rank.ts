@@ -11,6 +11,10 @@ const TERMS = {
   /** The same of its cores, of which less than none may be left. */
   cpu: (task, host) => Math.max(0, host.freeCpus - task.cpus) / host.cores,
   slots: (_, host) => 1 - (host.running + 1) / host.slots,
+  /** Of its cores, as the machine says: it tells two kinds of machine apart, and no more. */
+  speed: (_, host) => host.speed,
+  /** It keeps a clone of the task's repository. */
+  warm: (_, host) => host.warm,
   /** Few attempts of the repository run there: one host that fails, or is slow, does not hold up all of them. */
   spread: (_, host) => 1 - host.same / host.slots,
 } as const satisfies Record<keyof PlacementWeights, Term>;
@@ -20,6 +24,8 @@ export const score = (task: QueueEntry, host: FleetHost, weights: PlacementWeigh
   weights.memory * TERMS.memory(task, host) +
   weights.cpu * TERMS.cpu(task, host) +
   weights.slots * TERMS.slots(task, host) +
+  weights.speed * TERMS.speed(task, host) +
+  weights.warm * TERMS.warm(task, host) +
   weights.spread * TERMS.spread(task, host);
 
 /** The terms by name, and their weighted sum as `total`: for whoever asks why. */

@@ -28,6 +28,8 @@ const PlacementWeights = z.strictObject({
   memory: weight(0.6),
   cpu: weight(0.3),
   slots: weight(0.1),
+  speed: weight(0.05),
+  warm: weight(0.1),
   spread: weight(0.05),
 });
 export type PlacementWeights = z.infer<typeof PlacementWeights>;

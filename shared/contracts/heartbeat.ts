@@ -19,7 +19,8 @@ export const Heartbeat = z.object({
   boot: z.int().positive(),
   counter: z.int().positive(),
   heartbeatMs: z.int().positive(),
-  cpu: z.object({ cores: z.number(), busy: z.number() }),
+  /** `mhz`: of its fastest core, as the machine says; 0 if it does not. */
+  cpu: z.object({ cores: z.number(), busy: z.number(), mhz: z.number().default(0) }),
   memory: z.object({ totalBytes: z.number(), availableBytes: z.number() }),
   disk: z.object({ totalBytes: z.number(), freeBytes: z.number() }),
   slots: z.object({ total: z.int(), free: z.int() }),
@@ -27,6 +28,8 @@ export const Heartbeat = z.object({
   reserved: z.object({ memoryBytes: z.number(), cpus: z.number() }),
   attempts: z.array(HeldAttempt),
   labels: z.record(z.string(), z.string()),
+  /** Keys of the repositories whose clones it keeps (`shared/repository/cache-key.ts`), in their order. */
+  caches: z.array(z.string()).max(1_000).default([]),
   runners: z.array(z.string()),
   /** How attempts are kept apart: `namespaces`, or `process-group` where the kernel gives no more. */
   isolation: z.string(),

@@ -16,6 +16,7 @@ export const queued = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
   after: 1,
   attempt: 1,
   repository: "acme/shop",
+  cacheKey: "shop",
   constraints: null,
   fork: false,
   memoryBytes: GIB,

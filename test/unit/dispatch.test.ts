@@ -28,7 +28,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
   const asked: string[] = [];
   const hear = () => {
     fleet.hear(
-      heartbeat({ hostId: "a", cpu: { cores: 64, busy: 0 }, slots: { total: 9, free: 9 } }),
+      heartbeat({ hostId: "a", cpu: { cores: 64, busy: 0, mhz: 3_000 }, slots: { total: 9, free: 9 } }),
       clock.nowMs,
     );
     fleet.hear(heartbeat({ hostId: "b", slots: { total: 1, free: 1 } }), clock.nowMs);

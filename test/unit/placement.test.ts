@@ -9,6 +9,7 @@ import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import type { Constraint } from "../../shared/contracts/constraint.ts";
 import { capacity } from "../support/capacity.ts";
 import { request } from "../support/facts.ts";
+import { heartbeat } from "../support/heartbeats.ts";
 import { fleetOf, GIB, queued, situation } from "../support/placement.ts";
 
 const gpu: Constraint = { label: "gpu", operator: "=", values: ["yes"] };
@@ -20,7 +21,7 @@ describe("a host is refused", () => {
     overrides: Parameters<typeof situation>[0] = {},
   ) =>
     fleetOf({ h1: host })
-      .regard("acme/shop", overrides.nowMs ?? 0)
+      .regard(queued(), overrides.nowMs ?? 0)
       .map((one) => refusal(queued(task), one, situation(overrides)))[0];
 
   it("for nothing when it has room", () => expect(refused({}, {})).toBeNull());
@@ -66,7 +67,10 @@ describe("a fleet", () => {
           const footprint = { memoryBytes: task + 1, cpus: 1, repository, sinceMs: nowMs };
           if (begins) fleet.reserve(`h${host}`, `t${task}`, footprint);
           else fleet.release(`h${host}`, `t${task}`);
-          for (const { reserved, young, reservations, same, running } of fleet.regard(repository, nowMs)) {
+          for (const { reserved, young, reservations, same, running } of fleet.regard(
+            { repository, cacheKey: "" },
+            nowMs,
+          )) {
             const all = [...reservations.values()];
             const sum = (of: typeof all) => of.reduce((bytes, { memoryBytes }) => bytes + memoryBytes, 0);
             expect(reserved.memoryBytes).toBe(sum(all));
@@ -78,6 +82,23 @@ describe("a fleet", () => {
       }),
     );
   });
+});
+
+it("a fleet knows who keeps a clone now, whatever heartbeats said before", () => {
+  const keys = fc.uniqueArray(fc.constantFrom("a", "b", "c"));
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ host: fc.nat(2), caches: keys, key: fc.constantFrom("a", "b", "c") })),
+      (steps) => {
+        const fleet = fleetOf({});
+        for (const { host, caches, key } of steps) {
+          fleet.hear(heartbeat({ hostId: `h${host}`, caches }), 0);
+          for (const { warm, heartbeat: said } of fleet.regard({ repository: "", cacheKey: key }, 0))
+            expect(warm).toBe(said.caches.includes(key) ? 1 : 0);
+        }
+      },
+    ),
+  );
 });
 
 describe("placement", () => {
@@ -105,7 +126,7 @@ describe("placement", () => {
   });
 
   it("prefers for a while another host than the one where an attempt failed, and takes that one for want of another", () => {
-    const drafts = { roomy: { cpu: { cores: 64, busy: 0 } }, other: {} };
+    const drafts = { roomy: { cpu: { cores: 64, busy: 0, mhz: 0 } }, other: {} };
     const both = fleetOf(drafts);
     const failed = queued({ failedAtMs: new Map([["roomy", 1_000]]) });
     const at = (brokerNowMs: number, fleet: Fleet) => placed(failed, fleet, situation({ brokerNowMs }));
@@ -214,12 +235,20 @@ describe("the policy", () => {
 
   it("resource counts what the operator says it does", () => {
     const drafts = {
-      memory: { ...many, cpu: { cores: 8, busy: 0.8 } },
+      memory: { ...many, cpu: { cores: 8, busy: 0.8, mhz: 0 } },
       cpu: { ...many, memory: { totalBytes: 64 * GIB, availableBytes: 20 * GIB } },
     };
     const weights = DEFAULT_SETTINGS["placement.weights"];
     expect(chosen({ weights: { ...weights, memory: 1, cpu: 0 } }, drafts)).toEqual(["memory"]);
     expect(chosen({ weights: { ...weights, memory: 0, cpu: 1 } }, drafts)).toEqual(["cpu"]);
+  });
+
+  it("resource prefers a host that keeps the repository's clone, a faster one, and one that runs less of it", () => {
+    expect(chosen({}, { a: many, b: { ...many, caches: ["another", "shop"] } })).toEqual(["b"]);
+    const busy = (mhz: number) => ({ ...many, cpu: { cores: 8, busy: 0.1, mhz } });
+    expect(chosen({}, { a: busy(2_000), b: busy(4_000) })).toEqual(["b"]);
+    const runs = (repository: string) => ({ ...many, runs: [{ repository }] });
+    expect(chosen({}, { a: runs("acme/shop"), b: runs("acme/other") })).toEqual(["b"]);
   });
 
   it("resource never prefers of two hosts that are alike the one with less memory free", () => {

@@ -1,9 +1,9 @@
 // Bare caches of the repositories this host has seen, one per clone URL. Fetching is done here, outside every
 // instance; one attempt at a time has a cache, and one that has come to harm is made anew. No tree may need a cache
 // once it is made.
-import { createHash } from "node:crypto";
 import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
 import path from "node:path";
+import { cacheKey, objectFormat } from "../../../shared/repository/cache-key.ts";
 import { type GitOptions, git } from "./git.ts";
 
 export interface Source {
@@ -117,15 +117,14 @@ const nameOf = ({ cloneUrl, sha }: Source): string => {
     .replace(/^.*?:\/\//, "")
     .replaceAll(/[^A-Za-z0-9]+/g, "-")
     .slice(-40);
-  const hash = createHash("sha256")
-    .update(`${objectFormat(sha)} ${cloneUrl}`)
-    .digest("hex")
-    .slice(0, 16);
-  return `${slug}-${hash}.git`;
+  return `${slug}-${cacheKey(cloneUrl, sha)}.git`;
 };
 
-/** A repository has one kind of object name, and a commit's name tells which. */
-export const objectFormat = (sha: string): "sha1" | "sha256" => (sha.length === 64 ? "sha256" : "sha1");
+/** The keys of the caches that are here. */
+export const cachesIn = async (cacheDir: string): Promise<string[]> =>
+  (await readdir(cacheDir).catch(() => []))
+    .flatMap((name) => /-([0-9a-f]{16})\.git$/.exec(name)?.[1] ?? [])
+    .toSorted();
 
 async function fetchInto(
   cache: string,

@@ -7,7 +7,8 @@ import { chmod, copyFile, cp, mkdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
 import { branchProblem, cloneUrlProblem } from "../../../shared/contracts/clone-url.ts";
-import { keptRef, objectFormat, type Source, withCommit } from "./cache.ts";
+import { objectFormat } from "../../../shared/repository/cache-key.ts";
+import { keptRef, type Source, withCommit } from "./cache.ts";
 import { type GitOptions, type GitResult, git } from "./git.ts";
 import { fetchLargeFiles, NO_LFS_FILTER, usesLargeFiles } from "./large-files.ts";
 
