@@ -11,6 +11,7 @@ import { intakeSubject } from "../shared/contracts/intake.ts";
 import { LEASE, silenceMs } from "../shared/contracts/lease.ts";
 import { logSubject } from "../shared/contracts/log.ts";
 import { orderSubject } from "../shared/contracts/order.ts";
+import { outlookSubject } from "../shared/contracts/outlook.ts";
 import { receiptSubject } from "../shared/contracts/receipt.ts";
 import { reserveSubject } from "../shared/contracts/reserve.ts";
 import { stopSubject } from "../shared/contracts/service.ts";
@@ -65,6 +66,7 @@ function subjectTable(): string {
     [filled(orderSubject.template, { order: "drain" }), "request/reply", "status tracker"],
     [filled(orderSubject.template, { order: "who" }), "request/reply", "a host that starts"],
     [stopSubject.template, "request/reply", "status tracker"],
+    [outlookSubject.template, "request/reply", "status tracker, for `explain`"],
     ...API_VERBS.map((verb) => [
       filled(apiSubject.template, { verb }),
       "request/reply, queue group",

@@ -7,6 +7,7 @@ import { PATCH_MAX_BYTES } from "../services/host-agent/instance.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
 import { CACHES_KEPT } from "../services/host-agent/workspace/cache.ts";
 import { WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
+import { REPOSITORIES_REMEMBERED } from "../services/scheduler/durations.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
 import { DEAD_LETTERS_KEPT } from "../services/status-tracker/dead-letters.ts";
 import { ENDED_KEPT } from "../services/status-tracker/ledger.ts";
@@ -17,6 +18,7 @@ import { ARTIFACTS, DEAD, FACT_MAX_BYTES, LOGS, RECEIPTS, STREAMS } from "../sha
 import { TAIL_AHEAD } from "../shared/bus/tail.ts";
 import { readEnvironment } from "../shared/config/environment.ts";
 import { DEFAULT_SETTINGS } from "../shared/config/settings.ts";
+import { CANDIDATES_MAX } from "../shared/contracts/outlook.ts";
 import { REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
 
 const NANOSECONDS_OF_DAY = 86_400e9;
@@ -149,6 +151,18 @@ export const limitRows = (): string[][] => [
     String(REQUESTS_KEPT),
     "`services/scheduler/queue-index.ts`",
     "others are read from the log when a host is asked",
+  ],
+  [
+    "hosts in one explanation",
+    String(CANDIDATES_MAX),
+    "`shared/contracts/outlook.ts`",
+    "those that could take the task come first; the counts are of all",
+  ],
+  [
+    "repositories whose attempts' usual time is remembered",
+    String(REPOSITORIES_REMEMBERED),
+    "`services/scheduler/durations.ts`",
+    "of others `explain` knows time-outs only",
   ],
   [
     "waiting tasks whose reason is kept up to date",

@@ -15,8 +15,13 @@ export const explainCommand = (): Command =>
     }),
   );
 
-export async function explanationText({ summary, queuePosition, receipt }: Explanation): Promise<string> {
-  const { properties } = await import("./table.ts");
+/** Hosts that are shown; `--json` has more. */
+const SHOWN = 20;
+
+export async function explanationText(explanation: Explanation): Promise<string> {
+  const { summary, queuePosition, receipt, candidates, etaMs } = explanation;
+  const { formatDuration } = await import("./quantities.ts");
+  const { properties, table } = await import("./table.ts");
   const { plainLine } = await import("./plain-text.ts");
   const counts = (of: Record<string, number>) =>
     Object.entries(of)
@@ -27,11 +32,28 @@ export async function explanationText({ summary, queuePosition, receipt }: Expla
     `${plainLine(summary)}\n` +
     properties([
       ["queue", queuePosition === null ? null : `number ${queuePosition}`],
+      [
+        "starts in",
+        queuePosition === null ? null : etaMs === null ? "unknown" : `about ${formatDuration(etaMs)}`,
+      ],
       ["hosts", receipt === null ? null : `${receipt.hosts} looked at, ${receipt.feasible} could take it`],
       ["refused", refusals === "" ? null : refusals],
       ["score", receipt?.score ? counts(receipt.score) : null],
       ["policy", receipt === null ? null : plainLine(receipt.policy)],
       ["decided", receipt?.at ?? null],
-    ])
+    ]) +
+    (candidates.length === 0
+      ? ""
+      : table(
+          ["HOST", "SCORE", "WHY"],
+          candidates
+            .slice(0, SHOWN)
+            .map(({ hostId, score, words }) => [
+              hostId,
+              score === null ? "" : (score.total ?? 0).toFixed(3),
+              plainLine(score === null ? words : counts(score)),
+            ]),
+        )) +
+    (candidates.length > SHOWN ? `and ${candidates.length - SHOWN} more (--json)\n` : "")
   );
 }

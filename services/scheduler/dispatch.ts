@@ -3,12 +3,16 @@
 import { type RepositoryRules, ruleOf, type Settings } from "../../shared/config/settings.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
+import type { Outlook } from "../../shared/contracts/outlook.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Breakers, Guarded } from "../../shared/lifecycle/breakers.ts";
+import { outlookOf } from "./explain.ts";
 import type { Fleet } from "./fleet.ts";
 import { inWords, place, toReceipt } from "./placement.ts";
+import { ahead } from "./position.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
+import type { TypicalMs } from "./remedy.ts";
 import { Round } from "./round.ts";
 import type { Situation } from "./situation.ts";
 
@@ -120,6 +124,20 @@ export class Dispatcher {
     }
   }
 
+  /** The whole decision about a queued task as it would be made now; null if it is not queued. */
+  outlook(taskId: string, typicalMs: TypicalMs): Outlook | null {
+    const entry = this.#queue.get(taskId);
+    if (entry === undefined) return null;
+    const situation = this.#situation();
+    const rules = this.#ports.settings()["placement.repositories"];
+    return outlookOf(entry, this.#fleet, situation, {
+      ahead: ahead(this.#queue, entry, rules),
+      heldUp: this.#repositoryInWords(entry.repository, rules, situation.brokerNowMs),
+      typicalMs,
+      at: new Date(),
+    });
+  }
+
   forget(taskId: string): void {
     this.#waiting.delete(taskId);
     this.#asking.delete(taskId);
@@ -175,12 +193,19 @@ export class Dispatcher {
   }
 
   async #ask(entry: QueueEntry, hostId: string, receipt: Receipt, nowMs: number): Promise<void> {
-    const { taskId, attempt, after, repository, memoryBytes, cpus } = entry;
+    const { taskId, attempt, after, repository, memoryBytes, cpus, timeoutMs } = entry;
     const asked = { hostId };
     entry.asked = asked;
     this.#asking.set(taskId, { hostId, repository });
     entry.notBeforeMs = nowMs + ASK_MS;
-    this.#fleet.reserve(hostId, taskId, { repository, memoryBytes, cpus, sinceMs: nowMs });
+    this.#fleet.reserve(hostId, taskId, {
+      repository,
+      memoryBytes,
+      cpus,
+      timeoutMs,
+      sinceMs: nowMs,
+      startedAtMs: this.#ports.brokerNowMs(),
+    });
     const request = await this.#ports.request(entry);
     const reply: Answer<RunReply> | null =
       request === null || entry.removed
@@ -202,7 +227,7 @@ export class Dispatcher {
     // Who let us wait for long is passed over for as long: it would take the next task's time too.
     const avoidMs = Math.max(this.#ports.settings()["placement.avoidMs"], thenMs - nowMs);
     if (isAboutTask(reply)) entry.notBeforeMs = thenMs + LOG_KNOWS_MORE_MS;
-    else this.#fleet.avoid(hostId, thenMs + avoidMs);
+    else this.#fleet.avoid(hostId, thenMs + avoidMs, whyRefused(reply));
     this.wake();
     setTimeout(() => this.wake(), isAboutTask(reply) ? LOG_KNOWS_MORE_MS : avoidMs).unref();
   }
@@ -223,6 +248,9 @@ export class Dispatcher {
     return false;
   }
 }
+
+const whyRefused = (reply: Answer<RunReply> | null): string =>
+  reply?.ok && reply.value.outcome === "refused" ? reply.value.reason : "no answer";
 
 /** It says nothing against the host: the request could not be read, or the log knows more of the task than we do. */
 const isAboutTask = (reply: Answer<RunReply> | null): boolean =>

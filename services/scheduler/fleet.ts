@@ -9,6 +9,9 @@ export interface Reservation extends Footprint {
   repository: string;
   /** When the attempt began, ms on the scheduler's monotonic clock. */
   sinceMs: number;
+  /** The same by the broker's clock, ms since the epoch. */
+  startedAtMs: number;
+  timeoutMs: number;
 }
 
 export interface FleetHost {
@@ -26,6 +29,8 @@ export interface FleetHost {
   readonly chosenAt: number;
   /** It refused or did not answer: not asked again before this time, ms. */
   readonly avoidUntilMs: number;
+  /** Why. */
+  readonly avoidedFor: string;
   /** It takes nothing new, by its own word or an operator's. */
   readonly closed: HostWish["kind"] | null;
   readonly takesStrangers: boolean;
@@ -153,9 +158,11 @@ export class Fleet {
   }
 
   /** It refused, or did not answer. */
-  avoid(hostId: string, untilMs: number): void {
+  avoid(hostId: string, untilMs: number, why: string): void {
     const host = this.#hosts.get(hostId);
-    if (host) host.avoidUntilMs = untilMs;
+    if (host === undefined) return;
+    host.avoidUntilMs = untilMs;
+    host.avoidedFor = why;
   }
 
   /** Drops hosts that were not heard of since: they have left. */
@@ -169,8 +176,18 @@ export class Fleet {
     for (const [hostId, reservations] of this.#early) if (reservations.size === 0) this.#early.delete(hostId);
   }
 
-  #reserve(host: Known, taskId: string, { memoryBytes, cpus, repository, sinceMs }: Reservation): void {
-    const reservation: Kept = { memoryBytes, cpus, repository, sinceMs, host, isYoung: true };
+  #reserve(host: Known, taskId: string, wanted: Reservation): void {
+    const { memoryBytes, cpus, repository, sinceMs, startedAtMs, timeoutMs } = wanted;
+    const reservation: Kept = {
+      memoryBytes,
+      cpus,
+      repository,
+      sinceMs,
+      startedAtMs,
+      timeoutMs,
+      host,
+      isYoung: true,
+    };
     host.reservations.set(taskId, reservation);
     host.chosenAt = ++this.#chosen;
     this.#count(host, repository, 1);
@@ -247,6 +264,7 @@ function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: Known["wish"]): 
     young: { memoryBytes: 0, cpus: 0 },
     chosenAt: 0,
     avoidUntilMs: 0,
+    avoidedFor: "",
     wish,
     closed: null,
     takesStrangers: false,

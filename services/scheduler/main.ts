@@ -1,6 +1,6 @@
 // The scheduler: the one decider of where. Follows the log for what is queued and the heartbeats for who could
 // take it, and asks; it keeps no record of placement, which is the log's.
-import { ask } from "../../shared/bus/ask.ts";
+import { ask, serve } from "../../shared/bus/ask.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { follow, followTasks } from "../../shared/bus/follow.ts";
 import { followHostWishes } from "../../shared/bus/host-wishes.ts";
@@ -11,9 +11,11 @@ import { requestAt } from "../../shared/bus/read.ts";
 import { followSettings } from "../../shared/bus/settings.ts";
 import { HOST_KEPT_MS, HOSTS } from "../../shared/bus/streams.ts";
 import { leaseTimes, probeAfterMs } from "../../shared/config/environment.ts";
+import { answer, refuse } from "../../shared/contracts/failure.ts";
 import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
 import { orderSubject, RunReply } from "../../shared/contracts/order.ts";
+import { OutlookRequest, outlookSubject } from "../../shared/contracts/outlook.ts";
 import { receiptSubject } from "../../shared/contracts/receipt.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
@@ -94,9 +96,22 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   );
   await Promise.all([tasks.caughtUp, wishes.caughtUp, pauses.caughtUp, heartbeats.caughtUp]);
   ready = true;
+  const explain = ({ taskId }: { taskId: string }) => {
+    const outlook = dispatcher.outlook(taskId, (repository) => index.durations.typicalMs(repository));
+    return outlook === null ? refuse("not_found", `task ${taskId} is not queued`) : answer(outlook);
+  };
+  let explaining: { unsubscribe(): void } | null = null;
+  stack.defer(() => explaining?.unsubscribe());
   leadership = stack.use(
     await standForLeader(bus, "scheduler", `${process.pid}`, (leads) => {
       context.log.info({ leads, queued: queue.size }, "leadership");
+      // Only who leads knows what it has asked of whom.
+      explaining?.unsubscribe();
+      explaining = leads
+        ? serve(bus, outlookSubject.build({}), OutlookRequest, explain, {
+            onBug: (error) => context.log.error(error, "mesh.scheduler.outlook: this is a bug"),
+          })
+        : null;
       if (leads) dispatcher.wake();
     }),
   );

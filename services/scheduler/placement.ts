@@ -50,19 +50,20 @@ export function place(task: QueueEntry, fleet: Fleet, situation: Situation): Pla
 const hasLatelyFailed = ({ failedAtMs }: QueueEntry, { id }: FleetHost, { brokerNowMs }: Situation) =>
   failedAtMs !== null && brokerNowMs - (failedAtMs.get(id) ?? Number.NEGATIVE_INFINITY) < PENALTY_MS;
 
-const IN_WORDS: Record<Check, string> = {
-  offline: "offline",
-  draining: "draining",
-  cordoned: "cordoned",
-  untrusted: "take no work from forks",
-  runner: "run no commands",
-  labels: "lack a label",
-  cpus: "have too few CPUs",
-  disk: "have too little disk left",
-  slots: "have no free slot",
-  memory: "have too little free memory",
-  avoided: "refused just now",
-  breaker: "have an open breaker",
+/** Refusals in words, of one host and of more. */
+export const REFUSED: Record<Check, { one: string; more: string }> = {
+  offline: { one: "offline", more: "offline" },
+  draining: { one: "draining", more: "draining" },
+  cordoned: { one: "cordoned", more: "cordoned" },
+  untrusted: { one: "takes no work from forks", more: "take no work from forks" },
+  runner: { one: "runs no commands", more: "run no commands" },
+  labels: { one: "lacks a label", more: "lack a label" },
+  cpus: { one: "has too few CPUs", more: "have too few CPUs" },
+  disk: { one: "has too little disk left", more: "have too little disk left" },
+  slots: { one: "has no free slot", more: "have no free slot" },
+  memory: { one: "has too little free memory", more: "have too little free memory" },
+  avoided: { one: "refused just now", more: "refused just now" },
+  breaker: { one: "has an open breaker", more: "have an open breaker" },
 };
 
 /** The decision in one sentence. */
@@ -73,7 +74,7 @@ export function inWords(placement: Placement, policy: Situation["policy"]): stri
   if (hosts === 0) return "no host has joined the mesh";
   const refused = CHECKS.flatMap((check) => {
     const number = placement.refusals[check];
-    return number === undefined ? [] : [`${number} ${IN_WORDS[check]}`];
+    return number === undefined ? [] : [`${number} ${REFUSED[check][number === 1 ? "one" : "more"]}`];
   });
   return `${count(hosts, "host")}: ${refused.join(", ")}`;
 }
@@ -84,7 +85,7 @@ function penaltyInWords({ host, penalized }: Placement): string {
   return `, not counting ${penalized.join(", ")}, where an attempt of the task has failed`;
 }
 
-const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`;
+export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 /** `summary`: the decision in words, where it is not about hosts. */
 export const toReceipt = (

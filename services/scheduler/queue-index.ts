@@ -6,6 +6,7 @@ import { type DeployRequest, Priority, REQUEST_DEFAULTS } from "../../shared/con
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import { cacheKey, objectFormat } from "../../shared/repository/cache-key.ts";
+import { Durations } from "./durations.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
 
@@ -17,6 +18,9 @@ export class QueueIndex {
   readonly #fleet: Fleet;
   readonly #requests = new Map<string, DeployRequest>();
   /** Entries of tasks that run or wait, in case they come back. */
+  readonly durations = new Durations();
+  /** Of the attempts under way, by the broker's clock. */
+  readonly #startedAtMs = new Map<string, number>();
   readonly #parked = new Map<string, QueueEntry>();
 
   constructor(queue: Queue, fleet: Fleet) {
@@ -58,10 +62,21 @@ export class QueueIndex {
       this.#requests.delete(taskId);
       if (entry !== undefined) this.#parked.set(taskId, entry);
       if (entry !== undefined && after.active && after.hostId !== null)
-        this.#fleet.reserve(after.hostId, taskId, { ...entry, sinceMs: nowMs });
+        this.#fleet.reserve(after.hostId, taskId, { ...entry, sinceMs: nowMs, startedAtMs: fact.timeMs });
     }
-    if (before.active && !after.active && before.hostId !== null) this.#fleet.release(before.hostId, taskId);
+    if (fact.kind === "started" && after.active) this.#startedAtMs.set(taskId, fact.timeMs);
+    if (before.active && !after.active) this.#ended(folded);
     if (isEnd(after.state)) this.#parked.delete(taskId);
+  }
+
+  #ended({ fact, before }: FoldedFact): void {
+    const { taskId } = fact;
+    if (before.hostId !== null) this.#fleet.release(before.hostId, taskId);
+    const startedAtMs = this.#startedAtMs.get(taskId);
+    this.#startedAtMs.delete(taskId);
+    // What was called off, or lost, tells nothing of how long its like takes.
+    if (startedAtMs !== undefined && (fact.kind === "succeeded" || isOfItself(fact)))
+      this.durations.add(this.repository(taskId), fact.timeMs - startedAtMs);
   }
 
   #requeue(taskId: string): void {
@@ -71,6 +86,13 @@ export class QueueIndex {
       this.#queue.add({ ...entry, asked: null, notBeforeMs: 0, charged: false, removed: false });
   }
 }
+
+/** The attempt came to its own end, if a bad one. */
+const isOfItself = (fact: FoldedFact["fact"]): boolean =>
+  fact.body !== null &&
+  fact.kind === "faulted" &&
+  "failure" in fact.body &&
+  !NOBODYS_FAULT.has(fact.body.failure.category);
 
 /** Says nothing of the host: the attempt was called off, or its provider takes nothing now. */
 const NOBODYS_FAULT = new Set<FailureCategory>(["preempted", "cancelled", "quota"]);
@@ -107,6 +129,7 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     cacheKey: keyOf(request),
     constraints: constraintsOf(request),
     fork: request.fork === true,
+    timeoutMs: request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs,
     memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
     cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
     failedAtMs: null,

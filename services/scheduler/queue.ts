@@ -26,6 +26,7 @@ export interface QueueEntry extends Footprint {
   cacheKey: string;
   constraints: readonly Constraint[] | null;
   fork: boolean;
+  timeoutMs: number;
   /** When an attempt of it last failed on each host, by the broker's clock, ms; null if none has. */
   failedAtMs: ReadonlyMap<string, number> | null;
   /** A host is being asked, or has just begun and the log has not shown it yet. */

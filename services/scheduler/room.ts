@@ -6,7 +6,7 @@ import type { Footprint } from "./queue.ts";
 export const RAMP_MS = 45_000;
 
 /** Of a host's memory, this share is given out at most. */
-const MEMORY_SHARE = 0.95;
+export const MEMORY_SHARE = 0.95;
 
 /**
  * `reserved`: Σ of what its attempts asked for; `young`: of those younger than the ramp. What is measured has in it

@@ -1,5 +1,6 @@
 // Answers `mesh.api.*`: what is true of tasks and hosts, and wishes about them, which become facts.
 import { appendFact } from "../../shared/bus/append.ts";
+import { ask } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import type { Pauses } from "../../shared/bus/pauses.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
@@ -9,6 +10,7 @@ import type { ApiReply, ApiRequest, ApiVerb, CancelRequest, HostView } from "../
 import { factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { CONTROL } from "../../shared/contracts/ids.ts";
+import { Outlook, outlookSubject } from "../../shared/contracts/outlook.ts";
 import { Receipt, receiptSubject } from "../../shared/contracts/receipt.ts";
 import { PRIORITIES, type TaskView } from "../../shared/contracts/task.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
@@ -22,6 +24,8 @@ import { retries } from "./retries.ts";
 /** How long an answer may wait for the log to be followed so far, ms. */
 const FOLLOW_MS = 1_500;
 const CANCEL_MS = 5_000;
+/** The scheduler that leads has so long to tell what it makes of a task, ms. */
+const OUTLOOK_MS = 1_500;
 
 export type Queries = { [Verb in ApiVerb]: (request: ApiRequest<Verb>) => Promise<Answer<ApiReply<Verb>>> };
 
@@ -157,6 +161,17 @@ export function queries(
     const found = await find(taskId);
     if (!found.ok) return found;
     const { view } = found.value;
+    const outlook =
+      view.state === "queued"
+        ? await ask(bus, outlookSubject.build({}), { taskId }, Outlook, OUTLOOK_MS)
+        : null;
+    if (outlook?.ok)
+      return answer({
+        taskId,
+        state: view.state,
+        ...outlookInWords(outlook.value, pauses.holding(view.repository)),
+      });
+    // Nobody leads the schedulers, or the task has just left the queue: what the bus keeps has to do.
     const stored = await lastMessage(bus, RECEIPTS, receiptSubject.build({ taskId }));
     const receipt =
       stored === null ? null : Receipt.parse(JSON.parse(Buffer.from(stored.payload).toString()));
@@ -166,6 +181,9 @@ export function queries(
       state: view.state,
       queuePosition,
       receipt,
+      candidates: [],
+      wouldRun: null,
+      etaMs: null,
       summary: inWords(view, receipt, queuePosition, pauses.holding(view.repository)),
     });
   }
@@ -213,6 +231,13 @@ function position(ledger: Ledger, record: TaskRecord): number {
     )
       ahead++;
   return ahead + 1;
+}
+
+function outlookInWords(outlook: Outlook, pause: string | null) {
+  const { position: queuePosition, receipt, candidates, wouldRun, etaMs } = outlook;
+  const why = pause ?? `${receipt.summary}${wouldRun === null ? "" : `; ${wouldRun}`}`;
+  const summary = `queued, number ${queuePosition}: ${why}`;
+  return { queuePosition, receipt, candidates, wouldRun, etaMs, summary };
 }
 
 function inWords(

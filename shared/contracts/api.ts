@@ -4,6 +4,7 @@ import { z } from "zod";
 import { FailureCategory, WireError } from "./failure.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
+import { Outlook } from "./outlook.ts";
 import { Pause, StandingPause } from "./pause.ts";
 import { Receipt } from "./receipt.ts";
 import { InstanceId, ServiceName, StoppingService } from "./service.ts";
@@ -112,6 +113,10 @@ export const Explanation = z.object({
   /** Place in the queue, 1 first; null when not queued. */
   queuePosition: z.int().nullable(),
   receipt: Receipt.nullable(),
+  /** While it is queued: every host's refusal or score, what would make the task run, and when, where known. */
+  candidates: Outlook.shape.candidates.default([]),
+  wouldRun: Outlook.shape.wouldRun.default(null),
+  etaMs: Outlook.shape.etaMs.default(null),
   /** The whole answer in words. */
   summary: z.string(),
 });

@@ -84,11 +84,41 @@ describe("a queued task", () => {
     expect(tasksOf(other)).toEqual(["passing"]);
     await vi.waitUntil(
       async () =>
-        (await receiptOf(mesh.bus, "stuck"))?.summary === "2 hosts: 1 lack a label, 1 have no free slot",
+        (await receiptOf(mesh.bus, "stuck"))?.summary === "2 hosts: 1 lacks a label, 1 has no free slot",
       DEADLINE,
     );
     await full.say("first", "succeeded", {});
     await vi.waitUntil(() => tasksOf(full).includes("stuck"), DEADLINE);
+  });
+
+  it("is explained with every host's refusal, its place, and what it waits for", async () => {
+    await using mesh = await startMesh({ tracker: true });
+    const small = await mesh.host("small", { about: { slots: { total: 1, free: 1 }, labels: { gpu: "a" } } });
+    await mesh.host("plain");
+    const gpu = { constraints: [{ label: "gpu", operator: "exists" as const, values: [] }] };
+    await mesh.submit("first", gpu);
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "first")) === "running", DEADLINE);
+    await mesh.submit("second", gpu);
+    await mesh.submit("third", gpu);
+    const explained = async (taskId: string) => {
+      const told = await askApi(mesh.bus, "explain", { taskId });
+      return told.ok ? told.value : null;
+    };
+    await vi.waitUntil(async () => (await explained("third"))?.queuePosition === 2, DEADLINE);
+    expect(await explained("third")).toMatchObject({
+      summary:
+        "queued, number 2: 2 hosts: 1 does not meet gpu, 1 has no free slot of 1; would run on small when a slot is free, in 30 minutes at most (1 task before it)",
+      etaMs: null,
+      receipt: { hostId: null, hosts: 2, feasible: 0, refusals: { labels: 1, slots: 1 } },
+    });
+    expect((await explained("third"))?.candidates).toMatchObject([
+      { hostId: "small", refusal: "slots", words: "has no free slot of 1" },
+      { hostId: "plain", refusal: "labels", words: "does not meet gpu" },
+    ]);
+    expect(await small.say("first", "succeeded", {})).toBe("appended");
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "second")) === "running", DEADLINE);
+    expect(await explained("third")).toMatchObject({ queuePosition: 1, etaMs: expect.any(Number) });
+    expect(await explained("second")).toMatchObject({ receipt: { hostId: "small" }, candidates: [] });
   });
 
   it("goes to another host at once when the best one refuses, and the queue goes on", async () => {
@@ -199,7 +229,7 @@ describe("a host", () => {
     await mesh.submit("next");
     await vi.waitUntil(async () => (await receiptOf(mesh.bus, "next"))?.hostId === null, DEADLINE);
     expect(await askApi(mesh.bus, "explain", { taskId: "next" })).toMatchObject({
-      value: { summary: "queued, number 2: 1 host: 1 have an open breaker" },
+      value: { summary: "queued, number 2: 1 host: 1 has an open breaker" },
     });
     expect(await askApi(mesh.bus, "hosts", {})).toMatchObject({
       value: { data: [{ breaker: { state: "open", why: "host: the disk is full" } }] },

@@ -19,6 +19,7 @@ export const queued = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
   cacheKey: "shop",
   constraints: null,
   fork: false,
+  timeoutMs: 1_800_000,
   memoryBytes: GIB,
   cpus: 1,
   failedAtMs: null,
@@ -40,6 +41,17 @@ export const situation = (overrides: Partial<Situation> = {}): Situation => ({
   ...overrides,
 });
 
+/** Of another repository, next to nothing, just begun. */
+export const reservation = (overrides: Partial<Reservation> = {}): Reservation => ({
+  repository: "acme/other",
+  memoryBytes: 1,
+  cpus: 1,
+  sinceMs: 0,
+  startedAtMs: 0,
+  timeoutMs: 1_800_000,
+  ...overrides,
+});
+
 interface HostDraft extends Partial<Heartbeat> {
   heardAtMs?: number;
   avoidUntilMs?: number;
@@ -51,15 +63,9 @@ export function fleetOf(drafts: Record<string, HostDraft>): Fleet {
   const fleet = new Fleet();
   for (const [hostId, { heardAtMs = 0, avoidUntilMs = 0, runs = [], ...about }] of Object.entries(drafts)) {
     fleet.hear(heartbeat({ hostId, ...about }), heardAtMs);
-    fleet.avoid(hostId, avoidUntilMs);
+    if (avoidUntilMs > 0) fleet.avoid(hostId, avoidUntilMs, "full");
     for (const [number, run] of runs.entries())
-      fleet.reserve(hostId, `${hostId}-${number}`, {
-        repository: "acme/other",
-        memoryBytes: 1,
-        cpus: 1,
-        sinceMs: 0,
-        ...run,
-      });
+      fleet.reserve(hostId, `${hostId}-${number}`, reservation(run));
   }
   return fleet;
 }

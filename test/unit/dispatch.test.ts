@@ -8,7 +8,7 @@ import type { RunReply } from "../../shared/contracts/order.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { request } from "../support/facts.ts";
 import { heartbeat } from "../support/heartbeats.ts";
-import { queued } from "../support/placement.ts";
+import { queued, reservation } from "../support/placement.ts";
 
 const STARTED: Answer<RunReply> = { ok: true, value: { outcome: "started", sequence: 2 } };
 const SUPERSEDED: Answer<RunReply> = {
@@ -150,7 +150,7 @@ describe("the scheduler's memory", () => {
     fleet.hear(heartbeat({ hostId: "left" }), 0);
     fleet.hear(heartbeat({ hostId: "busy" }), 0);
     fleet.hear(heartbeat({ hostId: "here" }), 100);
-    fleet.reserve("busy", "t1", { repository: "acme/shop", memoryBytes: 1, cpus: 1, sinceMs: 0 });
+    fleet.reserve("busy", "t1", reservation());
     fleet.forgetBefore(50);
     expect([...fleet.hosts.keys()]).toEqual(["busy", "here"]);
     fleet.release("busy", "t1");

@@ -10,7 +10,7 @@ import type { Constraint } from "../../shared/contracts/constraint.ts";
 import { capacity } from "../support/capacity.ts";
 import { request } from "../support/facts.ts";
 import { heartbeat } from "../support/heartbeats.ts";
-import { fleetOf, GIB, queued, situation } from "../support/placement.ts";
+import { fleetOf, GIB, queued, reservation, situation } from "../support/placement.ts";
 
 const gpu: Constraint = { label: "gpu", operator: "=", values: ["yes"] };
 
@@ -64,7 +64,7 @@ describe("a fleet", () => {
         let nowMs = 0;
         for (const { host, task, begins, repository, passMs } of steps) {
           nowMs += passMs;
-          const footprint = { memoryBytes: task + 1, cpus: 1, repository, sinceMs: nowMs };
+          const footprint = reservation({ memoryBytes: task + 1, repository, sinceMs: nowMs });
           if (begins) fleet.reserve(`h${host}`, `t${task}`, footprint);
           else fleet.release(`h${host}`, `t${task}`);
           for (const { reserved, young, reservations, same, running } of fleet.regard(
@@ -120,7 +120,7 @@ describe("placement", () => {
     const fleet = fleetOf({ a: roomy, b: roomy, c: roomy });
     for (let number = 0; number < 9; number++) {
       const { hostId } = placed(queued({ taskId: `t${number}` }), fleet);
-      fleet.reserve(hostId ?? "", `t${number}`, { ...queued(), sinceMs: 0 });
+      fleet.reserve(hostId ?? "", `t${number}`, reservation(queued()));
     }
     expect([...fleet.hosts.values()].map(({ running }) => running)).toEqual([3, 3, 3]);
   });
@@ -196,7 +196,7 @@ describe("the policy", () => {
     const fleet = fleetOf(drafts);
     return Array.from({ length: tasks }, (_, number) => {
       const { host } = place(queued({ taskId: `t${number}` }), fleet, situation(policy));
-      fleet.reserve(host?.id ?? "", `t${number}`, { ...queued(), sinceMs: 0 });
+      fleet.reserve(host?.id ?? "", `t${number}`, reservation(queued()));
       return host?.id;
     });
   };

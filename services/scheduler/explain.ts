@@ -1,0 +1,134 @@
+// The whole decision about a queued task, for whoever asks: every host's refusal or score, in words, and what would
+// make the task run. Pure; no decision is made by it.
+import { constraintInWords, meets } from "../../shared/contracts/constraint.ts";
+import { CANDIDATES_MAX, type Candidate, type Outlook } from "../../shared/contracts/outlook.ts";
+import { CHECKS, type Check, refusal } from "./feasible.ts";
+import type { Fleet, FleetHost } from "./fleet.ts";
+import { count, inWords, place, REFUSED, toReceipt } from "./placement.ts";
+import type { QueueEntry } from "./queue.ts";
+import { explainScore } from "./rank.ts";
+import { gigabytes, remedy, type TypicalMs } from "./remedy.ts";
+import type { Situation } from "./situation.ts";
+
+interface Asked {
+  /** Tasks that come before it. */
+  ahead: number;
+  /** Why none of its repository's tasks is placed now; null if that is only for want of a host. */
+  heldUp: string | null;
+  typicalMs: TypicalMs;
+  at: Date;
+}
+
+export function outlookOf(
+  task: QueueEntry,
+  fleet: Fleet,
+  situation: Situation,
+  { ahead, heldUp, typicalMs, at }: Asked,
+): Outlook {
+  const placement = place(task, fleet, situation);
+  const hosts = fleet.regard(task, situation.nowMs);
+  const isFree = placement.host !== null && heldUp === null;
+  const found = placement.host === null ? remedy(task, hosts, situation, typicalMs) : null;
+  const summary =
+    heldUp ??
+    (placement.host === null ? refusedInWords(task, hosts, situation) : inWords(placement, situation.policy));
+  const before = ahead === 0 || found === null ? "" : ` (${count(ahead, "task")} before it)`;
+  return {
+    receipt: toReceipt(task, isFree ? placement : { ...placement, host: null }, situation, at, summary),
+    position: ahead + 1,
+    candidates: candidatesOf(task, hosts, situation),
+    wouldRun: found === null ? null : found.words + before,
+    etaMs: isFree && ahead === 0 ? 0 : until(found?.inMs ?? null, ahead, hosts, typicalMs),
+  };
+}
+
+/** Hosts that could take it first, the best of them before the others. */
+function candidatesOf(task: QueueEntry, hosts: readonly FleetHost[], situation: Situation): Candidate[] {
+  return hosts
+    .map((host): Candidate => {
+      const refused = refusal(task, host, situation);
+      const score = refused === null ? explainScore(task, host, situation.weights) : null;
+      const words = refused === null ? "could take it" : whyNot(task, host, refused);
+      return { hostId: host.id, refusal: refused, words, score };
+    })
+    .sort((one, other) => (other.score?.total ?? -1) - (one.score?.total ?? -1))
+    .slice(0, CANDIDATES_MAX);
+}
+
+const unmet = (task: QueueEntry, { heartbeat }: FleetHost): string => {
+  const constraint = task.constraints?.find((one) => !meets(heartbeat, one));
+  return constraint === undefined ? "" : constraintInWords(constraint);
+};
+
+/** Of one host: `has 1.1 of 4.0 GB free`. */
+function whyNot(task: QueueEntry, host: FleetHost, refused: Check): string {
+  switch (refused) {
+    case "labels":
+      return `does not meet ${unmet(task, host)}`;
+    case "memory":
+      return `has ${gigabytes(host.freeBytes)} of ${gigabytes(task.memoryBytes)} GB free`;
+    case "cpus":
+      return `has ${host.cores} of ${task.cpus} CPUs`;
+    case "slots":
+      return `has no free slot of ${host.slots}`;
+    case "avoided":
+      return `refused: ${host.avoidedFor}`;
+    default:
+      return REFUSED[refused].one;
+  }
+}
+
+/** Of all hosts: `8 hosts: 3 draining, 2 do not meet gpu, 2 have at most 1.1 of 4.0 GB free, 1 refused: full`. */
+function refusedInWords(task: QueueEntry, hosts: readonly FleetHost[], situation: Situation): string {
+  if (hosts.length === 0) return "no host has joined the mesh";
+  const groups = new Map<string, { check: Check; hosts: FleetHost[] }>();
+  for (const host of hosts) {
+    const check = refusal(task, host, situation);
+    if (check === null) continue;
+    const about = check === "labels" ? unmet(task, host) : check === "avoided" ? host.avoidedFor : "";
+    const group = groups.get(`${check} ${about}`) ?? { check, hosts: [] };
+    group.hosts.push(host);
+    groups.set(`${check} ${about}`, group);
+  }
+  const words = [...groups.values()]
+    .sort((one, other) => CHECKS.indexOf(one.check) - CHECKS.indexOf(other.check))
+    .map(({ check, hosts: refused }) => `${refused.length} ${groupInWords(task, check, refused)}`);
+  return `${count(hosts.length, "host")}: ${words.join(", ")}`;
+}
+
+function groupInWords(task: QueueEntry, check: Check, hosts: FleetHost[]): string {
+  const [only] = hosts as [FleetHost];
+  if (hosts.length === 1) return whyNot(task, only, check);
+  switch (check) {
+    case "labels":
+      return `do not meet ${unmet(task, only)}`;
+    case "memory": {
+      const most = Math.max(...hosts.map(({ freeBytes }) => freeBytes));
+      return `have at most ${gigabytes(most)} of ${gigabytes(task.memoryBytes)} GB free`;
+    }
+    case "cpus":
+      return `have at most ${Math.max(...hosts.map(({ cores }) => cores))} of ${task.cpus} CPUs`;
+    case "avoided":
+      return `refused: ${only.avoidedFor}`;
+    default:
+      return REFUSED[check].more;
+  }
+}
+
+/** Those before it are placed as fast as attempts end, if it is known how fast they do. */
+function until(
+  inMs: number | null,
+  ahead: number,
+  hosts: readonly FleetHost[],
+  typicalMs: TypicalMs,
+): number | null {
+  if (inMs === null || ahead === 0) return inMs;
+  let endsPerMs = 0;
+  for (const host of hosts)
+    for (const { repository } of host.reservations.values()) {
+      const typical = typicalMs(repository);
+      if (typical === null) return null;
+      endsPerMs += 1 / Math.max(1, typical);
+    }
+  return endsPerMs === 0 ? null : inMs + ahead / endsPerMs;
+}

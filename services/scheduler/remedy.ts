@@ -1,0 +1,114 @@
+// What would make a task run that no host can take now: which host, on what condition, and when, as far as that is
+// known. Pure.
+import { constraintInWords } from "../../shared/contracts/constraint.ts";
+import { refusal } from "./feasible.ts";
+import type { FleetHost, Reservation } from "./fleet.ts";
+import type { QueueEntry } from "./queue.ts";
+import { MEMORY_SHARE } from "./room.ts";
+import type { Situation } from "./situation.ts";
+
+export type TypicalMs = (repository: string) => number | null;
+
+export interface Remedy {
+  words: string;
+  /** By how long attempts of the repositories took that run there; null where that is not known. */
+  inMs: number | null;
+}
+
+/** Null where nobody knows any. */
+export function remedy(
+  task: QueueEntry,
+  hosts: readonly FleetHost[],
+  situation: Situation,
+  typicalMs: TypicalMs,
+): Remedy | null {
+  let best: (Remedy & { rank: number }) | null = null;
+  for (const host of hosts) {
+    const found = roomOn(host, task, situation, typicalMs);
+    if (found !== null && (best === null || found.rank < best.rank)) best = found;
+  }
+  return best ?? reopening(task, hosts, situation) ?? wanting(task, hosts);
+}
+
+/** Room that the host has once attempts there have ended. The least rank is the soonest. */
+function roomOn(
+  host: FleetHost,
+  task: QueueEntry,
+  situation: Situation,
+  typicalMs: TypicalMs,
+): (Remedy & { rank: number }) | null {
+  const refused = refusal(task, host, situation);
+  if (refused === "avoided") return { words: `would run on ${host.id} within moments`, inMs: 0, rank: 0 };
+  if (refused !== "slots" && refused !== "memory") return null;
+  if (MEMORY_SHARE * host.totalBytes < task.memoryBytes) return null;
+  const lacking = task.memoryBytes - host.freeBytes;
+  const condition =
+    lacking > 0
+      ? `${gigabytes(lacking)} GB more are free${refused === "slots" ? ", and a slot" : ""}`
+      : "a slot is free";
+  const words = `would run on ${host.id} when ${condition}`;
+  const attempts = [...host.reservations.values()]
+    .map((attempt) => remaining(attempt, situation, typicalMs))
+    .sort((one, other) => one.ms - other.ms);
+  let freed = 0;
+  let isKnown = true;
+  for (const [index, { ms, memoryBytes, isTypical }] of attempts.entries()) {
+    freed += memoryBytes;
+    isKnown &&= isTypical;
+    if (host.running - index - 1 >= host.slots || freed < lacking) continue;
+    return isKnown
+      ? { words: `${words}, about ${minutes(ms)}`, inMs: ms, rank: ms }
+      : { words: `${words}, in ${minutes(ms)} at most`, inMs: null, rank: 1e12 + ms };
+  }
+  return { words, inMs: null, rank: 1e15 + lacking };
+}
+
+/** How long an attempt still runs: as long as others of its repository did, or until its time-out. */
+function remaining(
+  { repository, startedAtMs, timeoutMs, memoryBytes }: Reservation,
+  { brokerNowMs }: Situation,
+  typicalMs: TypicalMs,
+) {
+  const elapsedMs = brokerNowMs - startedAtMs;
+  const typical = typicalMs(repository);
+  const isTypical = typical !== null && typical > elapsedMs;
+  const ms = Math.max(0, (isTypical ? typical : timeoutMs) - elapsedMs);
+  return { ms, memoryBytes, isTypical };
+}
+
+/** A host that is only away, or closed to new work. */
+function reopening(task: QueueEntry, hosts: readonly FleetHost[], situation: Situation): Remedy | null {
+  for (const host of hosts) {
+    const away = situation.nowMs - host.heardAtMs > situation.silenceMs;
+    if (!away && host.closed === null) continue;
+    const reopened = { ...host, closed: null, heardAtMs: situation.nowMs };
+    const refused = refusal(task, reopened, situation);
+    if (refused !== null && refused !== "slots" && refused !== "memory") continue;
+    const condition = away ? "were back" : `were ${host.closed} no longer`;
+    return { words: `would run on ${host.id} if it ${condition}`, inMs: null };
+  }
+  return null;
+}
+
+/** What no host has. */
+function wanting(task: QueueEntry, hosts: readonly FleetHost[]): Remedy | null {
+  if (hosts.length === 0) return { words: "would run if a host joined", inMs: null };
+  const needs = [
+    ...(task.fork ? ["took work from forks (MESH_HOST_UNTRUSTED=1)"] : []),
+    ...(task.constraints === null ? [] : [`met ${task.constraints.map(constraintInWords).join(" and ")}`]),
+    ...(hosts.every(({ cores }) => cores < task.cpus) ? [`had ${task.cpus} CPUs`] : []),
+    ...(hosts.every(({ totalBytes }) => MEMORY_SHARE * totalBytes < task.memoryBytes)
+      ? [`had ${gigabytes(task.memoryBytes / MEMORY_SHARE)} GB of memory`]
+      : []),
+  ];
+  return needs.length === 0 ? null : { words: `would run if a host ${needs.join(" and ")}`, inMs: null };
+}
+
+export const gigabytes = (bytes: number): string => (Math.max(0, bytes) / 1e9).toFixed(1);
+
+const minutes = (ms: number): string =>
+  ms < 60_000
+    ? "a minute"
+    : ms < 120 * 60_000
+      ? `${Math.ceil(ms / 60_000)} minutes`
+      : `${Math.ceil(ms / 3_600_000)} hours`;

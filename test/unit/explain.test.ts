@@ -1,0 +1,170 @@
+// What a person is told of a decision: every host's refusal, what would make the task run, its place and the time.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Durations } from "../../services/scheduler/durations.ts";
+import { outlookOf } from "../../services/scheduler/explain.ts";
+import { ahead } from "../../services/scheduler/position.ts";
+import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
+import { Round } from "../../services/scheduler/round.ts";
+import type { Situation } from "../../services/scheduler/situation.ts";
+import type { Constraint } from "../../shared/contracts/constraint.ts";
+import { Outlook } from "../../shared/contracts/outlook.ts";
+import { PRIORITIES } from "../../shared/contracts/task.ts";
+import { fleetOf, queued, situation } from "../support/placement.ts";
+
+const GB = 1e9;
+const MINUTE_MS = 60_000;
+const gpu: Constraint = { label: "gpu", operator: "exists", values: [] };
+
+const told = (
+  task: Partial<QueueEntry>,
+  hosts: Parameters<typeof fleetOf>[0],
+  {
+    typicalMs = null,
+    before = 0,
+    ...now
+  }: Partial<Situation> & { typicalMs?: number | null; before?: number } = {},
+) =>
+  Outlook.parse(
+    outlookOf(queued(task), fleetOf(hosts), situation(now), {
+      ahead: before,
+      heldUp: null,
+      typicalMs: () => typicalMs,
+      at: new Date(0),
+    }),
+  );
+
+describe("a task that fits nowhere", () => {
+  const memory = { totalBytes: 8 * GB, availableBytes: 3 * GB };
+  const run = { memoryBytes: 2 * GB, sinceMs: -MINUTE_MS };
+  const hosts = {
+    h1: { draining: true },
+    h2: { draining: true },
+    h3: { draining: true },
+    h4: { labels: { gpu: "1" }, memory, runs: [run] },
+    h5: { labels: { gpu: "1" }, memory: { ...memory, availableBytes: 2.5 * GB } },
+    h6: {},
+    h7: {},
+    h8: { labels: { gpu: "1" }, avoidUntilMs: 5 },
+  };
+  const task = { constraints: [gpu], memoryBytes: 4 * GB };
+
+  it("is told of with every host's refusal", () => {
+    const { receipt, candidates } = told(task, hosts);
+    expect(receipt).toMatchObject({ hostId: null, hosts: 8, feasible: 0 });
+    expect(receipt.summary).toBe(
+      "8 hosts: 3 draining, 2 do not meet gpu, 2 have at most 3.0 of 4.0 GB free, 1 refused: full",
+    );
+    expect(candidates.find(({ hostId }) => hostId === "h5")).toEqual({
+      hostId: "h5",
+      refusal: "memory",
+      words: "has 2.5 of 4.0 GB free",
+      score: null,
+    });
+  });
+
+  it("is told of with what would make it run, and when, as far as that is known", () => {
+    const { h8, ...others } = hosts;
+    expect(told(task, others, { typicalMs: 7 * MINUTE_MS })).toMatchObject({
+      wouldRun: "would run on h4 when 1.0 GB more are free, about 7 minutes",
+      etaMs: 7 * MINUTE_MS,
+    });
+    expect(told(task, others)).toMatchObject({
+      wouldRun: "would run on h4 when 1.0 GB more are free, in 30 minutes at most",
+      etaMs: null,
+    });
+    expect(told(task, { h5: hosts.h5 })).toMatchObject({
+      wouldRun: "would run on h5 when 1.5 GB more are free",
+      etaMs: null,
+    });
+    expect(told(task, others, { typicalMs: 7 * MINUTE_MS, before: 2 })).toMatchObject({
+      position: 3,
+      wouldRun: "would run on h4 when 1.0 GB more are free, about 7 minutes (2 tasks before it)",
+      etaMs: 21 * MINUTE_MS,
+    });
+    expect(h8).toBeDefined();
+  });
+
+  it.each([
+    [task, { h1: { draining: true, labels: { gpu: "1" } } }, "would run on h1 if it were draining no longer"],
+    [task, { h1: { heardAtMs: -20_000, labels: { gpu: "1" } } }, "would run on h1 if it were back"],
+    [task, { h6: {} }, "would run if a host met gpu"],
+    [{ cpus: 64 }, { h6: {} }, "would run if a host had 64 CPUs"],
+    [{ memoryBytes: 95 * GB }, { h6: {} }, "would run if a host had 100.0 GB of memory"],
+    [{ fork: true }, { h6: {} }, "would run if a host took work from forks (MESH_HOST_UNTRUSTED=1)"],
+    [{}, { h6: { runs: [{}, {}] } }, "would run on h6 when a slot is free, in 30 minutes at most"],
+    [{}, {}, "would run if a host joined"],
+  ])("%j on %j: %s", (asked, fleet, words) => {
+    expect(told(asked, fleet as typeof hosts).wouldRun).toBe(words);
+  });
+});
+
+it("a task that fits is told of with every host's score, the best first", () => {
+  const { receipt, candidates, wouldRun, etaMs } = told({}, { a: { runs: [{}] }, b: {} });
+  expect(receipt).toMatchObject({ hostId: "b", feasible: 2 });
+  expect(candidates.map(({ hostId, refusal }) => [hostId, refusal])).toEqual([
+    ["b", null],
+    ["a", null],
+  ]);
+  expect(candidates[0]?.score?.total).toBeGreaterThan(candidates[1]?.score?.total ?? 1);
+  expect([wouldRun, etaMs]).toEqual([null, 0]);
+});
+
+it("every host is told of as refused or as fit, and never as both", () => {
+  const anyHost = fc.record({
+    draining: fc.boolean(),
+    labels: fc.constantFrom({}, { gpu: "1" }),
+    runs: fc.array(fc.constant({}), { maxLength: 3 }),
+  });
+  fc.assert(
+    fc.property(fc.dictionary(fc.stringMatching(/^h[0-9]$/), anyHost), (hosts) => {
+      const { candidates, receipt } = told({ constraints: [gpu] }, hosts);
+      expect(candidates.map(({ hostId }) => hostId).toSorted()).toEqual(Object.keys(hosts).toSorted());
+      for (const { refusal, score } of candidates) expect(refusal === null).toBe(score !== null);
+      expect(candidates.filter(({ refusal }) => refusal === null)).toHaveLength(receipt.feasible);
+    }),
+  );
+});
+
+it("how long attempts take is the median of the latest", () => {
+  const durations = new Durations();
+  expect(durations.typicalMs("a")).toBeNull();
+  for (const ms of [5, 900, 7]) durations.add("a", ms);
+  expect(durations.typicalMs("a")).toBe(7);
+  for (let number = 0; number < 15; number++) durations.add("a", 100);
+  expect(durations.typicalMs("a")).toBe(100);
+});
+
+describe("a place in line", () => {
+  const anyTask = fc.record({
+    priority: fc.constantFrom(...PRIORITIES),
+    repository: fc.constantFrom("a", "b", "c"),
+    memoryBytes: fc.constantFrom(1, 2),
+  });
+
+  it("is where the task is placed, give or take a turn of each repository, a little more between priorities", () => {
+    fc.assert(
+      fc.property(fc.array(anyTask, { minLength: 1, maxLength: 40 }), (drafts) => {
+        const queue = new Queue();
+        for (const [index, draft] of drafts.entries())
+          queue.add(queued({ taskId: `t${index}`, sequence: index + 1, ...draft }));
+        const expected = new Map(drafts.map((_, index) => [`t${index}`, 0]));
+        for (const taskId of expected.keys())
+          expected.set(taskId, ahead(queue, queue.get(taskId) as QueueEntry, {}));
+        const round = new Round(queue, { nowMs: 0, admits: () => true });
+        let placed = 0;
+        for (let entry = round.next(); entry !== null; entry = round.next()) {
+          expect(Math.abs((expected.get(entry.taskId) ?? 0) - placed)).toBeLessThanOrEqual(4);
+          round.take(entry, 1);
+          placed++;
+        }
+      }),
+    );
+  });
+
+  it("is exact for one repository and priority", () => {
+    const queue = new Queue();
+    for (let number = 1; number <= 5; number++) queue.add(queued({ taskId: `t${number}`, sequence: number }));
+    expect(ahead(queue, queue.get("t4") as QueueEntry, {})).toBe(3);
+  });
+});
