@@ -139,5 +139,5 @@ const HAS_ENDED: RunReply = { outcome: "refused", reason: "superseded", message:
 const WHY_STOPPED: Record<StopOrder["reason"], string> = {
   cancelled: "the task was cancelled",
   timeout: "the task took longer than it may",
-  preempted: "the host is being drained",
+  preempted: "it made room: its host is being drained, or urgent work needs it",
 };

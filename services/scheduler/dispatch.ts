@@ -2,7 +2,7 @@
 // whether the attempt begins is for the host and the log to say.
 import { type RepositoryRules, ruleOf, type Settings } from "../../shared/config/settings.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
-import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
+import type { RunOrder, RunReply, StopOrder } from "../../shared/contracts/order.ts";
 import type { Outlook } from "../../shared/contracts/outlook.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
@@ -11,6 +11,7 @@ import { outlookOf } from "./explain.ts";
 import type { Fleet } from "./fleet.ts";
 import { inWords, place, toReceipt } from "./placement.ts";
 import { ahead } from "./position.ts";
+import { sacrifice } from "./preemption.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
 import type { TypicalMs } from "./remedy.ts";
 import { Round } from "./round.ts";
@@ -30,6 +31,8 @@ export interface DispatchPorts {
   /** Of the task's request as it stands on the log; null when it cannot be read now. */
   request(entry: QueueEntry): Promise<DeployRequest | null>;
   ask(hostId: string, order: RunOrder): Promise<Answer<RunReply>>;
+  /** What comes of it shows on the log. */
+  stop(hostId: string, order: StopOrder): void;
   publish(receipt: Receipt): void;
   /** The host on which the log says that the task runs; null if none. */
   runsOn(taskId: string): string | null;
@@ -41,6 +44,10 @@ const LOG_KNOWS_MORE_MS = 300;
 const ASK_MS = 20_000;
 /** A host says that it began once the log has stored it: so long may the log take to show it, ms. */
 const SHOWN_MS = 5_000;
+/** An attempt that is told to stop has so long to be gone: SIGTERM, its patience, SIGKILL, and the log. */
+const MAKING_ROOM_MS = 20_000;
+/** Urgent tasks for which room is made at a time. */
+const URGENT_AT_ONCE = 20;
 /** Tasks whose waiting is explained: the first in the queue are the ones people ask about. */
 export const WAITING_RECEIPTS = 100;
 
@@ -52,6 +59,8 @@ export class Dispatcher {
   #planned = false;
   /** Orders of which the log shows nothing yet, by task. */
   readonly #asking = new Map<string, { hostId: string; repository: string }>();
+  /** Urgent tasks for which attempts were told to stop, and until when nothing more is done for them, ms. */
+  readonly #makingRoom = new Map<string, number>();
   /** Latest words about a task that fits nowhere, so that a receipt is written only when they change. */
   readonly #waiting = new Map<string, string>();
 
@@ -138,7 +147,27 @@ export class Dispatcher {
     });
   }
 
+  /** Has low attempts stopped where an urgent task fits nowhere else, if the operator allows that. */
+  makeRoom(): void {
+    const settings = this.#ports.settings();
+    if (!settings["placement.preemption"] || !this.#ports.leads()) return;
+    const situation = this.#situation();
+    const { nowMs, brokerNowMs } = situation;
+    const rules = settings["placement.repositories"];
+    for (const entry of this.#queue.urgent(URGENT_AT_ONCE)) {
+      if (entry.asked !== null || nowMs < entry.notBeforeMs) continue;
+      if (nowMs < (this.#makingRoom.get(entry.taskId) ?? 0)) continue;
+      if (this.#repositoryInWords(entry.repository, rules, brokerNowMs) !== null) continue;
+      const found = sacrifice(entry, this.#fleet.regard(entry, nowMs), situation);
+      if (found === null) continue;
+      this.#makingRoom.set(entry.taskId, nowMs + MAKING_ROOM_MS);
+      this.#fleet.hold(found.hostId, nowMs + MAKING_ROOM_MS);
+      for (const stop of found.stops) this.#ports.stop(found.hostId, stop);
+    }
+  }
+
   forget(taskId: string): void {
+    this.#makingRoom.delete(taskId);
     this.#waiting.delete(taskId);
     this.#asking.delete(taskId);
   }
@@ -193,16 +222,13 @@ export class Dispatcher {
   }
 
   async #ask(entry: QueueEntry, hostId: string, receipt: Receipt, nowMs: number): Promise<void> {
-    const { taskId, attempt, after, repository, memoryBytes, cpus, timeoutMs } = entry;
+    const { taskId, attempt, after, repository } = entry;
     const asked = { hostId };
     entry.asked = asked;
     this.#asking.set(taskId, { hostId, repository });
     entry.notBeforeMs = nowMs + ASK_MS;
     this.#fleet.reserve(hostId, taskId, {
-      repository,
-      memoryBytes,
-      cpus,
-      timeoutMs,
+      ...entry,
       sinceMs: nowMs,
       startedAtMs: this.#ports.brokerNowMs(),
     });

@@ -1,12 +1,17 @@
 // What the scheduler knows of the hosts: their last heartbeats, and what the log says runs on each. All that a decision
 // reads of a host is worked out when it changes, so that a scan over all of them only compares numbers.
 import { COMMAND_RUNNER, diskFloorBytes, type Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import type { Priority } from "../../shared/contracts/task.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Footprint, QueueEntry } from "./queue.ts";
 import { freeBytes, freeCpus, RAMP_MS } from "./room.ts";
 
 export interface Reservation extends Footprint {
   repository: string;
+  priority: Priority;
+  attempt: number;
+  /** How often an attempt of the task was stopped to make room. */
+  preempted: number;
   /** When the attempt began, ms on the scheduler's monotonic clock. */
   sinceMs: number;
   /** The same by the broker's clock, ms since the epoch. */
@@ -31,6 +36,8 @@ export interface FleetHost {
   readonly avoidUntilMs: number;
   /** Why. */
   readonly avoidedFor: string;
+  /** Room is being made there for an urgent task: nothing else is placed before this time, ms. */
+  readonly heldUntilMs: number;
   /** It takes nothing new, by its own word or an operator's. */
   readonly closed: HostWish["kind"] | null;
   readonly takesStrangers: boolean;
@@ -165,6 +172,12 @@ export class Fleet {
     host.avoidedFor = why;
   }
 
+  /** Room is being made there. */
+  hold(hostId: string, untilMs: number): void {
+    const host = this.#hosts.get(hostId);
+    if (host) host.heldUntilMs = untilMs;
+  }
+
   /** Drops hosts that were not heard of since: they have left. */
   forgetBefore(heardAtMs: number): void {
     for (const [hostId, host] of this.#hosts)
@@ -177,11 +190,15 @@ export class Fleet {
   }
 
   #reserve(host: Known, taskId: string, wanted: Reservation): void {
-    const { memoryBytes, cpus, repository, sinceMs, startedAtMs, timeoutMs } = wanted;
+    const { memoryBytes, cpus, repository, priority, attempt, preempted } = wanted;
+    const { sinceMs, startedAtMs, timeoutMs } = wanted;
     const reservation: Kept = {
       memoryBytes,
       cpus,
       repository,
+      priority,
+      attempt,
+      preempted,
       sinceMs,
       startedAtMs,
       timeoutMs,
@@ -189,6 +206,7 @@ export class Fleet {
       isYoung: true,
     };
     host.reservations.set(taskId, reservation);
+    if (priority === "high") host.heldUntilMs = 0;
     host.chosenAt = ++this.#chosen;
     this.#count(host, repository, 1);
     add(host.reserved, reservation, 1);
@@ -265,6 +283,7 @@ function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: Known["wish"]): 
     chosenAt: 0,
     avoidUntilMs: 0,
     avoidedFor: "",
+    heldUntilMs: 0,
     wish,
     closed: null,
     takesStrangers: false,

@@ -14,7 +14,7 @@ import { leaseTimes, probeAfterMs } from "../../shared/config/environment.ts";
 import { answer, refuse } from "../../shared/contracts/failure.ts";
 import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { silenceMs } from "../../shared/contracts/lease.ts";
-import { orderSubject, RunReply } from "../../shared/contracts/order.ts";
+import { orderSubject, RunReply, StopReply } from "../../shared/contracts/order.ts";
 import { OutlookRequest, outlookSubject } from "../../shared/contracts/outlook.ts";
 import { receiptSubject } from "../../shared/contracts/receipt.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
@@ -28,6 +28,7 @@ import { QueueIndex } from "./queue-index.ts";
 
 /** A host answers a run order once the log has stored `started`. */
 const RUN_REPLY_MS = 10_000;
+const STOP_REPLY_MS = 2_000;
 /** A pass is made at least this often, whatever was or was not heard. */
 const SWEEP_MS = 500;
 export async function start(context: ServiceContext): Promise<AsyncDisposable> {
@@ -55,6 +56,10 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     request: async (entry) => index.request(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
     ask: (hostId, order) =>
       ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
+    stop: (hostId, order) => {
+      context.log.info({ hostId, ...order }, "stops for an urgent task");
+      void ask(bus, orderSubject.build({ hostId, order: "stop" }), order, StopReply, STOP_REPLY_MS);
+    },
     runsOn: (taskId) => {
       const task = tasks?.log.tasks.get(taskId);
       return task?.active ? task.hostId : null;
@@ -119,6 +124,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const sweep = setInterval(() => {
     fleet.forgetBefore(performance.now() - HOST_KEPT_MS);
     dispatcher.pass();
+    dispatcher.makeRoom();
     dispatcher.explainWaiting();
   }, SWEEP_MS);
   stack.defer(() => clearInterval(sweep));

@@ -46,6 +46,7 @@ export class QueueIndex {
     const parked = failed === null ? undefined : this.#parked.get(taskId);
     if (failed !== null && parked !== undefined)
       parked.failedAtMs = new Map(parked.failedAtMs).set(failed, fact.timeMs);
+    if (isPreempted(fact)) this.#preempted(taskId);
     if (after.state === "queued") {
       if (fact.kind === "requested" && fact.body !== null && before.state !== "queued") {
         this.#queue.add(newEntry(taskId, fact.sequence, Priority.parse(fact.speaker), fact.body));
@@ -69,6 +70,11 @@ export class QueueIndex {
     if (isEnd(after.state)) this.#parked.delete(taskId);
   }
 
+  #preempted(taskId: string): void {
+    const parked = this.#parked.get(taskId);
+    if (parked !== undefined) parked.preempted++;
+  }
+
   #ended({ fact, before }: FoldedFact): void {
     const { taskId } = fact;
     if (before.hostId !== null) this.#fleet.release(before.hostId, taskId);
@@ -86,6 +92,12 @@ export class QueueIndex {
       this.#queue.add({ ...entry, asked: null, notBeforeMs: 0, charged: false, removed: false });
   }
 }
+
+const isPreempted = (fact: FoldedFact["fact"]): boolean =>
+  fact.body !== null &&
+  fact.kind === "faulted" &&
+  "failure" in fact.body &&
+  fact.body.failure.category === "preempted";
 
 /** The attempt came to its own end, if a bad one. */
 const isOfItself = (fact: FoldedFact["fact"]): boolean =>
@@ -132,6 +144,7 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     timeoutMs: request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs,
     memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
     cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
+    preempted: 0,
     failedAtMs: null,
     asked: null,
     notBeforeMs: 0,

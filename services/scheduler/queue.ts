@@ -27,6 +27,8 @@ export interface QueueEntry extends Footprint {
   constraints: readonly Constraint[] | null;
   fork: boolean;
   timeoutMs: number;
+  /** How often an attempt of it was stopped to make room. */
+  preempted: number;
   /** When an attempt of it last failed on each host, by the broker's clock, ms; null if none has. */
   failedAtMs: ReadonlyMap<string, number> | null;
   /** A host is being asked, or has just begun and the log has not shown it yet. */
@@ -119,6 +121,18 @@ export class Queue {
     if (line === undefined) return;
     if (--line.size === 0) level.ring.delete(entry.repository);
     else tidy(line, shapeOf(entry));
+  }
+
+  /** So many urgent tasks at most, the oldest of each repository first. */
+  *urgent(atMost: number): Generator<QueueEntry> {
+    let left = atMost;
+    for (const line of this.levels.high.ring.values())
+      for (const lane of line.lanes.values())
+        for (const entry of lane.entries) {
+          if (entry.removed) continue;
+          if (left-- <= 0) return;
+          yield entry;
+        }
   }
 
   /** By priority, repository and age; entries may be removed meanwhile. Not the order of placement. */

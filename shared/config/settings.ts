@@ -69,6 +69,12 @@ export const Settings = z.strictObject({
   "placement.repositories": RepositoryRules.default({}).describe(
     "of each repository, or of `*` for all others: `share`, tasks placed in one turn, and `atOnce`, attempts under way at most",
   ),
+  "placement.preemption": z
+    .boolean()
+    .default(false)
+    .describe(
+      "true: a high task that finds no room has attempts of low ones stopped, which are queued again without a failure",
+    ),
   "placement.avoidMs": ms(0, MINUTE_MS)
     .default(300)
     .describe("a host that refused a task, or did not answer, is passed over for so long"),

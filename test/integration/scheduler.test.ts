@@ -161,6 +161,28 @@ describe("a queued task", () => {
     expect(tasksOf(host)).toEqual(["high", "normal-1", "normal-2", "low"]);
   });
 
+  it("that is urgent has a low one stopped, if that is allowed, which is queued again without a failure", async () => {
+    await using mesh = await startMesh({ tracker: true });
+    const host = await mesh.host("h1", { about: { slots: { total: 1, free: 1 } } });
+    await mesh.submit("low", { priority: "low" });
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "low")) === "running", DEADLINE);
+    await mesh.submit("urgent", { priority: "high" });
+    await mesh.submit("ordinary");
+    await vi.waitUntil(async () => (await receiptOf(mesh.bus, "urgent")) !== null, DEADLINE);
+    expect(host.stops).toEqual([]);
+    expect(await askApi(mesh.bus, "configure", { key: "placement.preemption", value: true })).toMatchObject({
+      ok: true,
+    });
+    await vi.waitUntil(() => host.stops.length > 0, DEADLINE);
+    expect(host.stops).toEqual([{ taskId: "low", attempt: 1, reason: "preempted" }]);
+    await host.say("low", "faulted", { failure: { category: "preempted", message: "it made room" } });
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "urgent")) === "running", DEADLINE);
+    expect(await askApi(mesh.bus, "get", { taskId: "low" })).toMatchObject({
+      value: { state: "queued", failures: 0 },
+    });
+    expect(tasksOf(host)).toEqual(["low", "urgent"]);
+  });
+
   it("that failed on a host goes to another one, by a scheduler that begins anew too", async () => {
     await using mesh = await startMesh({ tracker: true, scheduler: false });
     const first = await startScheduler(contextFor(mesh.url));

@@ -21,7 +21,7 @@ import { factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
 import { answer } from "../../shared/contracts/failure.ts";
 import { decodeHeartbeat } from "../../shared/contracts/heartbeat.ts";
 import { type LeaseTimes, silenceMs } from "../../shared/contracts/lease.ts";
-import { orderSubject, RunReply } from "../../shared/contracts/order.ts";
+import { orderSubject, RunReply, StopReply } from "../../shared/contracts/order.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { FoldedLog } from "../../shared/lifecycle/folded-log.ts";
@@ -107,6 +107,8 @@ export const scheduler: Begin = ({ line, broker, times, choose, name }, life, bu
     request: async (entry) => index.request(entry.taskId) ?? broker.requestAt(entry.sequence),
     ask: (hostId, order) =>
       ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
+    stop: (hostId, order) =>
+      void ask(bus, orderSubject.build({ hostId, order: "stop" }), order, StopReply, RUN_REPLY_MS),
     runsOn: (taskId) => {
       const task = folded.tasks.get(taskId);
       return task?.active ? task.hostId : null;

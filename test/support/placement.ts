@@ -22,6 +22,7 @@ export const queued = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
   timeoutMs: 1_800_000,
   memoryBytes: GIB,
   cpus: 1,
+  preempted: 0,
   failedAtMs: null,
   asked: null,
   notBeforeMs: 0,
@@ -44,6 +45,9 @@ export const situation = (overrides: Partial<Situation> = {}): Situation => ({
 /** Of another repository, next to nothing, just begun. */
 export const reservation = (overrides: Partial<Reservation> = {}): Reservation => ({
   repository: "acme/other",
+  priority: "normal",
+  attempt: 1,
+  preempted: 0,
   memoryBytes: 1,
   cpus: 1,
   sinceMs: 0,

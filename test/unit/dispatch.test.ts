@@ -44,6 +44,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
     held: () => null,
     request: async () => request(),
     publish: () => {},
+    stop: () => {},
     runsOn: () => null,
     ...ports,
     ask: (hostId, order) => {
