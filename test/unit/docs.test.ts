@@ -77,6 +77,7 @@ describe("the documentation", () => {
     "docs/guarantees.md",
     "docs/limits.md",
     "docs/operations.md",
+    "docs/placement.md",
     "docs/protocol.md",
     "docs/second-machine.md",
   ])("%s names only files that exist", (file) => {
