@@ -141,10 +141,15 @@ describe.skipIf(!canMount)("a full disk", () => {
     await vi.waitUntil(() => host.attempts().length === 0, DEADLINE);
     // Room for the work and git's copy of it, and none for the patch, which the host itself writes.
     const unfit = await mesh.submit("head -c 22000000 /dev/urandom > data", { maxAttempts: 1 });
-    await unfit.run(host.id);
+    // Refused until the host has seen that its disk has room again.
+    const taken = async (task: typeof unfit) => {
+      const reply = await task.run(host.id);
+      return reply.ok && reply.value.outcome === "started";
+    };
+    await vi.waitUntil(() => taken(unfit), DEADLINE);
     expect(await unfit.said("faulted")).toMatchObject({ failure: { category: "resource" } });
     const next = await mesh.submit("true");
-    await next.run(host.id);
+    await vi.waitUntil(() => taken(next), DEADLINE);
     await next.said("succeeded");
     host.process.kill("SIGTERM");
     await host.exitCode;
