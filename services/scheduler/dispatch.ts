@@ -2,22 +2,21 @@
 // whether the attempt begins is for the host and the log to say.
 import { type RepositoryRules, ruleOf, type Settings } from "../../shared/config/settings.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
-import type { RunOrder, RunReply, StopOrder } from "../../shared/contracts/order.ts";
+import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { Outlook } from "../../shared/contracts/outlook.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Breakers, Guarded } from "../../shared/lifecycle/breakers.ts";
 import { outlookOf } from "./explain.ts";
 import type { Fleet } from "./fleet.ts";
+import { MakingRoom, type RoomPorts } from "./making-room.ts";
 import { inWords, place, toReceipt } from "./placement.ts";
 import { ahead } from "./position.ts";
-import { sacrifice } from "./preemption.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
-import type { TypicalMs } from "./remedy.ts";
 import { Round } from "./round.ts";
 import type { Situation } from "./situation.ts";
 
-export interface DispatchPorts {
+export interface DispatchPorts extends RoomPorts {
   leads(): boolean;
   settings(): Settings;
   breakers: Breakers;
@@ -31,8 +30,6 @@ export interface DispatchPorts {
   /** Of the task's request as it stands on the log; null when it cannot be read now. */
   request(entry: QueueEntry): Promise<DeployRequest | null>;
   ask(hostId: string, order: RunOrder): Promise<Answer<RunReply>>;
-  /** What comes of it shows on the log. */
-  stop(hostId: string, order: StopOrder): void;
   publish(receipt: Receipt): void;
   /** The host on which the log says that the task runs; null if none. */
   runsOn(taskId: string): string | null;
@@ -44,10 +41,6 @@ const LOG_KNOWS_MORE_MS = 300;
 const ASK_MS = 20_000;
 /** A host says that it began once the log has stored it: so long may the log take to show it, ms. */
 const SHOWN_MS = 5_000;
-/** An attempt that is told to stop has so long to be gone: SIGTERM, its patience, SIGKILL, and the log. */
-const MAKING_ROOM_MS = 20_000;
-/** Urgent tasks for which room is made at a time. */
-const URGENT_AT_ONCE = 20;
 /** Tasks whose waiting is explained: the first in the queue are the ones people ask about. */
 export const WAITING_RECEIPTS = 100;
 
@@ -59,8 +52,7 @@ export class Dispatcher {
   #planned = false;
   /** Orders of which the log shows nothing yet, by task. */
   readonly #asking = new Map<string, { hostId: string; repository: string }>();
-  /** Urgent tasks for which attempts were told to stop, and until when nothing more is done for them, ms. */
-  readonly #makingRoom = new Map<string, number>();
+  readonly #room: MakingRoom;
   /** Latest words about a task that fits nowhere, so that a receipt is written only when they change. */
   readonly #waiting = new Map<string, string>();
 
@@ -70,6 +62,7 @@ export class Dispatcher {
     this.#fleet = fleet;
     this.#silenceMs = silenceMs;
     this.#ports = ports;
+    this.#room = new MakingRoom(queue, fleet, ports);
   }
 
   /** Has a pass made soon; many calls make one. */
@@ -86,31 +79,32 @@ export class Dispatcher {
   pass(): void {
     if (!this.#ports.leads()) return;
     const situation = this.#situation();
-    const { nowMs } = situation;
-    const repositories = this.#barred("repository", situation.brokerNowMs);
-    const rules = this.#ports.settings()["placement.repositories"];
-    const round = new Round(this.#queue, {
-      nowMs,
-      admits: (repository) =>
-        this.#ports.held(repository) === null &&
-        !repositories.has(repository) &&
-        !this.#isAtItsLimit(repository, rules),
-    });
-    for (let entry = round.next(); entry !== null; entry = round.next()) {
+    const { nowMs, brokerNowMs } = situation;
+    const { admits, rules, barred } = this.#admission(brokerNowMs);
+    const offer = (entry: QueueEntry): boolean => {
       if (entry.asked !== null) this.#withdraw(entry);
       const placement = place(entry, this.#fleet, situation);
-      if (placement.host !== null) {
-        const { id } = placement.host;
-        round.take(entry, ruleOf(entry.repository, rules).share);
-        void this.#ask(entry, id, toReceipt(entry, placement, situation, new Date()), nowMs);
-        // It may be the one probe of a breaker.
-        if (this.#isBarred("host", id, situation.brokerNowMs)) situation.barred.add(id);
-        if (this.#isBarred("repository", entry.repository, situation.brokerNowMs))
-          repositories.add(entry.repository);
-        continue;
+      const { host, refusals } = placement;
+      if (host === null) {
+        if (refusals.memory !== undefined) this.#room.passed(entry.taskId, nowMs);
+        return false;
       }
-      round.refuse();
-      if (!this.#anyFreeSlot(nowMs)) return;
+      void this.#ask(entry, host.id, toReceipt(entry, placement, situation, new Date()), nowMs);
+      // It may be the one probe of a breaker.
+      if (this.#isBarred("host", host.id, brokerNowMs)) situation.barred.add(host.id);
+      if (this.#isBarred("repository", entry.repository, brokerNowMs)) barred.add(entry.repository);
+      return true;
+    };
+    const shareOf = ({ repository }: QueueEntry) => ruleOf(repository, rules).share;
+    for (const entry of this.#room.first(nowMs))
+      if (admits(entry.repository) && offer(entry)) this.#queue.charge(entry, shareOf(entry));
+    const round = new Round(this.#queue, { nowMs, admits });
+    for (let entry = round.next(); entry !== null; entry = round.next()) {
+      if (offer(entry)) round.take(entry, shareOf(entry));
+      else {
+        round.refuse();
+        if (!this.#anyFreeSlot(nowMs)) return;
+      }
     }
   }
 
@@ -134,7 +128,7 @@ export class Dispatcher {
   }
 
   /** The whole decision about a queued task as it would be made now; null if it is not queued. */
-  outlook(taskId: string, typicalMs: TypicalMs): Outlook | null {
+  outlook(taskId: string): Outlook | null {
     const entry = this.#queue.get(taskId);
     if (entry === undefined) return null;
     const situation = this.#situation();
@@ -142,32 +136,21 @@ export class Dispatcher {
     return outlookOf(entry, this.#fleet, situation, {
       ahead: ahead(this.#queue, entry, rules),
       heldUp: this.#repositoryInWords(entry.repository, rules, situation.brokerNowMs),
-      typicalMs,
+      typicalMs: this.#ports.typicalMs,
       at: new Date(),
     });
   }
 
-  /** Has low attempts stopped where an urgent task fits nowhere else, if the operator allows that. */
+  /** Keeps hosts for tasks that find no room otherwise. */
   makeRoom(): void {
-    const settings = this.#ports.settings();
-    if (!settings["placement.preemption"] || !this.#ports.leads()) return;
+    if (!this.#ports.leads()) return;
     const situation = this.#situation();
-    const { nowMs, brokerNowMs } = situation;
-    const rules = settings["placement.repositories"];
-    for (const entry of this.#queue.urgent(URGENT_AT_ONCE)) {
-      if (entry.asked !== null || nowMs < entry.notBeforeMs) continue;
-      if (nowMs < (this.#makingRoom.get(entry.taskId) ?? 0)) continue;
-      if (this.#repositoryInWords(entry.repository, rules, brokerNowMs) !== null) continue;
-      const found = sacrifice(entry, this.#fleet.regard(entry, nowMs), situation);
-      if (found === null) continue;
-      this.#makingRoom.set(entry.taskId, nowMs + MAKING_ROOM_MS);
-      this.#fleet.hold(found.hostId, nowMs + MAKING_ROOM_MS);
-      for (const stop of found.stops) this.#ports.stop(found.hostId, stop);
-    }
+    const { admits } = this.#admission(situation.brokerNowMs);
+    this.#room.sweep(situation, this.#ports.settings(), admits);
   }
 
   forget(taskId: string): void {
-    this.#makingRoom.delete(taskId);
+    this.#room.forget(taskId);
     this.#waiting.delete(taskId);
     this.#asking.delete(taskId);
   }
@@ -191,6 +174,17 @@ export class Dispatcher {
     for (const name of this.#ports.breakers.notClosed(guarded))
       if (this.#isBarred(guarded, name, brokerNowMs)) barred.add(name);
     return barred;
+  }
+
+  /** Which repositories may have something placed: not held up, no open breaker, fewer attempts than they may have. */
+  #admission(brokerNowMs: number) {
+    const barred = this.#barred("repository", brokerNowMs);
+    const rules = this.#ports.settings()["placement.repositories"];
+    const admits = (repository: string) =>
+      this.#ports.held(repository) === null &&
+      !barred.has(repository) &&
+      !this.#isAtItsLimit(repository, rules);
+    return { barred, rules, admits };
   }
 
   #isAtItsLimit(repository: string, rules: RepositoryRules): boolean {

@@ -32,7 +32,7 @@ export function refusal(task: QueueEntry, host: FleetHost, situation: Situation)
     return "labels";
   if (task.cpus > host.cores) return "cpus";
   if (host.isDiskFull) return "disk";
-  if (situation.nowMs < host.heldUntilMs && task.priority !== "high") return "held";
+  if (situation.nowMs < host.heldUntilMs && host.heldFor !== task.taskId) return "held";
   if (host.running >= host.slots) return "slots";
   if (host.freeBytes < task.memoryBytes) return "memory";
   if (situation.nowMs < host.avoidUntilMs) return "avoided";

@@ -36,7 +36,8 @@ export interface FleetHost {
   readonly avoidUntilMs: number;
   /** Why. */
   readonly avoidedFor: string;
-  /** Room is being made there for an urgent task: nothing else is placed before this time, ms. */
+  /** Room is being made there for this task: nothing else is placed before that time, ms. */
+  readonly heldFor: string;
   readonly heldUntilMs: number;
   /** It takes nothing new, by its own word or an operator's. */
   readonly closed: HostWish["kind"] | null;
@@ -172,10 +173,12 @@ export class Fleet {
     host.avoidedFor = why;
   }
 
-  /** Room is being made there. */
-  hold(hostId: string, untilMs: number): void {
+  /** Room is being made there for a task. A time that is past ends that, if it is for this one. */
+  hold(hostId: string, taskId: string, untilMs: number): void {
     const host = this.#hosts.get(hostId);
-    if (host) host.heldUntilMs = untilMs;
+    if (host === undefined || (untilMs === 0 && host.heldFor !== taskId)) return;
+    host.heldFor = taskId;
+    host.heldUntilMs = untilMs;
   }
 
   /** Drops hosts that were not heard of since: they have left. */
@@ -206,7 +209,7 @@ export class Fleet {
       isYoung: true,
     };
     host.reservations.set(taskId, reservation);
-    if (priority === "high") host.heldUntilMs = 0;
+    if (host.heldFor === taskId) host.heldUntilMs = 0;
     host.chosenAt = ++this.#chosen;
     this.#count(host, repository, 1);
     add(host.reserved, reservation, 1);
@@ -283,6 +286,7 @@ function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: Known["wish"]): 
     chosenAt: 0,
     avoidUntilMs: 0,
     avoidedFor: "",
+    heldFor: "",
     heldUntilMs: 0,
     wish,
     closed: null,

@@ -56,6 +56,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     request: async (entry) => index.request(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
     ask: (hostId, order) =>
       ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
+    typicalMs: (repository) => index.durations.typicalMs(repository),
     stop: (hostId, order) => {
       context.log.info({ hostId, ...order }, "stops for an urgent task");
       void ask(bus, orderSubject.build({ hostId, order: "stop" }), order, StopReply, STOP_REPLY_MS);
@@ -102,7 +103,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await Promise.all([tasks.caughtUp, wishes.caughtUp, pauses.caughtUp, heartbeats.caughtUp]);
   ready = true;
   const explain = ({ taskId }: { taskId: string }) => {
-    const outlook = dispatcher.outlook(taskId, (repository) => index.durations.typicalMs(repository));
+    const outlook = dispatcher.outlook(taskId);
     return outlook === null ? refuse("not_found", `task ${taskId} is not queued`) : answer(outlook);
   };
   let explaining: { unsubscribe(): void } | null = null;

@@ -60,7 +60,7 @@ export const REFUSED: Record<Check, { one: string; more: string }> = {
   labels: { one: "lacks a label", more: "lack a label" },
   cpus: { one: "has too few CPUs", more: "have too few CPUs" },
   disk: { one: "has too little disk left", more: "have too little disk left" },
-  held: { one: "makes room for urgent work", more: "make room for urgent work" },
+  held: { one: "makes room for another task", more: "make room for other tasks" },
   slots: { one: "has no free slot", more: "have no free slot" },
   memory: { one: "has too little free memory", more: "have too little free memory" },
   avoided: { one: "refused just now", more: "refused just now" },

@@ -22,45 +22,72 @@ export function remedy(
   situation: Situation,
   typicalMs: TypicalMs,
 ): Remedy | null {
-  let best: (Remedy & { rank: number }) | null = null;
+  let best: (Room & { host: FleetHost }) | null = null;
   for (const host of hosts) {
-    const found = roomOn(host, task, situation, typicalMs);
-    if (found !== null && (best === null || found.rank < best.rank)) best = found;
+    if (refusal(task, host, situation) === "avoided")
+      return { words: `would run on ${host.id} within moments`, inMs: 0 };
+    const room = roomAfter(host, task, situation, typicalMs);
+    if (room !== null && (best === null || isSooner(room, best))) best = { ...room, host };
   }
-  return best ?? reopening(task, hosts, situation) ?? wanting(task, hosts);
+  return best === null
+    ? (reopening(task, hosts, situation) ?? wanting(task, hosts))
+    : roomInWords(best.host, best);
 }
 
-/** Room that the host has once attempts there have ended. The least rank is the soonest. */
-function roomOn(
+interface Room {
+  /** Until enough attempts there have ended; null if not even all of them are enough. */
+  ms: number | null;
+  /** It is how long such attempts take, not their time-outs. */
+  isTypical: boolean;
+  /** Bytes that are not free yet. */
+  lacking: number;
+  needsSlot: boolean;
+}
+
+/** Known times first, then time-outs, then what only the machine's owner can free. */
+const isSooner = (one: Room, other: Room): boolean =>
+  one.ms === null || other.ms === null
+    ? other.ms === null && (one.ms !== null || one.lacking < other.lacking)
+    : one.isTypical === other.isTypical
+      ? one.ms < other.ms
+      : one.isTypical;
+
+/** When the host has room for the task, if nothing more is placed there; null if room is not what it lacks. */
+export function roomAfter(
   host: FleetHost,
   task: QueueEntry,
   situation: Situation,
   typicalMs: TypicalMs,
-): (Remedy & { rank: number }) | null {
+): Room | null {
   const refused = refusal(task, host, situation);
-  if (refused === "avoided") return { words: `would run on ${host.id} within moments`, inMs: 0, rank: 0 };
   if (refused !== "slots" && refused !== "memory") return null;
   if (MEMORY_SHARE * host.totalBytes < task.memoryBytes) return null;
   const lacking = task.memoryBytes - host.freeBytes;
-  const condition =
-    lacking > 0
-      ? `${gigabytes(lacking)} GB more are free${refused === "slots" ? ", and a slot" : ""}`
-      : "a slot is free";
-  const words = `would run on ${host.id} when ${condition}`;
+  const needsSlot = refused === "slots";
   const attempts = [...host.reservations.values()]
     .map((attempt) => remaining(attempt, situation, typicalMs))
     .sort((one, other) => one.ms - other.ms);
   let freed = 0;
-  let isKnown = true;
-  for (const [index, { ms, memoryBytes, isTypical }] of attempts.entries()) {
-    freed += memoryBytes;
-    isKnown &&= isTypical;
-    if (host.running - index - 1 >= host.slots || freed < lacking) continue;
-    return isKnown
-      ? { words: `${words}, about ${minutes(ms)}`, inMs: ms, rank: ms }
-      : { words: `${words}, in ${minutes(ms)} at most`, inMs: null, rank: 1e12 + ms };
+  let isTypical = true;
+  for (const [index, attempt] of attempts.entries()) {
+    freed += attempt.memoryBytes;
+    isTypical &&= attempt.isTypical;
+    if (host.running - index - 1 < host.slots && freed >= lacking)
+      return { ms: attempt.ms, isTypical, lacking, needsSlot };
   }
-  return { words, inMs: null, rank: 1e15 + lacking };
+  return { ms: null, isTypical: false, lacking, needsSlot };
+}
+
+function roomInWords({ id }: FleetHost, { ms, isTypical, lacking, needsSlot }: Room): Remedy {
+  const condition =
+    lacking > 0
+      ? `${gigabytes(lacking)} GB more are free${needsSlot ? ", and a slot" : ""}`
+      : "a slot is free";
+  const words = `would run on ${id} when ${condition}`;
+  if (ms === null) return { words, inMs: null };
+  return isTypical
+    ? { words: `${words}, about ${minutes(ms)}`, inMs: ms }
+    : { words: `${words}, in ${minutes(ms)} at most`, inMs: null };
 }
 
 /** How long an attempt still runs: as long as others of its repository did, or until its time-out. */

@@ -69,6 +69,9 @@ export const Settings = z.strictObject({
   "placement.repositories": RepositoryRules.default({}).describe(
     "of each repository, or of `*` for all others: `share`, tasks placed in one turn, and `atOnce`, attempts under way at most",
   ),
+  "placement.patienceMs": ms(0, DAY_MS)
+    .default(2 * MINUTE_MS)
+    .describe("a task that others pass for so long because it asks for much memory has a host held for it"),
   "placement.preemption": z
     .boolean()
     .default(false)

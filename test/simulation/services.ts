@@ -107,6 +107,7 @@ export const scheduler: Begin = ({ line, broker, times, choose, name }, life, bu
     request: async (entry) => index.request(entry.taskId) ?? broker.requestAt(entry.sequence),
     ask: (hostId, order) =>
       ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
+    typicalMs: (repository) => index.durations.typicalMs(repository),
     stop: (hostId, order) =>
       void ask(bus, orderSubject.build({ hostId, order: "stop" }), order, StopReply, RUN_REPLY_MS),
     runsOn: (taskId) => {
@@ -127,7 +128,10 @@ export const scheduler: Begin = ({ line, broker, times, choose, name }, life, bu
     if (heartbeat) fleet.hear(heartbeat, performance.now());
     dispatcher.wake();
   });
-  setInterval(() => dispatcher.pass(), SWEEP_MS);
+  setInterval(() => {
+    dispatcher.makeRoom();
+    dispatcher.pass();
+  }, SWEEP_MS);
 };
 
 export const tracker: Begin = ({ line, broker, times, rules, choose, name }, life, bus) => {

@@ -45,6 +45,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
     request: async () => request(),
     publish: () => {},
     stop: () => {},
+    typicalMs: () => null,
     runsOn: () => null,
     ...ports,
     ask: (hostId, order) => {
@@ -56,6 +57,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
   const after = async (ms: number) => {
     clock.nowMs += ms;
     hear();
+    dispatcher.makeRoom();
     dispatcher.pass();
     await new Promise((settled) => setImmediate(settled));
   };
@@ -128,6 +130,48 @@ describe("an order to a host", () => {
     readable = true;
     await after(300);
     expect(asked).toEqual(["t1 a"]);
+  });
+});
+
+describe("a task that asks for most of a host", () => {
+  /** Small urgent tasks keep coming; each runs for a minute. Seconds until the big one is placed, null if it is not. */
+  async function placedAfter(patienceMs: number, withinS: number): Promise<number | null> {
+    const GIB = 2 ** 30;
+    const { queue, fleet, asked, after, clock } = scene({
+      settings: () => ({ ...DEFAULT_SETTINGS, "placement.patienceMs": patienceMs }),
+      ask: async () => STARTED,
+    });
+    fleet.wish("b", "cordoned");
+    queue.add({ ...entry("big"), priority: "low", memoryBytes: 6 * GIB });
+    const running = new Map<string, { hostId: string; untilMs: number }>();
+    for (let second = 0, number = 0, seen = 0; second < withinS; second++) {
+      for (; queue.size < 5; number++)
+        queue.add({ ...entry(`small-${number}`, number + 2), priority: "high", memoryBytes: GIB });
+      await after(1_000);
+      for (; seen < asked.length; seen++) {
+        const [taskId = "", hostId = ""] = (asked[seen] ?? "").split(" ");
+        if (taskId === "big") return second;
+        // They end one by one, so that there is never much room at once.
+        running.set(taskId, { hostId, untilMs: clock.nowMs + (seen < 10 ? 6_000 * (seen + 1) : 60_000) });
+        queue.remove(taskId);
+      }
+      for (const [taskId, { hostId, untilMs }] of running)
+        if (untilMs <= clock.nowMs) {
+          running.delete(taskId);
+          fleet.release(hostId, taskId);
+        }
+    }
+    return null;
+  }
+
+  it("would wait for ever while small ones keep coming", async () => {
+    expect(await placedAfter(86_400_000, 900)).toBeNull();
+  });
+
+  it("has a host held after a while, and is placed once what runs there has ended", async () => {
+    const seconds = await placedAfter(120_000, 900);
+    expect(seconds).not.toBeNull();
+    expect(seconds).toBeLessThanOrEqual(120 + 60 + 10);
   });
 });
 

@@ -30,7 +30,7 @@ describe("an urgent task that finds no room", () => {
     expect(chosen({ full, idle: {} })).toBeNull();
     expect(chosen({ full: { ...full, draining: true } })).toBeNull();
     const fleet = fleetOf({ full });
-    fleet.hold("full", 10);
+    fleet.hold("full", "other", 10);
     expect(sacrifice(urgent, fleet.regard(urgent, 0), situation())).toBeNull();
     expect(sacrifice(urgent, fleet.regard(urgent, 10), situation({ nowMs: 10 }))).not.toBeNull();
   });
@@ -68,12 +68,14 @@ describe("an urgent task that finds no room", () => {
   });
 });
 
-it("a host that makes room is given nothing but urgent work meanwhile", () => {
+it("a host that makes room is given nothing else meanwhile", () => {
   const fleet = fleetOf({ a: {} });
-  fleet.hold("a", 10);
+  fleet.hold("a", "t1", 10);
   const [host] = fleet.regard(urgent, 0);
-  expect(host && refusal(queued({ priority: "normal" }), host, situation())).toBe("held");
+  expect(host && refusal(queued({ taskId: "t2" }), host, situation())).toBe("held");
   expect(host && refusal(urgent, host, situation())).toBeNull();
-  fleet.reserve("a", "t1", reservation({ priority: "high" }));
-  expect(host && refusal(queued({ priority: "normal" }), host, situation())).toBeNull();
+  fleet.hold("a", "t2", 0);
+  expect(host && refusal(queued({ taskId: "t2" }), host, situation())).toBe("held");
+  fleet.reserve("a", "t1", reservation());
+  expect(host && refusal(queued({ taskId: "t2" }), host, situation())).toBeNull();
 });
