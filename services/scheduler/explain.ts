@@ -3,7 +3,8 @@
 import { constraintInWords, meets } from "../../shared/contracts/constraint.ts";
 import { CANDIDATES_MAX, type Candidate, type Outlook } from "../../shared/contracts/outlook.ts";
 import { CHECKS, type Check, refusal } from "./feasible.ts";
-import type { Fleet, FleetHost } from "./fleet.ts";
+import type { Fleet } from "./fleet.ts";
+import type { FleetHost } from "./fleet-host.ts";
 import { count, inWords, place, REFUSED, toReceipt } from "./placement.ts";
 import type { QueueEntry } from "./queue.ts";
 import { explainScore } from "./rank.ts";

@@ -1,6 +1,6 @@
 // Which hosts could take a task at all, and why the others could not. Pure.
 import { meets } from "../../shared/contracts/constraint.ts";
-import type { FleetHost } from "./fleet.ts";
+import type { FleetHost } from "./fleet-host.ts";
 import type { QueueEntry } from "./queue.ts";
 import type { Situation } from "./situation.ts";
 

@@ -1,82 +1,26 @@
-// What the scheduler knows of the hosts: their last heartbeats, and what the log says runs on each. All that a decision
-// reads of a host is worked out when it changes, so that a scan over all of them only compares numbers.
-import { COMMAND_RUNNER, diskFloorBytes, type Heartbeat } from "../../shared/contracts/heartbeat.ts";
-import type { Priority } from "../../shared/contracts/task.ts";
+// What the scheduler knows of the hosts: their last heartbeats, and what the log says runs on each.
+import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
-import type { Footprint, QueueEntry } from "./queue.ts";
-import { freeBytes, freeCpus, RAMP_MS } from "./room.ts";
+import {
+  add,
+  type FleetHost,
+  type Kept,
+  type KnownHost,
+  newHost,
+  type Reservation,
+  settle,
+  workOut,
+} from "./fleet-host.ts";
+import type { QueueEntry } from "./queue.ts";
+import { RAMP_MS } from "./room.ts";
 
-export interface Reservation extends Footprint {
-  repository: string;
-  priority: Priority;
-  attempt: number;
-  /** How often an attempt of the task was stopped to make room. */
-  preempted: number;
-  /** When the attempt began, ms on the scheduler's monotonic clock. */
-  sinceMs: number;
-  /** The same by the broker's clock, ms since the epoch. */
-  startedAtMs: number;
-  timeoutMs: number;
-}
-
-export interface FleetHost {
-  readonly id: string;
-  readonly heartbeat: Heartbeat;
-  /** ms on the scheduler's monotonic clock. */
-  readonly heardAtMs: number;
-  /** Attempts that run there or are being asked for, by task. */
-  readonly reservations: ReadonlyMap<string, Reservation>;
-  /** Σ of what they asked for. */
-  readonly reserved: Footprint;
-  /** Σ of those that may not have reached yet what they will use. */
-  readonly young: Footprint;
-  /** Grows with every attempt that is placed anywhere: the smallest was chosen longest ago. */
-  readonly chosenAt: number;
-  /** It refused or did not answer: not asked again before this time, ms. */
-  readonly avoidUntilMs: number;
-  /** Why. */
-  readonly avoidedFor: string;
-  /** Room is being made there for this task: nothing else is placed before that time, ms. */
-  readonly heldFor: string;
-  readonly heldUntilMs: number;
-  /** It takes nothing new, by its own word or an operator's. */
-  readonly closed: HostWish["kind"] | null;
-  readonly takesStrangers: boolean;
-  readonly runsCommands: boolean;
-  readonly isDiskFull: boolean;
-  readonly freeBytes: number;
-  readonly totalBytes: number;
-  readonly freeCpus: number;
-  readonly cores: number;
-  readonly running: number;
-  readonly slots: number;
-  /** Of its cores, between 0 and 1. */
-  readonly speed: number;
-  /** Attempts there of the repository that was last regarded. */
-  readonly same: number;
-  /** 1 if it keeps a clone of that, else 0. */
-  readonly warm: number;
-}
-
-/** Faster than this counts as this fast. */
-const FAST_MHZ = 5_000;
-
-type Known = { -readonly [Field in keyof Omit<FleetHost, "reservations">]: FleetHost[Field] } & {
-  reservations: Map<string, Kept>;
-  wish: HostWish["kind"] | null;
-};
-
+/** What of a task changes how the hosts look to it. */
 type Regarded = Pick<QueueEntry, "repository" | "cacheKey">;
 
-interface Kept extends Reservation {
-  host: Known;
-  isYoung: boolean;
-}
-
 export class Fleet {
-  readonly #hosts = new Map<string, Known>();
+  readonly #hosts = new Map<string, KnownHost>();
   /** The same, in the order of a scan. */
-  #list: Known[] = [];
+  #list: KnownHost[] = [];
   readonly #wishes = new Map<string, HostWish["kind"]>();
   /** Attempts on hosts of which no heartbeat has come yet. */
   readonly #early = new Map<string, Map<string, Reservation>>();
@@ -85,10 +29,10 @@ export class Fleet {
   #ripe = 0;
   #chosen = 0;
   /** Hosts with attempts of each repository, and how many. */
-  readonly #repositories = new Map<string, Map<Known, number>>();
+  readonly #repositories = new Map<string, Map<KnownHost, number>>();
   readonly #running = new Map<string, number>();
   /** Hosts that keep a clone of each repository. */
-  readonly #warm = new Map<string, Set<Known>>();
+  readonly #warm = new Map<string, Set<KnownHost>>();
   #regarded: Regarded = { repository: "", cacheKey: "" };
 
   get hosts(): ReadonlyMap<string, FleetHost> {
@@ -192,7 +136,7 @@ export class Fleet {
     for (const [hostId, reservations] of this.#early) if (reservations.size === 0) this.#early.delete(hostId);
   }
 
-  #reserve(host: Known, taskId: string, wanted: Reservation): void {
+  #reserve(host: KnownHost, taskId: string, wanted: Reservation): void {
     const { memoryBytes, cpus, repository, priority, attempt, preempted } = wanted;
     const { sinceMs, startedAtMs, timeoutMs } = wanted;
     const reservation: Kept = {
@@ -218,7 +162,7 @@ export class Fleet {
     workOut(host);
   }
 
-  #release(host: Known, taskId: string): void {
+  #release(host: KnownHost, taskId: string): void {
     const reservation = host.reservations.get(taskId);
     if (reservation === undefined) return;
     host.reservations.delete(taskId);
@@ -228,8 +172,8 @@ export class Fleet {
     workOut(host);
   }
 
-  #count(host: Known, repository: string, change: 1 | -1): void {
-    const hosts = this.#repositories.get(repository) ?? new Map<Known, number>();
+  #count(host: KnownHost, repository: string, change: 1 | -1): void {
+    const hosts = this.#repositories.get(repository) ?? new Map<KnownHost, number>();
     const attempts = (hosts.get(host) ?? 0) + change;
     if (attempts > 0) this.#repositories.set(repository, hosts.set(host, attempts));
     else hosts.delete(host);
@@ -238,7 +182,11 @@ export class Fleet {
   }
 
   /** Most heartbeats say the same as the one before. */
-  #remember(host: Known, caches: readonly string[], before: readonly string[] = host.heartbeat.caches): void {
+  #remember(
+    host: KnownHost,
+    caches: readonly string[],
+    before: readonly string[] = host.heartbeat.caches,
+  ): void {
     if (caches.length === before.length && caches.every((key, index) => key === before[index])) return;
     for (const key of before) {
       const hosts = this.#warm.get(key);
@@ -261,64 +209,4 @@ export class Fleet {
       this.#ripe = 0;
     }
   }
-}
-
-/** What it uses is measured from now on. */
-function settle(reservation: Kept): void {
-  reservation.isYoung = false;
-  add(reservation.host.young, reservation, -1);
-  workOut(reservation.host);
-}
-
-function add(sum: Footprint, { memoryBytes, cpus }: Footprint, sign: 1 | -1): void {
-  sum.memoryBytes += sign * memoryBytes;
-  sum.cpus += sign * cpus;
-}
-
-function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: Known["wish"]): Known {
-  const host: Known = {
-    id: heartbeat.hostId,
-    heartbeat,
-    heardAtMs,
-    reservations: new Map(),
-    reserved: { memoryBytes: 0, cpus: 0 },
-    young: { memoryBytes: 0, cpus: 0 },
-    chosenAt: 0,
-    avoidUntilMs: 0,
-    avoidedFor: "",
-    heldFor: "",
-    heldUntilMs: 0,
-    wish,
-    closed: null,
-    takesStrangers: false,
-    runsCommands: false,
-    isDiskFull: false,
-    freeBytes: 0,
-    totalBytes: 0,
-    freeCpus: 0,
-    cores: 0,
-    running: 0,
-    slots: 0,
-    speed: 0,
-    same: 0,
-    warm: 0,
-  };
-  workOut(host);
-  return host;
-}
-
-function workOut(host: Known): void {
-  const { heartbeat, reserved, young } = host;
-  host.closed = heartbeat.draining ? "draining" : host.wish;
-  // Only an instance that is kept apart holds what a stranger wrote.
-  host.takesStrangers = heartbeat.untrusted && heartbeat.isolation === "namespaces";
-  host.runsCommands = heartbeat.runners.includes(COMMAND_RUNNER);
-  host.isDiskFull = heartbeat.disk.freeBytes < diskFloorBytes(heartbeat.disk.totalBytes);
-  host.freeBytes = freeBytes(heartbeat, reserved, young);
-  host.totalBytes = heartbeat.memory.totalBytes;
-  host.freeCpus = freeCpus(heartbeat, reserved, young);
-  host.cores = heartbeat.cpu.cores;
-  host.speed = Math.min(1, heartbeat.cpu.mhz / FAST_MHZ);
-  host.running = host.reservations.size;
-  host.slots = heartbeat.slots.total;
 }

@@ -1,7 +1,8 @@
 // Decides where a task goes, or tells why nowhere: feasible → rank. Pure: the clock is an argument.
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import { CHECKS, type Check, refusal } from "./feasible.ts";
-import type { Fleet, FleetHost } from "./fleet.ts";
+import type { Fleet } from "./fleet.ts";
+import type { FleetHost } from "./fleet-host.ts";
 import { POLICIES } from "./policies.ts";
 import type { QueueEntry } from "./queue.ts";
 import { explainScore } from "./rank.ts";

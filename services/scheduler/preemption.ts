@@ -2,7 +2,7 @@
 // Pure; it is asked only where the operator allows it, and the log alone says that an attempt is over.
 import type { StopOrder } from "../../shared/contracts/order.ts";
 import { refusal } from "./feasible.ts";
-import type { FleetHost } from "./fleet.ts";
+import type { FleetHost } from "./fleet-host.ts";
 import type { QueueEntry } from "./queue.ts";
 import type { Situation } from "./situation.ts";
 

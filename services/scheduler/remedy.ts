@@ -2,7 +2,7 @@
 // known. Pure.
 import { constraintInWords } from "../../shared/contracts/constraint.ts";
 import { refusal } from "./feasible.ts";
-import type { FleetHost, Reservation } from "./fleet.ts";
+import type { FleetHost, Reservation } from "./fleet-host.ts";
 import type { QueueEntry } from "./queue.ts";
 import { MEMORY_SHARE } from "./room.ts";
 import type { Situation } from "./situation.ts";

@@ -1,5 +1,6 @@
 // Builders for tests of the scheduler's decisions; what is not given is the ordinary case.
-import { Fleet, type Reservation } from "../../services/scheduler/fleet.ts";
+import { Fleet } from "../../services/scheduler/fleet.ts";
+import type { Reservation } from "../../services/scheduler/fleet-host.ts";
 import type { QueueEntry } from "../../services/scheduler/queue.ts";
 import type { Situation } from "../../services/scheduler/situation.ts";
 import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
