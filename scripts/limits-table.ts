@@ -97,12 +97,17 @@ export const limitRows = (): string[][] => [
     "what lies between is left out; a mark in log and artifact says how many bytes",
   ],
   ["patch of an attempt", bytes(PATCH_MAX_BYTES), "`services/host-agent/instance.ts`", "failure `resource`"],
-  ["stream `LOGS`", stream(LOGS), "`shared/bus/streams.ts`", "the oldest chunks go"],
+  [
+    "stream `LOGS`",
+    stream(LOGS),
+    "`shared/bus/streams.ts`",
+    "the oldest chunks go; before their age: the tracker and `mesh hosts` say since when",
+  ],
   [
     "stream `ARTIFACTS`",
     stream(ARTIFACTS),
     "`shared/bus/streams.ts`",
-    "the oldest chunks go; a download says that they are no longer kept",
+    "the same; a download says that they are no longer kept",
   ],
   [
     "stream `DEAD`",

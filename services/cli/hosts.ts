@@ -9,12 +9,13 @@ export const hostsCommand = (): Command =>
   withCommonFlags(new Command("hosts").description("list hosts with their live load")).action(
     (options: CommonOptions) =>
       withMesh(options, async (mesh) => {
-        const { jsonLine } = await import("./plain-text.ts");
+        const { jsonLine, plainLine } = await import("./plain-text.ts");
         const hosts = valueOf(await mesh.hosts());
-        if (options.json) process.stdout.write(jsonLine(hosts));
-        else if (hosts.data.length === 0) tell(options, "No host has been heard of.");
+        if (options.json) return void process.stdout.write(jsonLine(hosts));
+        for (const words of hosts.notices) tell(options, plainLine(words));
+        if (hosts.data.length === 0) tell(options, "No host has been heard of.");
         else process.stdout.write((await tableOf(hosts.data)) + (await breakersOf(hosts.data)));
-        if (!options.json) process.stdout.write(await pausesOf(hosts.pauses));
+        process.stdout.write(await pausesOf(hosts.pauses));
       }),
   );
 

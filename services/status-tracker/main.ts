@@ -6,7 +6,7 @@ import { follow, followFacts } from "../../shared/bus/follow.ts";
 import { followHostWishes, type StandingWish } from "../../shared/bus/host-wishes.ts";
 import { standForLeader } from "../../shared/bus/leadership.ts";
 import { followPauses } from "../../shared/bus/pauses.ts";
-import { cramped, keepProvisioned } from "../../shared/bus/provision.ts";
+import { keepProvisioned } from "../../shared/bus/provision.ts";
 import { factsOfTask } from "../../shared/bus/read.ts";
 import { followSettings } from "../../shared/bus/settings.ts";
 import { HOSTS } from "../../shared/bus/streams.ts";
@@ -25,8 +25,9 @@ import { tellIntake } from "./intake.ts";
 import { Ledger } from "./ledger.ts";
 import { Presence } from "./presence.ts";
 import { queries } from "./queries.ts";
-import { keepReserve } from "./reserve.ts";
+import { GIVEN, keepReserve } from "./reserve.ts";
 import { retain } from "./retention.ts";
+import { watchRoom } from "./room.ts";
 
 export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
@@ -35,7 +36,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const bus = stack.use(await connectBus(busOptions(context, "status-tracker")));
   stack.use(await keepProvisioned(bus));
   const settings = stack.use(await followSettings(bus, log));
-  for (const words of await cramped(bus)) log.warn(words);
+  const room = stack.use(await watchRoom(bus, log));
   const times = leaseTimes(context.environment.MESH_LEASE_MS);
   const ledger = new Ledger(
     { factsOfTask: (taskId) => factsOfTask(bus, taskId) },
@@ -121,7 +122,10 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const reserve = stack.use(await keepReserve(bus, log, leads));
   stack.use(tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, reserve.isGiven, leads));
 
-  const answers = queries(bus, ledger, presence, wishes, pauses, () => following.brokerNowMs());
+  const answers = queries(bus, ledger, presence, wishes, pauses, {
+    brokerNowMs: () => following.brokerNowMs(),
+    notices: () => [...(reserve.isGiven() ? [GIVEN] : []), ...room.notices()],
+  });
   const served = API_VERBS.map((verb) =>
     serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
       queue: "status-tracker",

@@ -35,7 +35,7 @@ export function queries(
   presence: Presence,
   wishes: ReadonlyMap<string, HostWish>,
   pauses: Pauses,
-  brokerNowMs: () => number,
+  { brokerNowMs, notices }: { brokerNowMs(): number; notices(): string[] },
 ): Queries {
   /** The task, having followed the log as far as it reached when the question came, if it is not known yet. */
   async function find(taskId: string, minSequence = 0): Promise<Answer<TaskRecord>> {
@@ -216,7 +216,7 @@ export function queries(
     cancel,
     ...retries(bus, ledger, { find, get, upToDate }),
     explain: ({ taskId }) => explain(taskId),
-    hosts: async () => answer({ data: hosts(), pauses: pauses.all() }),
+    hosts: async () => answer({ data: hosts(), pauses: pauses.all(), notices: notices() }),
     ...operations(bus, presence),
   };
 }

@@ -13,6 +13,9 @@ const SPARE = 1.25;
 /** A bus may have been given more room without anything having left it, ms. */
 const TRY_ANYWAY_MS = 60_000;
 
+/** In words, what it means that the reserve was given to the log. */
+export const GIVEN = "the bus is full: the log takes no request, and its reserve is for facts";
+
 export interface Reserve extends AsyncDisposable {
   /** The reserve was given to the log: facts go in, requests have to wait. */
   isGiven(): boolean;
@@ -31,7 +34,7 @@ export async function keepReserve(bus: Bus, log: Logger, leads: () => boolean): 
     if ((await store.put(parts)) === "no room") {
       fullAtBytes = await store.usedBytes();
       triedAtMs = performance.now();
-      if (!given) log.warn("the bus is full: the log takes no request, and its reserve is for facts");
+      if (!given) log.warn(GIVEN);
       given = true;
     } else if (given && (await store.isWhole())) {
       given = false;

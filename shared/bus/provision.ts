@@ -57,6 +57,25 @@ export async function cramped(bus: Bus): Promise<string[]> {
   return (await Promise.all(found)).flat();
 }
 
+/** By stream, in words: which drop their oldest before it is as old as they were meant to keep it. */
+export async function cutShort(bus: Bus): Promise<Map<string, string>> {
+  const manager = await managerOf(bus);
+  const found = new Map<string, string>();
+  for (const { name, max_age = 0, max_bytes = 0 } of STREAMS) {
+    if (max_age === 0 || max_bytes === 0) continue;
+    const { config, state, ts } = await manager.streams.info(name);
+    const { first_seq, first_ts, bytes } = state;
+    const ageMs = Date.parse(ts ?? new Date().toISOString()) - Date.parse(first_ts);
+    // Of one that was purged by hand much is free.
+    if (first_seq <= 1 || bytes < config.max_bytes / 2 || ageMs * 1_000_000 >= max_age * 0.99) continue;
+    found.set(
+      name,
+      `${name} is full, at ${config.max_bytes} bytes: it keeps only what came since ${first_ts}`,
+    );
+  }
+  return found;
+}
+
 async function managerOf(bus: Bus): Promise<JetStreamManager> {
   try {
     return await jetstreamManager(bus.connection);

@@ -160,8 +160,12 @@ export const API = {
   explain: { request: z.strictObject({ taskId: TaskId }), reply: Explanation },
   hosts: {
     request: z.strictObject({}),
-    /** `pauses`: what operators hold up. */
-    reply: z.object({ data: z.array(HostView), pauses: z.array(StandingPause).default([]) }),
+    /** `pauses`: what operators hold up; `notices`: in words, what the bus lacks room for. */
+    reply: z.object({
+      data: z.array(HostView),
+      pauses: z.array(StandingPause).default([]),
+      notices: z.array(z.string()).default([]),
+    }),
   },
   config: { request: z.strictObject({}), reply: z.object({ data: z.array(SettingView) }) },
   configure: {

@@ -36,7 +36,7 @@ describe.each(clients)("a client over %s", (_, connect) => {
     const listed = await client.list({ repository: "acme/shop", state: "queued", prNumber: 3 });
     expect(listed).toMatchObject({ ok: true, value: { data: [{ taskId: "one" }], nextCursor: null } });
     expect(await client.explain("one")).toMatchObject({ ok: true, value: { queuePosition: 1 } });
-    expect(await client.hosts()).toEqual({ ok: true, value: { data: [], pauses: [] } });
+    expect(await client.hosts()).toMatchObject({ ok: true, value: { data: [], pauses: [] } });
     const cancelled = await client.cancel({ repository: "acme/shop", prNumber: 3, reason: "enough" });
     expect(cancelled).toEqual({ ok: true, value: { cancelled: ["one"] } });
     expect(await client.waitForEnd("one")).toMatchObject({

@@ -172,14 +172,10 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     if (heartbeat) presence.hear(heartbeat, timeMs, performance.now());
   });
   presence.startGrace(performance.now());
-  const answers = queries(
-    bus,
-    ledger,
-    presence,
-    new Map(),
-    NOTHING_PAUSED,
-    () => EPOCH_MS + performance.now(),
-  );
+  const answers = queries(bus, ledger, presence, new Map(), NOTHING_PAUSED, {
+    brokerNowMs: () => EPOCH_MS + performance.now(),
+    notices: () => [],
+  });
   for (const verb of ["get", "cancel"] as const)
     serve(bus, apiSubject.build({ verb }), API[verb].request, answers[verb] as never, {
       queue: "status-tracker",
