@@ -10,7 +10,7 @@ import { receiptSubject } from "../contracts/receipt.ts";
 import { reserveSubject } from "../contracts/reserve.ts";
 
 /** Raised with every change below: a service never takes a newer service's configuration back. */
-export const STREAMS_VERSION = 5;
+export const STREAMS_VERSION = 6;
 
 const SECOND = 1_000_000_000;
 const DAY = 86_400 * SECOND;
@@ -33,7 +33,7 @@ export const INTAKE = "INTAKE";
 export const RESERVE = "RESERVE";
 
 /** Who leads: a key lives for `ttlMs` after its last renewal. For the quality of decisions only. */
-export const LEASES = { bucket: "mesh_leases", ttlMs: 4_000 };
+export const LEASES = { bucket: "mesh_leases", ttlMs: 3_000 };
 
 /** A table of JSON values that operators write and services watch. */
 export interface Bucket {
