@@ -8,6 +8,7 @@ import { LOGS } from "../../shared/bus/streams.ts";
 import { LogChunk, logSubject } from "../../shared/contracts/log.ts";
 import { DEADLINE, type HostMesh, startHostMesh } from "../support/host.ts";
 import { type Direction, openLink } from "../support/link.ts";
+import { canHaveNetworks, openNetwork } from "../support/own-network.ts";
 
 const LEASE_MS = 3_000;
 const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -19,23 +20,25 @@ beforeAll(async () => {
 });
 afterAll(() => mesh[Symbol.asyncDispose]());
 
-async function actsOn(hostId: string) {
+/** A task that runs on a host of its own and writes down that it acts. */
+async function actsOn(hostId: string, busUrl: string, inside: string[] = []) {
   const witness = path.join(mesh.folder, `witness-${hostId}`);
   const acts = () => (existsSync(witness) ? readFileSync(witness, "utf8").length : 0);
-  const link = await openLink(mesh.nats.port);
-  const host = await mesh.host(hostId, { NATS_URL: `nats://127.0.0.1:${link.port}` });
+  const host = await mesh.host(hostId, { NATS_URL: busUrl }, inside);
   const task = await mesh.submit(`while :; do printf . >> ${witness}; sleep 0.05; done`);
   await task.run(host.id);
   await vi.waitUntil(() => acts() > 0, DEADLINE);
-  return { link, host, task, acts };
+  return { host, task, acts };
 }
+
+const urlOf = ({ port }: { port: number }): string => `nats://127.0.0.1:${port}`;
 
 describe("a host that is cut off", () => {
   it.each<Direction>(["both", "toBus"])(
     "(%s) acts no more once its attempt is lost, and ends it on its return",
     async (direction) => {
-      const { link, host, task, acts } = await actsOn(`cut-${direction.toLowerCase()}`);
-      await using _ = link;
+      await using link = await openLink(mesh.nats.port);
+      const { host, task, acts } = await actsOn(`cut-${direction.toLowerCase()}`, urlOf(link));
       link.cut(direction);
       expect(await task.said("requeued")).toMatchObject({ reason: "lost" });
       const atLoss = acts();
@@ -49,8 +52,8 @@ describe("a host that is cut off", () => {
   );
 
   it("(fromBus) freezes though it is heard, is not called lost, and goes on once it hears again", async () => {
-    const { link, host, task, acts } = await actsOn("cut-frombus");
-    await using _ = link;
+    await using link = await openLink(mesh.nats.port);
+    const { host, task, acts } = await actsOn("cut-frombus", urlOf(link));
     link.cut("fromBus");
     await vi.waitUntil(async () => {
       const before = acts();
@@ -69,6 +72,35 @@ describe("a host that is cut off", () => {
     await task.said("faulted");
     expect(await task.kinds()).not.toContain("requeued");
   });
+});
+
+describe.skipIf(!canHaveNetworks)("a host with a network of its own that is cut off", () => {
+  it.each<Direction>(["both", "toBus"])(
+    "(%s) at its interface acts no more once its attempt is lost, and ends it on its return",
+    async (direction) => {
+      await using network = await openNetwork(mesh.nats.port);
+      const { host, task, acts } = await actsOn(
+        `alone-${direction.toLowerCase()}`,
+        network.busUrl,
+        network.inside,
+      );
+      network.cut(direction);
+      expect(await task.said("requeued")).toMatchObject({ reason: "lost" });
+      const atLoss = acts();
+      expect(host.attempts().length).toBeGreaterThan(0);
+      network.mend();
+      await vi.waitUntil(() => host.attempts().length === 0, DEADLINE);
+      expect(acts()).toBe(atLoss);
+      expect(await task.kinds()).toEqual(["requested", "started", "requeued"]);
+      host.process.kill("SIGTERM");
+      await host.exitCode;
+    },
+  );
+});
+
+it("a network of a host's own was tested", ({ skip }) => {
+  skip(!canHaveNetworks, "NOT TESTED: network namespaces take root on Linux, with `ip` and `nsenter`");
+  expect(canHaveNetworks).toBe(true);
 });
 
 describe("a host whose wall clock is wrong", () => {

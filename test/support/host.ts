@@ -51,10 +51,13 @@ export interface HostMesh extends AsyncDisposable {
   readonly bus: Bus;
   /** A folder for what commands leave for the test to see. */
   readonly folder: string;
-  /** A host that has said a heartbeat; another of the same name goes on with its data folder. */
-  host(id: string, env?: NodeJS.ProcessEnv): Promise<Host>;
+  /**
+   * A host that has said a heartbeat; another of the same name goes on with its data folder. `inside`: a program, with
+   * its arguments, that starts it and that it then takes the place of.
+   */
+  host(id: string, env?: NodeJS.ProcessEnv, inside?: string[]): Promise<Host>;
   /** The same, without waiting for anything. */
-  spawnHost(id: string, env?: NodeJS.ProcessEnv): Host;
+  spawnHost(id: string, env?: NodeJS.ProcessEnv, inside?: string[]): Host;
   /** For a mesh that was begun without one. */
   startTracker(): Promise<AsyncDisposable>;
   heartbeat(hostId: string): Promise<Heartbeat | null>;
@@ -93,9 +96,10 @@ export async function startHostMesh({ leaseMs = 12_000, tracker = true }: Wanted
 
   const owned = stack.move();
 
-  function spawnHost(id: string, env: NodeJS.ProcessEnv = {}): Host {
+  function spawnHost(id: string, env: NodeJS.ProcessEnv = {}, inside: string[] = []): Host {
     const dataDir = path.join(folder, env.MESH_DATA_DIR ?? id);
-    const child = spawn(process.execPath, [MAIN], {
+    const [program = "", ...args] = [...inside, process.execPath, MAIN];
+    const child = spawn(program, args, {
       env: {
         ...process.env,
         ...settings,
@@ -196,9 +200,9 @@ export async function startHostMesh({ leaseMs = 12_000, tracker = true }: Wanted
     folder,
     spawnHost,
     startTracker: ownTracker,
-    async host(id, env) {
+    async host(id, env, inside) {
       const before = await heartbeat(id);
-      const host = spawnHost(id, env);
+      const host = spawnHost(id, env, inside);
       const early = host.exitCode.then((code) => {
         throw new Error(`the host agent ended (${code}): ${host.output()}`);
       });

@@ -12,7 +12,8 @@ export interface Link extends AsyncDisposable {
   mend(): void;
 }
 
-export async function openLink(busPort: number): Promise<Link> {
+/** `address`: where it is found. */
+export async function openLink(busPort: number, address = "127.0.0.1"): Promise<Link> {
   const pairs = new Set<[Socket, Socket]>();
   let lost: Direction | null = null;
   const loses = (direction: Exclude<Direction, "both">) => lost === direction || lost === "both";
@@ -36,15 +37,15 @@ export async function openLink(busPort: number): Promise<Link> {
     pass(near, far, "toBus");
     pass(far, near, "fromBus");
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(0, address);
   await once(server, "listening");
-  const address = server.address();
-  if (typeof address !== "object" || address === null) throw new Error("the link has no port");
+  const bound = server.address();
+  if (typeof bound !== "object" || bound === null) throw new Error("the link has no port");
   const breakAll = () => {
     for (const pair of pairs) for (const socket of pair) socket.destroy();
   };
   return {
-    port: address.port,
+    port: bound.port,
     cut(direction) {
       lost = direction;
     },
