@@ -25,6 +25,7 @@ import type { Answer } from "../../shared/contracts/failure.ts";
 import { Heartbeat, heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
 import { orderSubject, type RunOrder, RunReply, StopReply } from "../../shared/contracts/order.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { SyncInterval } from "../../shared/nats-server/server-config.ts";
 import { openBus } from "./bus.ts";
 import { request } from "./facts.ts";
 import { type MortalNats, startMortalNats } from "./nats.ts";
@@ -80,14 +81,19 @@ export interface Task {
 interface Wanted {
   leaseMs?: number;
   tracker?: boolean;
+  syncInterval?: SyncInterval;
 }
 
-export async function startHostMesh({ leaseMs = 12_000, tracker = true }: Wanted = {}): Promise<HostMesh> {
+export async function startHostMesh({
+  leaseMs = 12_000,
+  tracker = true,
+  syncInterval = "2m",
+}: Wanted = {}): Promise<HostMesh> {
   await using stack = new AsyncDisposableStack();
   const folder = mkdtempSync(path.join(tmpdir(), "mesh-hosts-"));
   stack.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
   const repository = stack.use(makeRepository());
-  const nats = stack.use(await startMortalNats());
+  const nats = stack.use(await startMortalNats({ syncInterval }));
   const bus = stack.use(await openBus(nats.url));
   const settings = { NATS_URL: nats.url, MESH_LEASE_MS: String(leaseMs) };
   const ownTracker = () =>

@@ -43,11 +43,13 @@ export interface MortalNats extends AsyncDisposable {
 }
 
 /** A server that a test kills and starts again: clients keep their URL. */
-export async function startMortalNats(): Promise<MortalNats> {
+export async function startMortalNats(
+  options: Partial<Pick<LaunchOptions, "syncInterval">> = {},
+): Promise<MortalNats> {
   const folder = await mkdtemp(join(tmpdir(), "agent-mesh-nats-"));
   let lives = 0;
   let dataDir = join(folder, `life-${lives}`);
-  let server = await startNats({ dataDir });
+  let server = await startNats({ ...options, dataDir });
   const { url, port } = server;
   return {
     url,
@@ -59,7 +61,7 @@ export async function startMortalNats(): Promise<MortalNats> {
     },
     async start({ empty = false } = {}) {
       if (empty) dataDir = join(folder, `life-${++lives}`);
-      server = await startNats({ dataDir, port });
+      server = await startNats({ ...options, dataDir, port });
     },
     async [Symbol.asyncDispose]() {
       await server[Symbol.asyncDispose]();
