@@ -39,7 +39,7 @@ describe("the commits of a pull request, each asked for three times", () => {
   it.each([["01234"], ["43210"], ["40312"], ["14023"], ["34201"]])(
     "in the order %s leave the newest standing, and the others overtaken by it or by what came before",
     async (order) => {
-      const commits = [...order].map((digit) => ({
+      const commits = order.split("").map((digit) => ({
         wanted: request({
           taskId: `pr-${order}-${digit}`,
           repository: `acme/order-${order}`,

@@ -104,7 +104,9 @@ export async function startHostMesh({
 
   function spawnHost(id: string, env: NodeJS.ProcessEnv = {}, inside: string[] = []): Host {
     const dataDir = path.join(folder, env.MESH_DATA_DIR ?? id);
-    const [program = "", ...args] = [...inside, process.execPath, MAIN];
+    const [starter, ...before] = inside;
+    const [program, args] =
+      starter === undefined ? [process.execPath, [MAIN]] : [starter, [...before, process.execPath, MAIN]];
     const child = spawn(program, args, {
       env: {
         ...process.env,
