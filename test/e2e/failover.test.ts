@@ -7,14 +7,19 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { askApi } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { followTasks } from "../../shared/bus/follow.ts";
-import { factsOfTask } from "../../shared/bus/read.ts";
+import { factsOfTask, lastMessage } from "../../shared/bus/read.ts";
+import { bucketStream, bucketSubject, LEASES } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { openBus } from "../support/bus.ts";
 import { request } from "../support/facts.ts";
 import { untilGone } from "../support/mesh-program.ts";
 import { type MortalNats, startMortalNats } from "../support/nats.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
-import { type ServiceProcess, startServiceProcesses } from "../support/service-processes.ts";
+import {
+  type ServiceProcess,
+  type ServiceProcesses,
+  startServiceProcesses,
+} from "../support/service-processes.ts";
 
 const DEADLINE = { timeout: 90_000, interval: 50 };
 const LEASE_MS = 4_000;
@@ -34,6 +39,13 @@ let crashes: string[];
 let left: string[];
 const services: Record<string, ServiceProcess> = {};
 
+const settings = () => ({
+  NATS_URL: nats.url,
+  MESH_LEASE_MS: String(LEASE_MS),
+  MESH_LOG_LEVEL: "info",
+  MESH_HTTP_PORT: "0",
+});
+
 beforeAll(async () => {
   stack = new AsyncDisposableStack();
   folder = await mkdtemp(path.join(tmpdir(), "mesh-failover-"));
@@ -46,14 +58,7 @@ beforeAll(async () => {
   nats = stack.use(await startMortalNats());
   bus = stack.use(await openBus(nats.url));
   tasks = stack.use(await followTasks(bus, () => {}));
-  const processes = stack.use(
-    await startServiceProcesses(folder, {
-      NATS_URL: nats.url,
-      MESH_LEASE_MS: String(LEASE_MS),
-      MESH_LOG_LEVEL: "info",
-      MESH_HTTP_PORT: "0",
-    }),
-  );
+  const processes = stack.use(await startServiceProcesses(folder, settings()));
   ({ crashes } = processes);
   for (const service of ["scheduler", "status-tracker", "gateway"] as const)
     services[service] = processes.start(service);
@@ -207,6 +212,32 @@ describe("in the middle of ten tasks", () => {
     await nats.start();
     await untilEnded(taskIds);
     expect(await contradictions(taskIds)).toEqual([]);
+  });
+});
+
+describe("a scheduler and a status tracker that lead and stand still", () => {
+  it("have others take over, under whom new tasks begin and end", async () => {
+    const roles = ["scheduler", "status-tracker"] as const;
+    await using standbys = await startServiceProcesses(folder, settings());
+    const standby = roles.map((role) => standbys.start(role));
+    const leaderOf = async (role: string) => {
+      const said = await lastMessage(bus, bucketStream(LEASES), bucketSubject(LEASES, role));
+      return said === null ? 0 : Number(Buffer.from(said.payload).toString());
+    };
+    const all = [...standby, ...roles.flatMap((role) => services[role] ?? [])];
+    const before = await vi.waitUntil(async () => {
+      const leaders = await Promise.all(roles.map(leaderOf));
+      const found = leaders.map((pid) => all.find((one) => one.pid() === pid));
+      return found.every((one) => one !== undefined) ? found : null;
+    }, DEADLINE);
+    for (const leader of before) leader?.signal("SIGSTOP");
+    try {
+      const taskIds = await submit("standby", 2, 1);
+      await untilEnded(taskIds);
+      expect(await contradictions(taskIds)).toEqual([]);
+    } finally {
+      for (const leader of before) leader?.signal("SIGCONT");
+    }
   });
 });
 
