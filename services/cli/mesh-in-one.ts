@@ -39,7 +39,7 @@ export interface MeshOptions {
 export interface Mesh extends AsyncDisposable {
   natsUrl: string;
   httpUrl: string;
-  /** The nats-server of its own; null when NATS_URL named one. */
+  /** The nats-server of its own, in its first life; null when NATS_URL named one. */
   natsPid: number | null;
   /** Resolves with words when the nats-server of its own ends unasked, or another one cannot be used any more. */
   busDied: Promise<string>;
@@ -79,6 +79,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
         syncInterval: given.MESH_NATS_SYNC_INTERVAL,
         env: options.env,
         onProgress,
+        onRestart: (reason) => log.warn({ reason }, "the bus"),
         signal,
       }),
     );

@@ -42,6 +42,11 @@ export async function lockFolder(folder: string, name: string): Promise<LockOutc
   }
 }
 
+/** The living process that holds the lock `name` of the folder; null when nobody does. */
+export async function holderOf(folder: string, name: string): Promise<number | null> {
+  return (await livingHolder((await readIfThere(join(folder, name))) ?? ""))?.pid ?? null;
+}
+
 function heldLock(file: string, id: string): FolderLock {
   const isOurs = async () => parseRecord((await readIfThere(file)) ?? "")?.id === id;
   return {

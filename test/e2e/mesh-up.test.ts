@@ -5,8 +5,9 @@ import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { makeDemoRepository } from "../../services/cli/demo-repository.ts";
+import { holderOf } from "../../shared/process/folder-lock.ts";
 import { processesWith, runMesh, startUp, untilGone } from "../support/mesh-program.ts";
 
 interface Hosts {
@@ -141,9 +142,14 @@ describe("mesh up", () => {
     }
   });
 
-  it("says so and exits 1 when its nats-server dies", async () => {
+  it("starts its nats-server again when that dies, and exits 1 with words when it dies at once again", async () => {
     await using up = await startUp(["--hosts", "1"]);
     process.kill(up.ready.pids.nats, "SIGKILL");
+    const next = await vi.waitUntil(async () => {
+      const pid = await holderOf(path.join(up.dataDir, "nats"), "nats-server.lock");
+      return pid !== null && pid !== up.ready.pids.nats && pid !== up.ready.pids.mesh && pid;
+    }, 20_000);
+    process.kill(next, "SIGKILL");
     const { code, stderr } = await up.process.ended;
     expect(code).toBe(1);
     expect(stderr).toContain("nats-server ended unasked (SIGKILL)");
