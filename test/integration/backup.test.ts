@@ -3,6 +3,7 @@
 import { cp, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { auditLog } from "../../services/cli/log-audit.ts";
 import { appendFact } from "../../shared/bus/append.ts";
@@ -213,12 +214,7 @@ describe("mesh restore", () => {
 describe("mesh backup", () => {
   it("refuses a folder that is there, and leaves it as it was", async () => {
     const before = await readdir(backup);
-    const again = await runMesh([
-      "backup",
-      backup,
-      "--url",
-      bus.connection.getServer().replace(/^/, "nats://"),
-    ]);
+    const again = await runMesh(["backup", backup, "--url", `nats://${bus.connection.getServer()}`]);
     expect(again).toMatchObject({
       code: 2,
       stderr: expect.stringContaining("is there already: name a new folder"),
@@ -232,6 +228,21 @@ describe("mesh backup", () => {
     const ended = await runMesh(["backup", target, "--url", nats.url]);
     expect(ended).toMatchObject({ code: 1, stderr: expect.stringContaining("this bus has no log") });
     expect(await readdir(folder)).not.toContain("none");
+  });
+
+  it("exits 1 when a result names an artifact that is gone and is not old, and keeps what it has copied", async () => {
+    const gone = artifactSubject.build({ taskId: "t4", attempt: "1", hostId: "h1", name: "patch" });
+    const manager = await jetstreamManager(bus.connection);
+    await manager.streams.purge("ARTIFACTS", { filter: gone });
+    const target = path.join(folder, "lacking");
+    const ended = await runMesh(["backup", target, "--url", `nats://${bus.connection.getServer()}`]);
+    expect(ended).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(
+        `1 artifacts that results name are not on the bus, though they are young enough: ${gone}`,
+      ),
+    });
+    expect(await readdir(target)).toContain("manifest.json");
   });
 
   it("needs the bus, not a gateway", async () => {
