@@ -8,6 +8,7 @@ import { cordonCommand, drainCommand, uncordonCommand } from "./cordon.ts";
 import { deadCommand } from "./dead.ts";
 import { demoCommand } from "./demo.ts";
 import { deployCommand } from "./deploy.ts";
+import { drillCommand } from "./drill.ts";
 import { explainCommand } from "./explain.ts";
 import { hostsCommand } from "./hosts.ts";
 import { Interrupted, listenForInterruption } from "./interruption.ts";
@@ -80,6 +81,7 @@ function program(): Command {
     configCommand(),
     backupCommand(),
     restoreCommand(),
+    drillCommand(),
     demoCommand(),
   ])
     mesh.addCommand(command);

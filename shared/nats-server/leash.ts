@@ -25,14 +25,20 @@ const script = `(
 exec "$@" 3<&-`;
 
 /** Standard output and error go to the open file `logFd`. */
-export function spawnLeashed(program: string, args: readonly string[], logFd: number): LeashedProcess {
+export function spawnLeashed(
+  program: string,
+  args: readonly string[],
+  logFd: number,
+  env: NodeJS.ProcessEnv = process.env,
+): LeashedProcess {
   if (process.platform === "win32") {
     // Node's job object is the leash there, which a detached process would escape. Its own hidden console keeps
     // our Ctrl-C from it.
-    const child = spawn(program, args, { stdio: ["ignore", logFd, logFd], windowsHide: true });
+    const child = spawn(program, args, { env, stdio: ["ignore", logFd, logFd], windowsHide: true });
     return { child, letGo: () => {} };
   }
   const child = spawn("/bin/sh", ["-c", script, "leash", program, ...args], {
+    env,
     stdio: ["ignore", logFd, logFd, "pipe"],
     detached: true,
   });
