@@ -17,7 +17,6 @@ import { type MortalNats, startMortalNats } from "../support/nats.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import {
   type ServiceProcess,
-  type ServiceProcesses,
   startServiceProcesses,
 } from "../support/service-processes.ts";
 
