@@ -14,8 +14,14 @@ const STREAM_NOT_FOUND = 10059;
 const LEAST_BYTES = 1_048_576;
 const PAUSE_MS = 250;
 
-/** Now, and again after every reconnect: what lies in memory has not outlived a server that was started again. */
-export async function keepProvisioned(bus: Bus): Promise<Disposable> {
+/** An older service that began in the same moment may have written last: whoever is newer looks again, ms. */
+const EVERY_MS = 30_000;
+
+/**
+ * Now, every now and then, and after every reconnect: what lies in memory has not outlived a server that was started
+ * again.
+ */
+export async function keepProvisioned(bus: Bus, everyMs = EVERY_MS): Promise<Disposable> {
   await provision(bus);
   let repairing = false;
   let wanted = false;
@@ -33,7 +39,14 @@ export async function keepProvisioned(bus: Bus): Promise<Disposable> {
     }
     repairing = false;
   };
-  return bus.onReconnect(() => void repair());
+  const reconnect = bus.onReconnect(() => void repair());
+  const sweep = setInterval(() => bus.connectedSince() !== null && void repair(), everyMs);
+  return {
+    [Symbol.dispose]() {
+      clearInterval(sweep);
+      reconnect[Symbol.dispose]();
+    },
+  };
 }
 
 export async function provision(

@@ -139,6 +139,9 @@ describe("the mesh", () => {
   );
 
   it("tells in JSON exactly what the gateway gives", async () => {
+    // What a decision would be is found out anew for each question.
+    const withoutTime = (json: string): unknown =>
+      JSON.parse(json, (key, value: unknown) => (key === "at" ? "then" : value));
     const taskId = await submitted("--pr", "9", "--priority", "low");
     for (const [args, route] of [
       [["task", taskId], `v1/tasks/${taskId}`],
@@ -148,10 +151,10 @@ describe("the mesh", () => {
       [["dead"], "v1/dead"],
     ] as const) {
       const { code, stdout } = await up.mesh([...args, "--json"]);
-      const given: unknown = await (await fetch(`${up.ready.httpUrl}/${route}`)).json();
+      const given = await (await fetch(`${up.ready.httpUrl}/${route}`)).text();
       expect(code).toBe(0);
       expect(stdout.split("\n")).toHaveLength(2);
-      expect(JSON.parse(stdout)).toEqual(given);
+      expect(withoutTime(stdout)).toEqual(withoutTime(given));
     }
   });
 

@@ -15,10 +15,7 @@ import { request } from "../support/facts.ts";
 import { untilGone } from "../support/mesh-program.ts";
 import { type MortalNats, startMortalNats } from "../support/nats.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
-import {
-  type ServiceProcess,
-  startServiceProcesses,
-} from "../support/service-processes.ts";
+import { type ServiceProcess, startServiceProcesses } from "../support/service-processes.ts";
 
 const DEADLINE = { timeout: 90_000, interval: 50 };
 const LEASE_MS = 4_000;

@@ -2,7 +2,7 @@ import { type JetStreamManager, jetstreamManager, StorageType } from "@nats-io/j
 import { Kvm } from "@nats-io/kv";
 import { describe, expect, it, vi } from "vitest";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
-import { provision } from "../../shared/bus/provision.ts";
+import { keepProvisioned, provision } from "../../shared/bus/provision.ts";
 import { HOSTS, LEASES, STREAMS, STREAMS_VERSION, TASKS } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { factSubject } from "../../shared/contracts/fact.ts";
@@ -74,6 +74,20 @@ describe("provisioning", () => {
     await provision(bus, newer, STREAMS_VERSION + 1);
     await provision(bus);
     expect((await manager.streams.info(TASKS)).config.description).toBe("newer");
+  });
+
+  it("puts right what an older version that began in the same moment wrote last", async () => {
+    await using nats = await startNats();
+    await using bus = await connectBus({ url: nats.url, name: "test" });
+    using _ = await keepProvisioned(bus, 100);
+    const manager = await jetstreamManager(bus.connection);
+    const before = (await manager.streams.info(TASKS)).config;
+    const metadata = { "mesh-streams-version": String(STREAMS_VERSION - 1) };
+    await manager.streams.update(TASKS, { max_msg_size: 999, metadata });
+    await vi.waitUntil(
+      async () => (await manager.streams.info(TASKS)).config.max_msg_size === before.max_msg_size,
+      { timeout: 20_000, interval: 50 },
+    );
   });
 
   it("is done again when a server was started again and has lost what lay in memory", async () => {
