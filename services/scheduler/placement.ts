@@ -20,19 +20,21 @@ export interface Placement {
 /** A task prefers other hosts for so long after an attempt of it failed on one, ms. */
 const PENALTY_MS = 600_000;
 
+const NONE = Object.fromEntries(CHECKS.map((check) => [check, 0])) as Record<Check, number>;
+
 /** Filled anew by each decision, so that none allocates by the number of hosts. */
 const candidates: FleetHost[] = [];
 const secondChoice: FleetHost[] = [];
 
 export function place(task: QueueEntry, fleet: Fleet, situation: Situation): Placement {
   const hosts = fleet.regard(task, situation.nowMs);
-  const refusals: Placement["refusals"] = {};
+  const counts = { ...NONE };
   let first = 0;
   let second = 0;
   for (let index = 0; index < hosts.length; index++) {
     const host = hosts[index] as FleetHost;
     const refused = refusal(task, host, situation);
-    if (refused !== null) refusals[refused] = (refusals[refused] ?? 0) + 1;
+    if (refused !== null) counts[refused]++;
     else if (hasLatelyFailed(task, host, situation)) secondChoice[second++] = host;
     else candidates[first++] = host;
   }
@@ -44,6 +46,9 @@ export function place(task: QueueEntry, fleet: Fleet, situation: Situation): Pla
       : first > 0
         ? choose(candidates, first, task, situation)
         : choose(secondChoice, second, task, situation);
+  const refusals: Placement["refusals"] = {};
+  if (feasible < hosts.length)
+    for (const check of CHECKS) if (counts[check] > 0) refusals[check] = counts[check];
   const penalized = second === 0 ? [] : secondChoice.slice(0, second).map(({ id }) => id);
   return { host, hosts: hosts.length, feasible, refusals, penalized };
 }
