@@ -2,7 +2,7 @@
 // invariants. It must never leave a folder that looks like a backup and is none.
 import { Command } from "commander";
 import type { Bus } from "../../shared/bus/connect.ts";
-import type { Manifest, NewBackup } from "./backup-folder.ts";
+import type { Manifest, NewBackup } from "./backup/folder.ts";
 import { findBus } from "./find-bus.ts";
 import { interruption } from "./interruption.ts";
 import { Failure, valueOf } from "./outcome.ts";
@@ -20,7 +20,7 @@ export const backupCommand = (): Command =>
 
 async function backup(folder: string, options: CommonOptions): Promise<void> {
   const { connectBus } = await import("../../shared/bus/connect.ts");
-  const { createBackup } = await import("./backup-folder.ts");
+  const { createBackup } = await import("./backup/folder.ts");
   const { url } = valueOf(await findBus(options.url));
   await using bus = await connectBus({ url, name: "mesh backup", caFile: process.env.NATS_CA_FILE });
   const target = await createBackup(folder);
@@ -44,7 +44,7 @@ async function backup(folder: string, options: CommonOptions): Promise<void> {
 async function copy(bus: Bus, target: NewBackup, options: CommonOptions): Promise<Omit<Manifest, "format">> {
   const { snapshotStream, streamStates } = await import("../../shared/bus/snapshot.ts");
   const { LASTING_STREAMS, TASKS } = await import("../../shared/bus/streams.ts");
-  const { auditLog } = await import("./log-audit.ts");
+  const { auditLog } = await import("./backup/log-audit.ts");
   const at = new Date().toISOString();
   const there = await streamStates(bus, LASTING_STREAMS);
   if (!there.get(TASKS)) throw new Failure("this bus has no log: no mesh has ever run on it");

@@ -1,7 +1,7 @@
 // `mesh drill FAULT`: kills something of a running mesh, measures the time until it works again, and asserts from what
 // its own tasks write down that nothing ran twice.
 import { Argument, Command } from "commander";
-import type { DrillReport } from "./drill-faults.ts";
+import type { DrillReport } from "./drill/faults.ts";
 import { findBus } from "./find-bus.ts";
 import { allowForStop, interruption } from "./interruption.ts";
 import { Failure, UsageError, valueOf } from "./outcome.ts";
@@ -53,7 +53,7 @@ async function drill(fault: DrillReport["drill"], options: Options): Promise<voi
   if (source !== null && host === undefined)
     throw new UsageError("--repo is for kill-host with --command: other drills run on hosts of their own");
   const { url, dataDir } = valueOf(await findBus(options.url));
-  const { runDrill } = await import("./drill-faults.ts");
+  const { runDrill } = await import("./drill/faults.ts");
   const { jsonLine } = await import("./plain-text.ts");
   const report = await runDrill({
     fault,

@@ -10,6 +10,7 @@ import { natsClient } from "../../shared/client/nats-client.ts";
 import { ConfigurationError, readEnvironment } from "../../shared/config/environment.ts";
 import { isPortBusy } from "../../shared/nats-server/busy-port.ts";
 import { lockFolder } from "../../shared/process/folder-lock.ts";
+import { serveStopOrder } from "../../shared/service/stop-order.ts";
 import { start as startGateway } from "../gateway/main.ts";
 import { start as startHostAgent } from "../host-agent/main.ts";
 import { start as startScheduler } from "../scheduler/main.ts";
@@ -43,6 +44,8 @@ export interface Mesh extends AsyncDisposable {
   natsPid: number | null;
   /** Resolves with words when the nats-server of its own ends unasked, or another one cannot be used any more. */
   busDied: Promise<string>;
+  /** Resolves when it is told to stop over the bus. */
+  toldToStop: Promise<string>;
 }
 
 /** Thrown when all has been started and something does not answer. */
@@ -87,7 +90,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const natsUrl = own?.url ?? given.NATS_URL ?? "";
   const shared = { ...given, NATS_URL: natsUrl, MESH_DATA_DIR: dataDir, MESH_HTTP_PORT: options.httpPort };
   const toBus: BusOptions = { url: natsUrl, name: "mesh up", caFile: given.NATS_CA_FILE };
-  await using bus = await connectBus(toBus);
+  const bus = stack.use(await connectBus(toBus));
   await provision(bus);
   signal?.throwIfAborted();
 
@@ -117,6 +120,8 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const { url: httpUrl } = await gateway;
 
   await untilReady(httpUrl, hostIds, bus, signal);
+  const told = Promise.withResolvers<string>();
+  stack.use(serveStopOrder(bus, { environment: shared, log, stop: told.resolve }, "mesh-up"));
   await writeMeshFile(dataDir, { natsUrl, httpUrl, pid: process.pid });
   stack.defer(() => removeMeshFile(dataDir));
   const released = stack.move();
@@ -125,6 +130,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     httpUrl,
     natsPid: own?.pid ?? null,
     busDied: own === null ? unusable.promise : Promise.race([own.died, unusable.promise]),
+    toldToStop: told.promise,
     [Symbol.asyncDispose]: () => released.disposeAsync(),
   };
 }

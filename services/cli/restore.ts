@@ -4,7 +4,7 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Command } from "commander";
 import type { Bus } from "../../shared/bus/connect.ts";
-import type { Manifest } from "./backup-folder.ts";
+import type { Manifest } from "./backup/folder.ts";
 import { allowForStop, interruption } from "./interruption.ts";
 import { Failure, UsageError } from "./outcome.ts";
 import { type CommonOptions, tell, withCommonFlags } from "./session.ts";
@@ -36,7 +36,7 @@ export const restoreCommand = (): Command =>
 
 async function restore(folder: string, options: Options): Promise<void> {
   allowForStop(STOP_MS);
-  const { readBackup } = await import("./backup-folder.ts");
+  const { readBackup } = await import("./backup/folder.ts");
   const { connectBus } = await import("../../shared/bus/connect.ts");
   const { summaryOf } = await import("./backup.ts");
   tell(options, "reading the backup");
@@ -83,7 +83,7 @@ async function targetOf(options: Options, stack: AsyncDisposableStack): Promise<
 async function fill(bus: Bus, folder: string, manifest: Manifest, options: Options): Promise<void> {
   const { deleteStreams, restoreStream } = await import("../../shared/bus/snapshot.ts");
   const { LASTING_STREAMS, PASSING_STREAMS } = await import("../../shared/bus/streams.ts");
-  const { contentOfFile } = await import("./backup-folder.ts");
+  const { contentOfFile } = await import("./backup/folder.ts");
   const { leaseTimes, readEnvironment } = await import("../../shared/config/environment.ts");
   const { silenceMs } = await import("../../shared/contracts/lease.ts");
   await mustBeEmpty(bus);
@@ -128,7 +128,7 @@ async function mustBeEmpty(bus: Bus): Promise<void> {
 }
 
 async function mustBeTheSame(bus: Bus, manifest: Manifest): Promise<void> {
-  const { auditLog } = await import("./log-audit.ts");
+  const { auditLog } = await import("./backup/log-audit.ts");
   const { digest, tasks, unfinished } = await auditLog(bus, manifest.log.sequence);
   if (digest !== manifest.log.digest)
     throw new Failure(

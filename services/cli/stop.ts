@@ -17,7 +17,7 @@ export const stopCommand = (): Command =>
       .usage("HOST [--deadline 10m] | --service NAME [--instance ID]")
       .argument("[host]", "the host's id: it takes nothing new, and ends once nothing runs there")
       .option("--deadline <duration>", "how long what runs on the host may go on (default: 10m)")
-      .option("--service <name>", "scheduler, status-tracker or gateway")
+      .option("--service <name>", "scheduler, status-tracker, gateway, or mesh-up: the whole of `mesh up`")
       .option("--instance <id>", "one process of the service, as this verb and the service's log name it"),
   ).action(async (hostId: string | undefined, options: Options) => {
     const request = await requestOf(hostId, options);
@@ -50,6 +50,7 @@ async function requestOf(hostId: string | undefined, options: Options): Promise<
   }
   if (deadline !== undefined) throw new UsageError("--deadline: goes with a host");
   const named = ServiceName.exclude(["host-agent"]).safeParse(service);
-  if (!named.success) throw new UsageError("--service: expected scheduler, status-tracker or gateway");
+  if (!named.success)
+    throw new UsageError("--service: expected scheduler, status-tracker, gateway or mesh-up");
   return { service: named.data, instance };
 }

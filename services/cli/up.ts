@@ -62,7 +62,8 @@ async function up(options: Options): Promise<void> {
         `${JSON.stringify({ ready: true, natsUrl: mesh.natsUrl, httpUrl: mesh.httpUrl, pids })}\n`,
       );
     } else process.stdout.write(summary(mesh, wanted.hosts, dataDir, meshLogFile(dataDir)));
-    const end = await Promise.race([mesh.busDied, interrupted()]);
+    const toldToStop = mesh.toldToStop.then(() => null);
+    const end = await Promise.race([mesh.busDied, toldToStop, interrupted()]);
     if (end !== null) throw new Failure(end);
     tell(options, "stopping");
   } catch (error) {
@@ -88,7 +89,7 @@ function summary(
     "  mesh hosts",
     "  mesh deploy --repo owner/name --pr-branch BRANCH --sha SHA --wait -- COMMAND",
     `  curl -N ${httpUrl}/v1/events`,
-    "Ctrl-C stops it.",
+    "Ctrl-C stops it, and so does `mesh stop --service mesh-up`.",
     "",
   ].join("\n");
 }

@@ -2,7 +2,8 @@
 import { z } from "zod";
 import { subject } from "./subject.ts";
 
-export const ServiceName = z.enum(["gateway", "scheduler", "status-tracker", "host-agent"]);
+/** `mesh-up`: all of them in one process, which end together. */
+export const ServiceName = z.enum(["gateway", "scheduler", "status-tracker", "host-agent", "mesh-up"]);
 export type ServiceName = z.infer<typeof ServiceName>;
 
 /** `instance` is a host agent's host id, and of another service the machine and the process; or `all` of the service. */

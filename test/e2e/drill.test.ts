@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import type { DrillReport } from "../../services/cli/drill-faults.ts";
+import type { DrillReport } from "../../services/cli/drill/faults.ts";
 import { startProgram, startUp, type UpMesh, untilGone } from "../support/mesh-program.ts";
 import { isAlive } from "../support/nats.ts";
 import { startServiceProcesses } from "../support/service-processes.ts";

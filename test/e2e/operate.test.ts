@@ -64,6 +64,13 @@ describe("mesh drain --wait", () => {
   });
 });
 
+it("mesh up ends when it is told to over the bus", async () => {
+  await using up = await startUp(["--hosts", "1"]);
+  const stop = await up.mesh(["stop", "--service", "mesh-up", "--json"]);
+  expect(stop).toMatchObject({ code: 0, stdout: expect.stringContaining('"service":"mesh-up"') });
+  expect((await up.process.ended).code).toBe(0);
+});
+
 describe("mesh up that is told to end with work in hand", () => {
   it.each(["SIGTERM", "SIGINT"] as const)(
     "at %s leaves its task on the log, to be done anew by the next one, with nothing counted against it",

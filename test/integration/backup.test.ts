@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { auditLog } from "../../services/cli/log-audit.ts";
+import { auditLog } from "../../services/cli/backup/log-audit.ts";
 import { appendFact } from "../../shared/bus/append.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
 import { provision } from "../../shared/bus/provision.ts";

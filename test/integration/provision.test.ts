@@ -84,10 +84,10 @@ describe("provisioning", () => {
     const before = (await manager.streams.info(TASKS)).config;
     const metadata = { "mesh-streams-version": String(STREAMS_VERSION - 1) };
     await manager.streams.update(TASKS, { max_msg_size: 999, metadata });
-    await vi.waitUntil(
-      async () => (await manager.streams.info(TASKS)).config.max_msg_size === before.max_msg_size,
-      { timeout: 20_000, interval: 50 },
-    );
+    await vi.waitFor(async () => expect((await manager.streams.info(TASKS)).config).toMatchObject(before), {
+      timeout: 20_000,
+      interval: 50,
+    });
   });
 
   it("is done again when a server was started again and has lost what lay in memory", async () => {

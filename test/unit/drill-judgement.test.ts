@@ -1,6 +1,6 @@
 // The judge of `mesh drill` on histories that are bad, each in one way.
 import { describe, expect, it } from "vitest";
-import { type Act, judge } from "../../services/cli/drill-judgement.ts";
+import { type Act, judge } from "../../services/cli/drill/judgement.ts";
 import type { Fact } from "../../shared/contracts/fact.ts";
 import { fact } from "../support/facts.ts";
 

@@ -1,14 +1,14 @@
 // Reads the whole log as any reader would and tells what it comes to, so that a copy of it can be held against the
 // original: what the tasks are, a digest of that, and what a result names that is not there.
 import { createHash } from "node:crypto";
-import type { Bus } from "../../shared/bus/connect.ts";
-import { storedMessages } from "../../shared/bus/read.ts";
-import { contentOf } from "../../shared/bus/snapshot.ts";
-import { ARTIFACTS, TASKS } from "../../shared/bus/streams.ts";
-import { artifactSubject } from "../../shared/contracts/artifact.ts";
-import { decodeFact, taskSubjects } from "../../shared/contracts/fact.ts";
-import { type FoldedFact, FoldedLog } from "../../shared/lifecycle/folded-log.ts";
-import { isEnd, type Lifecycle } from "../../shared/lifecycle/table.ts";
+import type { Bus } from "../../../shared/bus/connect.ts";
+import { storedMessages } from "../../../shared/bus/read.ts";
+import { contentOf } from "../../../shared/bus/snapshot.ts";
+import { ARTIFACTS, TASKS } from "../../../shared/bus/streams.ts";
+import { artifactSubject } from "../../../shared/contracts/artifact.ts";
+import { decodeFact, taskSubjects } from "../../../shared/contracts/fact.ts";
+import { type FoldedFact, FoldedLog } from "../../../shared/lifecycle/folded-log.ts";
+import { isEnd, type Lifecycle } from "../../../shared/lifecycle/table.ts";
 
 export interface LogAudit {
   /** Sequence of the last message read. */

@@ -1,8 +1,8 @@
 // What a drill's facts and witness lines say: whether anything ran twice, and what was begun anew. Pure; the lines are
 // the commands' own, and are believed over what the mesh says of itself.
-import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
-import { fold } from "../../shared/lifecycle/fold.ts";
-import { UNKNOWN } from "../../shared/lifecycle/table.ts";
+import type { Fact, Malformed } from "../../../shared/contracts/fact.ts";
+import { fold } from "../../../shared/lifecycle/fold.ts";
+import { UNKNOWN } from "../../../shared/lifecycle/table.ts";
 
 /** One sign of life of an attempt's command. */
 export interface Act {

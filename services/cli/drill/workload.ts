@@ -1,13 +1,13 @@
 // The tasks of a drill: on a tiny repository, with commands that write down on their output that they act. They are
 // its own, and it ends them all; it must never leave one queued.
 
-import type { Bus } from "../../shared/bus/connect.ts";
-import { storedMessages } from "../../shared/bus/read.ts";
-import { LOGS } from "../../shared/bus/streams.ts";
-import { submitTask } from "../../shared/bus/submit.ts";
-import { LogChunk, logSubject } from "../../shared/contracts/log.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
-import type { Act } from "./drill-judgement.ts";
+import type { Bus } from "../../../shared/bus/connect.ts";
+import { storedMessages } from "../../../shared/bus/read.ts";
+import { LOGS } from "../../../shared/bus/streams.ts";
+import { submitTask } from "../../../shared/bus/submit.ts";
+import { LogChunk, logSubject } from "../../../shared/contracts/log.ts";
+import type { DeployRequest } from "../../../shared/contracts/task.ts";
+import type { Act } from "./judgement.ts";
 
 /** `steady`: its first attempt acts until it is ended, any other for two seconds. */
 export type DrillKind = "steady" | "short" | "fails";

@@ -5,9 +5,9 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
-import { StreamSnapshot } from "../../shared/bus/snapshot.ts";
-import { systemErrorCode } from "../../shared/process/system-error.ts";
-import { Failure, UsageError } from "./outcome.ts";
+import { StreamSnapshot } from "../../../shared/bus/snapshot.ts";
+import { systemErrorCode } from "../../../shared/process/system-error.ts";
+import { Failure, UsageError } from "../outcome.ts";
 
 const COUNT = z.int().nonnegative();
 const Manifest = z.object({

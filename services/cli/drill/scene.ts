@@ -4,28 +4,22 @@ import { execFile } from "node:child_process";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { askApi } from "../../shared/bus/ask.ts";
-import { entriesOf, putEntry } from "../../shared/bus/bucket.ts";
-import { type Bus, connectBus } from "../../shared/bus/connect.ts";
-import { followFacts } from "../../shared/bus/follow.ts";
-import { factsOfTask } from "../../shared/bus/read.ts";
-import { LEASES } from "../../shared/bus/streams.ts";
-import { leaseTimes, readEnvironment } from "../../shared/config/environment.ts";
-import type { Fact } from "../../shared/contracts/fact.ts";
-import { type LeaseTimes, silenceMs } from "../../shared/contracts/lease.ts";
-import { foldAll } from "../../shared/lifecycle/fold.ts";
-import { isEnd } from "../../shared/lifecycle/table.ts";
-import { makeDemoRepository } from "./demo-repository.ts";
-import type { Evidence } from "./drill-judgement.ts";
-import { type DrillService, type DrillServices, drillServices } from "./drill-services.ts";
-import {
-  actsOf,
-  type DrillKind,
-  type DrillSource,
-  drillRequest,
-  submitUntilTaken,
-} from "./drill-workload.ts";
-import { Failure, messageOf } from "./outcome.ts";
+import { askApi } from "../../../shared/bus/ask.ts";
+import { entriesOf, putEntry } from "../../../shared/bus/bucket.ts";
+import { type Bus, connectBus } from "../../../shared/bus/connect.ts";
+import { followFacts } from "../../../shared/bus/follow.ts";
+import { factsOfTask } from "../../../shared/bus/read.ts";
+import { LEASES } from "../../../shared/bus/streams.ts";
+import { leaseTimes, readEnvironment } from "../../../shared/config/environment.ts";
+import type { Fact } from "../../../shared/contracts/fact.ts";
+import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
+import { foldAll } from "../../../shared/lifecycle/fold.ts";
+import { isEnd } from "../../../shared/lifecycle/table.ts";
+import { makeDemoRepository } from "../demo-repository.ts";
+import { Failure, messageOf } from "../outcome.ts";
+import type { Evidence } from "./judgement.ts";
+import { type DrillService, type DrillServices, drillServices } from "./services.ts";
+import { actsOf, type DrillKind, type DrillSource, drillRequest, submitUntilTaken } from "./workload.ts";
 
 export interface SceneOptions {
   url: string;

@@ -4,7 +4,7 @@ import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { spawnLeashed } from "../../shared/nats-server/leash.ts";
+import { spawnLeashed } from "../../../shared/nats-server/leash.ts";
 
 export interface DrillService {
   pid: number;
@@ -30,7 +30,7 @@ export async function drillServices(env: NodeJS.ProcessEnv): Promise<DrillServic
   return {
     folder,
     start(service, own) {
-      const main = path.resolve(import.meta.dirname, "..", service, "main.ts");
+      const main = path.resolve(import.meta.dirname, "../..", service, "main.ts");
       const all = { ...process.env, ...env, ...own };
       const { child, letGo } = spawnLeashed(process.execPath, [main], log.fd, all);
       const { pid } = child;

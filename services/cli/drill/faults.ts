@@ -1,11 +1,11 @@
 // The four drills: what each kills, what it waits for, and how long that may take. What is killed without a command of
 // the user's is the drill's own, or the nats-server of a `mesh up`, which starts it again.
 import path from "node:path";
-import { silenceMs } from "../../shared/contracts/lease.ts";
-import { holderOf } from "../../shared/process/folder-lock.ts";
-import { type Evidence, judge, onBrokersClock } from "./drill-judgement.ts";
-import { Scene, type SceneOptions } from "./drill-scene.ts";
-import { Failure, UsageError } from "./outcome.ts";
+import { silenceMs } from "../../../shared/contracts/lease.ts";
+import { holderOf } from "../../../shared/process/folder-lock.ts";
+import { Failure, UsageError } from "../outcome.ts";
+import { type Evidence, judge, onBrokersClock } from "./judgement.ts";
+import { Scene, type SceneOptions } from "./scene.ts";
 
 type Fault = "kill-host" | "kill-scheduler" | "kill-tracker" | "kill-bus";
 
