@@ -15,7 +15,13 @@ const ms = (minimum: number, maximum: number) => {
 };
 
 /** The ways to choose among the hosts that could take a task (`docs/placement.md`). */
-const PlacementPolicy = z.enum(["resource", "round-robin", "least-connections", "weighted", "power-of-two"]);
+export const PlacementPolicy = z.enum([
+  "resource",
+  "round-robin",
+  "least-connections",
+  "weighted",
+  "power-of-two",
+]);
 export type PlacementPolicy = z.infer<typeof PlacementPolicy>;
 
 const weight = (byDefault: number) => {
@@ -24,7 +30,7 @@ const weight = (byDefault: number) => {
 };
 
 /** What each term of a host's score counts. */
-const PlacementWeights = z.strictObject({
+export const PlacementWeights = z.strictObject({
   memory: weight(0.6),
   cpu: weight(0.3),
   slots: weight(0.1),

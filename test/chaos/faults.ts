@@ -2,8 +2,8 @@
 // broken is mended after a while, and all of it at the end.
 import { setTimeout as delay } from "node:timers/promises";
 import { signalAll } from "../../services/host-agent/guest/processes.ts";
+import type { Chance } from "../../services/simulator/chance.ts";
 import type { Direction } from "../support/link.ts";
-import type { Chance } from "./chance.ts";
 import type { Fleet, Member } from "./fleet.ts";
 
 export interface FaultLog {

@@ -1,12 +1,12 @@
 // Tasks of all kinds, a steady number of them unfinished, whose commands write down that they act. It submits as an
 // orchestrator does that does not give up: the same request again, until the mesh has acknowledged it.
 import { setTimeout as delay } from "node:timers/promises";
+import type { Chance } from "../../services/simulator/chance.ts";
 import { askApi } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { factSubject } from "../../shared/contracts/fact.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
-import type { Chance } from "./chance.ts";
 import type { Act, History, Kind } from "./history.ts";
 
 export interface WorkloadOptions {

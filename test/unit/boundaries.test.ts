@@ -47,18 +47,30 @@ describe("imports", () => {
     expect(clients.filter(({ from }) => !from.startsWith("shared/bus/"))).toEqual([]);
   });
 
-  it("never go from shared to a service, nor from one service to another (the CLI starts them all)", () => {
+  it("never go from shared to a service, nor from one service to another (the CLI starts them all, the simulator runs their decisions)", () => {
     const service = (file: string) => /^services\/([^/]+)\//.exec(file)?.[1];
     const crossing = imports.filter(({ from, of }) => {
       const [mine, theirs] = [service(from), service(of)];
-      return theirs !== undefined && mine !== "cli" && mine !== theirs;
+      return theirs !== undefined && mine !== "cli" && mine !== "simulator" && mine !== theirs;
     });
     expect(crossing).toEqual([]);
   });
 
-  it("of the CLI reach into another service by its `main.ts` only", () => {
+  it("of the simulator reach into what decides in other services, which is pure, and nowhere else", () => {
+    const decides = /^services\/(host-agent\/admission|scheduler\/(dispatch|fleet|queue|queue-index))\.ts$/;
+    const outside = among("services/simulator").filter(
+      ({ of }) =>
+        of.startsWith("shared/bus/") ||
+        (of.startsWith("services/") && !of.startsWith("services/simulator/") && !decides.test(of)),
+    );
+    expect(among("services/simulator").length).toBeGreaterThan(0);
+    expect(outside).toEqual([]);
+  });
+
+  it("of the CLI reach into another service by its `main.ts` only, and into the simulator, which is its own", () => {
     const inside = among("services/cli").filter(
-      ({ of }) => of.startsWith("services/") && !of.startsWith("services/cli/") && !of.endsWith("/main.ts"),
+      ({ of }) =>
+        of.startsWith("services/") && !/^services\/(cli|simulator)\//.test(of) && !of.endsWith("/main.ts"),
     );
     expect(inside).toEqual([]);
   });
