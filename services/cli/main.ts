@@ -17,6 +17,7 @@ import { Failure, UsageError } from "./outcome.ts";
 import { pauseCommand, resumeCommand } from "./pause.ts";
 import { restoreCommand } from "./restore.ts";
 import { retryCommand } from "./retry.ts";
+import { simulateCommand } from "./simulate.ts";
 import { stopCommand } from "./stop.ts";
 import { taskCommand } from "./task.ts";
 import { tasksCommand } from "./tasks.ts";
@@ -82,6 +83,7 @@ function program(): Command {
     backupCommand(),
     restoreCommand(),
     drillCommand(),
+    simulateCommand(),
     demoCommand(),
   ])
     mesh.addCommand(command);

@@ -1,4 +1,7 @@
 // The program `mesh` as a user runs it, against a mesh without hosts: usage, errors, and the shapes of its answers.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { say, sayStarted } from "../support/gateway.ts";
@@ -22,6 +25,7 @@ describe("usage", () => {
   it.each([
     [["--help"], /Commands:/],
     [["deploy", "--help"], /--pr-branch/],
+    [["simulate", "--help"], /slowdown .*OOM\/1000 .*mesh simulate --trace/s],
     [["--version"], /^\d+\.\d+\.\d+/],
   ])("%j is answered on stdout with exit 0", async (args, words) => {
     const { code, stdout, stderr } = await runMesh(args);
@@ -60,10 +64,31 @@ describe("usage", () => {
     [["pause", "everything"], /too many arguments/],
     [["up", "--hosts", "many"], /--hosts: expected a whole number/],
     [["up", "--http-port", "70000"], /--http-port/],
+    [["simulate", "--policy", "luck"], /--policy: expected all, or some of resource/],
+    [["simulate", "--hosts", "8x"], /--hosts: expected a number, or sizes/],
+    [["simulate", "--trace", "/nowhere.csv"], /--trace: ENOENT/],
+    [["simulate", "--history", "--url", "http://127.0.0.1:1"], /expected nats:\/\/… or tls:\/\/…/],
+    [["simulate", "surplus"], /too many arguments/],
   ])("%j is exit 2 with words on stderr only", async (args, words) => {
     const { code, stdout, stderr } = await runMesh(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toMatch(words);
+  });
+
+  it("has a run of policies on machines that are not there printed as a table or as JSON, and drawn", async () => {
+    const temporary = await mkdtemp(path.join(tmpdir(), "mesh-simulate-test-"));
+    const html = path.join(temporary, "run.html");
+    const args = ["simulate", "--tasks", "50", "--hosts", "2x16GB", "--policy", "resource,round-robin"];
+    const shown = await runMesh([...args, "--html", html, "--quiet"]);
+    expect(shown).toMatchObject({ code: 0, stderr: "" });
+    expect(shown.stdout).toMatch(/^50 tasks .*\nPOLICY .*\nomniscient .*\nresource .*\nround-robin .*\n$/);
+    expect(await readFile(html, "utf8")).toMatch(/<table>.*<svg .*<\/html>/s);
+    const told = JSON.parse((await runMesh([...args, "--json"])).stdout) as { rows: { decider: string }[] };
+    expect(told.rows.map(({ decider }) => decider)).toEqual(["omniscient", "resource", "round-robin"]);
+    const nowhere = await runMesh([...args, "--svg", path.join(temporary, "no", "such", "run.svg")]);
+    expect(nowhere).toMatchObject({ code: 1, stdout: "" });
+    expect(nowhere.stderr).toMatch(/the chart could not be written/);
+    await rm(temporary, { recursive: true });
   });
 
   it("says where a file's request is wrong, and takes a right one", async () => {
