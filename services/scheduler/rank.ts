@@ -5,9 +5,22 @@ import type { QueueEntry } from "./queue.ts";
 
 type Term = (task: QueueEntry, host: FleetHost) => number;
 
+/** An attempt may use so much more than it asked for, as a share of that. */
+const OVERUSE = 0.5;
+/** What a machine's owner uses may grow by so much of its memory. */
+const OWNER_SHARE = 0.05;
+
 const TERMS = {
-  /** Share of its memory that is left once the task runs there. */
-  memory: (task, host) => (host.freeBytes - task.memoryBytes) / host.totalBytes,
+  /**
+   * Of what may turn out to be used besides, the share that is left once the task runs there: by attempts whose use is
+   * not measured yet half of what they asked for, and by the owner a little of the machine. Beyond that more memory
+   * hardly helps, and the other terms decide (`docs/placement.md`, Simulation).
+   */
+  memory: (task, host) => {
+    const left = host.freeBytes - task.memoryBytes;
+    const besides = OVERUSE * (host.young.memoryBytes + task.memoryBytes) + OWNER_SHARE * host.totalBytes;
+    return 0.9 * Math.min(1, left / besides) + (0.1 * left) / host.totalBytes;
+  },
   /** The same of its cores, of which less than none may be left. */
   cpu: (task, host) => Math.max(0, host.freeCpus - task.cpus) / host.cores,
   slots: (_, host) => 1 - (host.running + 1) / host.slots,

@@ -31,7 +31,7 @@ const weight = (byDefault: number) => {
 
 /** What each term of a host's score counts. */
 export const PlacementWeights = z.strictObject({
-  memory: weight(0.6),
+  memory: weight(1),
   cpu: weight(0.3),
   slots: weight(0.1),
   speed: weight(0.05),
