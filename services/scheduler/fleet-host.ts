@@ -4,7 +4,7 @@ import { COMMAND_RUNNER, diskFloorBytes, type Heartbeat } from "../../shared/con
 import type { Priority } from "../../shared/contracts/task.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Footprint } from "./queue.ts";
-import { freeBytes, freeCpus } from "./room.ts";
+import { freeBytes, freeCpus, unknownBytes } from "./room.ts";
 
 export interface Reservation extends Footprint {
   repository: string;
@@ -45,6 +45,8 @@ export interface FleetHost {
   readonly runsCommands: boolean;
   readonly isDiskFull: boolean;
   readonly freeBytes: number;
+  /** What may turn out to be used besides. */
+  readonly unknownBytes: number;
   readonly totalBytes: number;
   readonly freeCpus: number;
   readonly cores: number;
@@ -104,6 +106,7 @@ export function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: KnownHost
     runsCommands: false,
     isDiskFull: false,
     freeBytes: 0,
+    unknownBytes: 0,
     totalBytes: 0,
     freeCpus: 0,
     cores: 0,
@@ -125,6 +128,7 @@ export function workOut(host: KnownHost): void {
   host.runsCommands = heartbeat.runners.includes(COMMAND_RUNNER);
   host.isDiskFull = heartbeat.disk.freeBytes < diskFloorBytes(heartbeat.disk.totalBytes);
   host.freeBytes = freeBytes(heartbeat, reserved, young);
+  host.unknownBytes = unknownBytes(heartbeat, young);
   host.totalBytes = heartbeat.memory.totalBytes;
   host.freeCpus = freeCpus(heartbeat, reserved, young);
   host.cores = heartbeat.cpu.cores;

@@ -22,7 +22,9 @@ const greatest =
     for (let index = 1; index < count; index++) {
       const host = candidates[index] as FleetHost;
       const its = value(task, host, weights);
-      if (its > most) [best, most] = [host, its];
+      if (its <= most) continue;
+      best = host;
+      most = its;
     }
     return best;
   };

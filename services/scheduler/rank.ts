@@ -2,13 +2,9 @@
 import type { PlacementWeights } from "../../shared/config/settings.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import type { QueueEntry } from "./queue.ts";
+import { OVERUSE } from "./room.ts";
 
 type Term = (task: QueueEntry, host: FleetHost) => number;
-
-/** An attempt may use so much more than it asked for, as a share of that. */
-const OVERUSE = 0.5;
-/** What a machine's owner uses may grow by so much of its memory. */
-const OWNER_SHARE = 0.05;
 
 const TERMS = {
   /**
@@ -18,8 +14,8 @@ const TERMS = {
    */
   memory: (task, host) => {
     const left = host.freeBytes - task.memoryBytes;
-    const besides = OVERUSE * (host.young.memoryBytes + task.memoryBytes) + OWNER_SHARE * host.totalBytes;
-    return 0.9 * Math.min(1, left / besides) + (0.1 * left) / host.totalBytes;
+    const unknown = host.unknownBytes + OVERUSE * task.memoryBytes;
+    return 0.9 * Math.min(1, left / unknown) + (0.1 * left) / host.totalBytes;
   },
   /** The same of its cores, of which less than none may be left. */
   cpu: (task, host) => Math.max(0, host.freeCpus - task.cpus) / host.cores,

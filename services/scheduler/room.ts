@@ -18,5 +18,14 @@ export const freeBytes = ({ memory }: Heartbeat, reserved: Footprint, young: Foo
     MEMORY_SHARE * memory.totalBytes - reserved.memoryBytes,
   );
 
+/** An attempt may use so much more than it asked for, as a share of that. */
+export const OVERUSE = 0.5;
+/** What a machine's owner uses may grow by so much of its memory. */
+const OWNER_SHARE = 0.05;
+
+/** Bytes that nothing tells of yet and that may turn out to be used: by young attempts, and by the owner. */
+export const unknownBytes = ({ memory }: Heartbeat, young: Footprint): number =>
+  OVERUSE * young.memoryBytes + OWNER_SHARE * memory.totalBytes;
+
 export const freeCpus = ({ cpu }: Heartbeat, reserved: Footprint, young: Footprint): number =>
   Math.min(cpu.cores * (1 - cpu.busy) - young.cpus, cpu.cores - reserved.cpus);
