@@ -9,6 +9,8 @@ import { CACHES_KEPT } from "../services/host-agent/workspace/cache.ts";
 import { WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
 import { REPOSITORIES_REMEMBERED } from "../services/scheduler/durations.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
+import { TRACE_LIMITS } from "../services/simulator/trace.ts";
+import { MOST_WAITING } from "../services/simulator/world.ts";
 import { DEAD_LETTERS_KEPT } from "../services/status-tracker/dead-letters.ts";
 import { ENDED_KEPT } from "../services/status-tracker/ledger.ts";
 import { PULL_REQUESTS_REMEMBERED } from "../services/status-tracker/supersede.ts";
@@ -204,5 +206,11 @@ export const limitRows = (): string[][] => [
     String(CACHES_KEPT),
     "`services/host-agent/workspace/cache.ts`",
     "the one used longest ago is deleted, and cloned anew when needed",
+  ],
+  [
+    "tasks of a simulation",
+    `${TRACE_LIMITS.tasks}, ${MOST_WAITING} of them waiting at once`,
+    "`services/simulator`",
+    "more are refused in words",
   ],
 ];

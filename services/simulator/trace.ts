@@ -19,7 +19,7 @@ export interface Trace {
 /** Tasks that ask for the same are gone through as one, so there are not more different ones than this. */
 const DIFFERENT_ASKS = 500;
 /** Where there are, what is asked for is rounded up to one of so many steps between a power of two and the next. */
-const STEPS = 32;
+const STEPS = 16;
 
 type Parse = (line: string) => TaskRow | "skipped" | { problem: string };
 

@@ -36,8 +36,8 @@ export interface RunOptions {
   heartbeatMs: number;
 }
 
-/** So many tasks waiting at once are more than a run can go through again and again. */
-const MOST_WAITING = 100_000;
+/** More tasks waiting at once than a run can go through again and again. */
+export const MOST_WAITING = 100_000;
 
 /** A pass is made at least so often while tasks wait, as the scheduler makes one, ms. */
 export const SWEEP_MS = 500;
