@@ -233,6 +233,23 @@ describe("the policy", () => {
     expect(drawn(0.99, 0.99)).toEqual(["idle"]);
   });
 
+  it("resource keeps room for what young attempts and the task may use besides, and then looks at the cores", () => {
+    const cores = (busy: number) => ({ cores: 8, busy, mhz: 0 });
+    const memory = (gib: number) => ({ totalBytes: 64 * GIB, availableBytes: gib * GIB });
+    // Beyond that, twice the memory does not make up for cores that are taken.
+    const roomy = {
+      idle: { ...many, memory: memory(30) },
+      busy: { ...many, memory: memory(60), cpu: cores(0.9) },
+    };
+    expect(chosen({}, roomy)).toEqual(["idle"]);
+    // Within it, it does: 1 GiB is asked for, and half of that and of what the owner may add are missing on `idle`.
+    const tight = {
+      idle: { ...many, memory: memory(2) },
+      busy: { ...many, memory: memory(8), cpu: cores(0.9) },
+    };
+    expect(chosen({}, tight)).toEqual(["busy"]);
+  });
+
   it("resource counts what the operator says it does", () => {
     const drafts = {
       memory: { ...many, cpu: { cores: 8, busy: 0.8, mhz: 0 } },
