@@ -17,6 +17,7 @@ import type { Guest } from "./guest-keeper.ts";
 import { createInstance, type Instance } from "./instance.ts";
 import { checkVerdict, infrastructureFailure } from "./judgement.ts";
 import { createLogSink } from "./log-sink.ts";
+import type { Redactor } from "./redaction.ts";
 import { commandArgv } from "./runner/command.ts";
 import type { Runner } from "./runner/runner.ts";
 import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
@@ -31,6 +32,8 @@ export interface AttemptOptions {
   attemptsFolder: string;
   allowFileClones: boolean;
   runner: Runner;
+  /** Takes secrets out of all that leaves an attempt but its patch. */
+  redactor: Redactor;
   log: Logger;
 }
 
@@ -62,7 +65,7 @@ export const attemptExecutor =
   };
 
 async function attempt(options: AttemptOptions, work: Work, folder: string): Promise<Outcome> {
-  const { bus, hostId, runner } = options;
+  const { bus, hostId, runner, redactor } = options;
   const { taskId, attempt, request } = work.order;
   const beganMs = performance.now();
   const result: AttemptResult = {
@@ -75,7 +78,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   };
   const timeoutMs = request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs;
   const files = new Map<string, string>();
-  await using sink = createLogSink(bus, taskId, attempt, hostId);
+  await using sink = createLogSink(bus, redactor, { taskId, attempt, hostId });
   const fileOf = (name: string) => {
     const file = path.join(folder, `${name}.artifact`);
     files.set(name, file);
@@ -103,6 +106,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     if (error instanceof Failed) failure = error.failure;
     else if (isNoSpace(error)) failure = diskFull("");
     else throw error;
+    failure = { ...failure, message: redactor.text(failure.message) };
     if (failure.category !== "resource" && (await isDiskFull(folder)))
       failure = diskFull(`: ${failure.message}`);
   }
@@ -207,7 +211,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     const { exitCode, signal, durationMs, phases, checks } = result;
     await writeFile(
       fileOf("result"),
-      JSON.stringify({ exitCode, signal, durationMs, phases, checks, failure }, null, 2),
+      redactor.text(JSON.stringify({ exitCode, signal, durationMs, phases, checks, failure }, null, 2)),
     );
     for (const [name, file] of files)
       result.artifacts.push(await publishArtifact(bus, { taskId, attempt, hostId }, name, file, work.signal));

@@ -1,9 +1,10 @@
 // What an attempt prints, on its way out: to LOGS in chunks as it comes, and whole into a file that becomes an
-// artifact. It never waits for the bus, and both ways are bounded.
+// artifact. It never waits for the bus, both ways are bounded, and secrets take neither.
 import { createWriteStream, type WriteStream } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { type LogChunk, logSubject } from "../../shared/contracts/log.ts";
+import type { Redactor } from "./redaction.ts";
 
 const CHUNK_CHARACTERS = 16_384;
 const FLUSH_MS = 100;
@@ -27,8 +28,12 @@ export interface OutputSink {
   end(): Promise<void>;
 }
 
-export function createLogSink(bus: Bus, taskId: string, attempt: number, hostId: string): LogSink {
-  const subject = logSubject.build({ taskId, attempt: String(attempt), hostId });
+export function createLogSink(
+  bus: Bus,
+  redactor: Redactor,
+  owner: { taskId: string; attempt: number; hostId: string },
+): LogSink {
+  const subject = logSubject.build({ ...owner, attempt: String(owner.attempt) });
   let roomBytes = LOG_HEAD_BYTES;
   let toldOfEnd = false;
   let pending: { source: LogChunk["source"]; text: string } | null = null;
@@ -54,7 +59,7 @@ export function createLogSink(bus: Bus, taskId: string, attempt: number, hostId:
 
   const sayPhase: LogSink["phase"] = (phase, text) => {
     flush();
-    publish({ source: "phase", phase, text });
+    publish({ source: "phase", phase, text: redactor.text(text) });
   };
 
   return {
@@ -64,21 +69,26 @@ export function createLogSink(bus: Bus, taskId: string, attempt: number, hostId:
         say: (stream, text) => say(source === "output" ? stream : source, text),
         leftOut: (bytes) => sayPhase("truncated", `${bytes} bytes are left out here`),
       });
+      const redacted = { stdout: redactor.stream(), stderr: redactor.stream() };
+      const tell = (stream: Stream, bytes: Buffer) => {
+        const head = bytes.subarray(0, roomBytes);
+        roomBytes -= head.length;
+        output.head(stream, head);
+        if (head.length === bytes.length) return;
+        if (!toldOfEnd)
+          sayPhase(
+            "truncated",
+            `more than ${LOG_HEAD_BYTES} bytes: of what follows, the last ${LOG_TAIL_BYTES} of each process are told at its end`,
+          );
+        toldOfEnd = true;
+        output.tail(stream, bytes.subarray(head.length));
+      };
       return {
-        write(stream, bytes) {
-          const head = bytes.subarray(0, roomBytes);
-          roomBytes -= head.length;
-          output.head(stream, head);
-          if (head.length === bytes.length) return;
-          if (!toldOfEnd)
-            sayPhase(
-              "truncated",
-              `more than ${LOG_HEAD_BYTES} bytes: of what follows, the last ${LOG_TAIL_BYTES} of each process are told at its end`,
-            );
-          toldOfEnd = true;
-          output.tail(stream, bytes.subarray(head.length));
+        write: (stream, bytes) => tell(stream, redacted[stream].push(bytes)),
+        end() {
+          for (const stream of ["stdout", "stderr"] as const) tell(stream, redacted[stream].end());
+          return output.end();
         },
-        end: output.end,
       };
     },
     async [Symbol.asyncDispose]() {

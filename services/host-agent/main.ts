@@ -21,6 +21,7 @@ import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
 import { chooseHostId, readIdentity } from "./identity.ts";
 import { serveOrders } from "./orders.ts";
 import { startMeter } from "./readings.ts";
+import { createRedactor } from "./redaction.ts";
 import { commandRunner } from "./runner/command.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { localSupervisorCommand } from "./supervisor-link.ts";
@@ -126,6 +127,11 @@ export async function start(
         attemptsFolder,
         allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
         runner: commandRunner,
+        redactor: createRedactor([
+          environment.ANTHROPIC_API_KEY,
+          environment.ANTHROPIC_AUTH_TOKEN,
+          environment.NATS_TOKEN,
+        ]),
         log,
       }),
     finished,

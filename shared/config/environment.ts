@@ -65,6 +65,12 @@ const VARIABLES = {
     .describe(
       "1: this host takes the work of strangers, pull requests from forks, if it keeps attempts in namespaces",
     ),
+  ANTHROPIC_API_KEY: z
+    .string()
+    .optional()
+    .describe("provider key of this host's agents; they alone get it, and no output keeps it"),
+  ANTHROPIC_AUTH_TOKEN: z.string().optional().describe("the same, for a gateway that takes a bearer token"),
+  ANTHROPIC_BASE_URL: z.string().optional().describe("where agents reach the provider, or a gateway to it"),
   MESH_ALLOW_FILE_CLONES: flag
     .default(false)
     .describe("1: this host clones file:// URLs (its own disk); `mesh up` sets it"),

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest
 import { Stop } from "../../services/host-agent/executor.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../../services/host-agent/log-sink.ts";
 import type { LogChunk } from "../../shared/contracts/log.ts";
-import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
+import { type AttemptHost, OWN_SECRET, startAttemptHost } from "../support/attempt.ts";
 import { rememberPassword, startGitServer, startSilentServer } from "../support/git-server.ts";
 import { untilGone } from "../support/mesh-program.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
@@ -103,6 +103,21 @@ describe("an attempt that goes well", () => {
     expect((await bytesOf(taskId, "check-1")).toString()).toBe("looked\n");
     const log = (await bytesOf(taskId, "log")).toString();
     expect(log.replace("problem\n", "")).toBe("a".repeat(1_500_000));
+  });
+
+  it("keeps secrets out of all it says and leaves, even one that comes in pieces", async () => {
+    const inPieces = "printf 'key sk-ant-'; sleep 0.1; printf 'api03-abc\\n'";
+    const { taskId, result } = await host.run(repository, {
+      ...command(`${inPieces}; echo ${OWN_SECRET} >&2`),
+      checks: ["echo ghp_" + "a1".repeat(18)],
+    });
+    const told = (await host.chunks(taskId)).map(({ text }) => text).join("");
+    const left = result?.artifacts.filter(({ name }) => name !== "patch") ?? [];
+    const kept = await Promise.all(left.map(({ name }) => bytesOf(taskId, name)));
+    for (const text of [told, Buffer.concat(kept).toString()]) {
+      expect(text).toContain("key [redacted]\n");
+      expect(text).not.toMatch(/sk-ant-\w|a-secret-of|ghp_/);
+    }
   });
 
   it("runs nothing of its own before the log has accepted it", async () => {

@@ -9,6 +9,7 @@ import type { Outcome, Stop } from "../../services/host-agent/executor.ts";
 import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
 import type { Hello } from "../../services/host-agent/guest/protocol.ts";
 import { keepGuest } from "../../services/host-agent/guest-keeper.ts";
+import { createRedactor } from "../../services/host-agent/redaction.ts";
 import { commandRunner } from "../../services/host-agent/runner/command.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
@@ -25,6 +26,8 @@ import type { Repository } from "./repository.ts";
 /** Long enough for any test: what happens without a lease is another file's matter. */
 const LEASE_MS = 600_000;
 const HOST_ID = "h1";
+/** One that the host knows and no attempt may show. */
+export const OWN_SECRET = "a-secret-of-this-host";
 
 interface Attempted {
   taskId: string;
@@ -93,6 +96,7 @@ export async function startAttemptHost(): Promise<AttemptHost> {
     attemptsFolder,
     allowFileClones: true,
     runner: commandRunner,
+    redactor: createRedactor([OWN_SECRET]),
     log,
   });
   let started = 0;

@@ -1,0 +1,99 @@
+// Secrets out of what leaves an attempt: keys by their form, and this host's own by their value, whatever way a
+// stream is cut. Pure.
+
+export const REDACTED = "[redacted]";
+
+/** Of a secret's form: how it begins, and the whole of it. */
+const FORMS: { begins: string; whole: string }[] = [
+  { begins: "sk-ant-", whole: "sk-ant-[A-Za-z0-9_-]{3,}" },
+  { begins: "github_pat_", whole: "github_pat_[A-Za-z0-9_]{20,}" },
+  ...["ghp_", "gho_", "ghu_", "ghs_", "ghr_"].map((begins) => ({
+    begins,
+    whole: `${begins}[A-Za-z0-9]{20,}`,
+  })),
+  ...["AKIA", "ASIA"].map((begins) => ({
+    begins,
+    whole: `(?<![A-Za-z0-9])${begins}[A-Z0-9]{16}(?![A-Za-z0-9])`,
+  })),
+  { begins: "eyJ", whole: "eyJ[A-Za-z0-9_-]{8,}\\.eyJ[A-Za-z0-9_-]{8,}\\.[A-Za-z0-9_-]*" },
+];
+/** A shorter value than this would be found in ordinary words. */
+const VALUE_MIN = 8;
+/** So much of a beginning is held back at most, characters; what is longer than that is no key. */
+const HELD_MAX = 16_384;
+/** Every secret by its form is made of these. */
+const TOKEN_CHARACTER = /[A-Za-z0-9_.-]/;
+
+export interface Redactor {
+  /** A whole text. */
+  text(text: string): string;
+  /** A stream of bytes: what is certain goes on at once, what may be the beginning of a secret waits for more. */
+  stream(): RedactedStream;
+}
+
+export interface RedactedStream {
+  push(bytes: Buffer): Buffer;
+  /** What was still held back. */
+  end(): Buffer;
+}
+
+/** `values` are secrets of this host; what is empty or too short to be one is passed over. */
+export function createRedactor(values: (string | undefined)[] = []): Redactor {
+  const known = [...new Set(values)]
+    .filter((value): value is string => value !== undefined && value.length >= VALUE_MIN)
+    .sort((left, right) => right.length - left.length);
+  const all = new RegExp([...known.map(escaped), ...FORMS.map(({ whole }) => whole)].join("|"), "g");
+  const begins = [...new Set(FORMS.map((form) => form.begins))];
+  const text = (plain: string) => plain.replace(all, REDACTED);
+
+  /** From where on the text may be a secret that is not complete. */
+  function openFrom(plain: string): number {
+    let from = plain.length;
+    for (const value of known) from = Math.min(from, plain.length - overlap(plain, value));
+    const start = tokenAtEnd(plain);
+    const token = plain.slice(start);
+    for (const beginning of begins) {
+      const at = token.indexOf(beginning);
+      from = Math.min(from, at === -1 ? plain.length - overlap(token, beginning) : start + at);
+    }
+    return from;
+  }
+
+  return {
+    text,
+    stream() {
+      let held = "";
+      // One character for each byte: what is no secret goes on byte for byte.
+      const bytesOf = (plain: string) => Buffer.from(plain, "latin1");
+      return {
+        push(bytes) {
+          const plain = held + bytes.toString("latin1");
+          const from = Math.max(openFrom(plain), plain.length - HELD_MAX);
+          held = plain.slice(from);
+          return bytesOf(text(plain.slice(0, from)));
+        },
+        end() {
+          const rest = text(held);
+          held = "";
+          return bytesOf(rest);
+        },
+      };
+    },
+  };
+}
+
+const escaped = (value: string): string => value.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
+
+/** Where the token begins that the text ends with; its length if it ends with none. */
+function tokenAtEnd(text: string): number {
+  let start = text.length;
+  while (start > 0 && text.length - start < HELD_MAX && TOKEN_CHARACTER.test(text.charAt(start - 1))) start--;
+  return start;
+}
+
+/** How many characters at the end of the text are the beginning of the word, not the whole of it. */
+function overlap(text: string, word: string): number {
+  for (let length = Math.min(word.length - 1, text.length); length > 0; length--)
+    if (text.endsWith(word.slice(0, length))) return length;
+  return 0;
+}

@@ -1,0 +1,83 @@
+// What leaves an attempt carries no secret, however its output is cut, and is otherwise byte for byte what it was.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createRedactor, REDACTED } from "../../services/host-agent/redaction.ts";
+
+const JWT = `eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.${"c".repeat(43)}`;
+const SECRETS = {
+  "a provider's key": "sk-ant-api03-Zm9v_YmFy-0123456789",
+  "a forge's token": `ghp_${"a1B2".repeat(9)}`,
+  "a fine-grained token": `github_pat_${"a1B2_".repeat(12)}`,
+  "a cloud's key": "AKIAIOSFODNN7EXAMPLE",
+  "a JWT": JWT,
+  "this host's own key": "own/key+with.signs=",
+};
+const redactor = createRedactor(["own/key+with.signs=", "", undefined, "short"]);
+
+/** What a reader gets of a text whose bytes come cut at these places. */
+function through(text: string, cuts: number[]): string {
+  const bytes = Buffer.from(text);
+  const stream = redactor.stream();
+  const places = [...cuts.map((cut) => cut % (bytes.length + 1)), 0, bytes.length].sort((a, b) => a - b);
+  const pieces = places.slice(1).map((to, index) => stream.push(bytes.subarray(places[index], to)));
+  return Buffer.concat([...pieces, stream.end()]).toString();
+}
+
+describe("a secret", () => {
+  it.each(Object.entries(SECRETS))("(%s) is gone, wherever its text is cut", (_, secret) => {
+    const words = fc.constantFrom("key=", '"', " ", "\n", "größer ", "e", "sk-", "\\n", ":");
+    fc.assert(
+      fc.property(
+        words,
+        fc.constantFrom('"', " ", "\n", ""),
+        fc.array(fc.nat(), { maxLength: 6 }),
+        (before, after, cuts) => {
+          const text = `${before} ${secret}${after}`;
+          expect(redactor.text(text)).toBe(`${before} ${REDACTED}${after}`);
+          expect(through(text, cuts)).toBe(`${before} ${REDACTED}${after}`);
+        },
+      ),
+    );
+  });
+
+  it("is gone each time it is there", () => {
+    const all = Object.values(SECRETS);
+    expect(redactor.text([...all, ...all].join(" "))).toBe(
+      Array(2 * all.length)
+        .fill(REDACTED)
+        .join(" "),
+    );
+  });
+});
+
+describe("anything else", () => {
+  it.each([
+    "short",
+    "task-antenna ghp_ghp_ eyJ.eyJ. AKIA",
+    `${"A".repeat(20)}KIA${"B".repeat(17)}`,
+    "sk-ant",
+    `eyJ${"a".repeat(40_000)}`,
+    "e",
+  ])("stays as it is (%#)", (text) => {
+    expect(redactor.text(text)).toBe(text);
+    expect(through(text, [1, 3, 20_000])).toBe(text);
+  });
+
+  it("stays byte for byte, however it is cut", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat({ max: 300 }), (bytes, cut) => {
+        const stream = redactor.stream();
+        const whole = Buffer.from(bytes);
+        const pieces = [stream.push(whole.subarray(0, cut)), stream.push(whole.subarray(cut)), stream.end()];
+        expect(Buffer.concat(pieces)).toEqual(whole);
+      }),
+    );
+  });
+
+  it("does not wait for more once a line has ended", () => {
+    const stream = redactor.stream();
+    expect(stream.push(Buffer.from("12 passed\nnext:")).toString()).toBe("12 passed\nnext:");
+    expect(stream.push(Buffer.from(" sk-an")).toString()).toBe(" ");
+    expect(stream.push(Buffer.from("swered\n")).toString()).toBe("sk-answered\n");
+  });
+});
