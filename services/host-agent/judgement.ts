@@ -15,6 +15,8 @@ export function infrastructureFailure(exit: ExitRecord, what: string): Failure |
       return null;
     case "timeout":
       return { category: "timeout", message: `${what} took longer than the task may` };
+    case "silent":
+      return { category: "timeout", message: `${what} was ended: it had said nothing for too long` };
     case "spawn-failed":
       return {
         category: "setup",

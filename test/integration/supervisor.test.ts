@@ -253,25 +253,28 @@ describe("the lease", () => {
     expect(await supervisor.link.thaw("nobody", await supervisor.lease())).toBe(false);
   });
 
-  it("that is away costs a command nothing of its time", async () => {
-    await using supervisor = await startSupervisor();
-    const timeoutMs = 2_000;
-    const command = supervisor.exec("echo begun; read line", {
-      stretch: await supervisor.lease(),
-      stdin: "pipe",
-      timeoutMs,
-    });
-    await vi.waitUntil(() => command.stdout() !== "", DEADLINE);
-    supervisor.link.freeze();
-    await vi.waitUntil(() => supervisor.frozen.length > 0, DEADLINE);
-    const frozenAtMs = performance.now();
-    await vi.waitUntil(() => performance.now() - frozenAtMs > timeoutMs, DEADLINE);
-    await supervisor.link.thaw("a", await supervisor.lease(await newStamp(supervisor)));
-    command.write("go\n");
-    const exit = await command.finished;
-    expect(exit).toMatchObject({ cause: "exited", exitCode: 0 });
-    expect(exit.durationMs).toBeLessThan(timeoutMs);
-  });
+  it.each(["timeoutMs", "silenceMs"] as const)(
+    "that is away costs a command nothing of its %s",
+    async (limit) => {
+      await using supervisor = await startSupervisor();
+      const timeoutMs = 2_000;
+      const command = supervisor.exec("echo begun; read line", {
+        stretch: await supervisor.lease(),
+        stdin: "pipe",
+        [limit]: timeoutMs,
+      });
+      await vi.waitUntil(() => command.stdout() !== "", DEADLINE);
+      supervisor.link.freeze();
+      await vi.waitUntil(() => supervisor.frozen.length > 0, DEADLINE);
+      const frozenAtMs = performance.now();
+      await vi.waitUntil(() => performance.now() - frozenAtMs > timeoutMs, DEADLINE);
+      await supervisor.link.thaw("a", await supervisor.lease(await newStamp(supervisor)));
+      command.write("go\n");
+      const exit = await command.finished;
+      expect(exit).toMatchObject({ cause: "exited", exitCode: 0 });
+      expect(exit.durationMs).toBeLessThan(timeoutMs);
+    },
+  );
 
   it("that stays away for too long ends what is frozen", async () => {
     await using supervisor = await startSupervisor({ frozenLimitMs: 300 });
@@ -301,6 +304,29 @@ describe("a command", () => {
     expect(polite.stdout()).toBe("begun\nbye\n");
     expect(await deaf.finished).toMatchObject({ cause: "timeout" });
     expect(deaf.stdout()).toBe("begun\n");
+    expect(supervisor.commands()).toEqual([]);
+  });
+
+  it("ends once it has been silent for too long, and not while it says anything", async () => {
+    await using supervisor = await startSupervisor();
+    const command = supervisor.exec("for i in 1 2 3 4 5 6; do echo $i; sleep 0.5; done; sleep 60", {
+      stretch: await supervisor.lease(),
+      silenceMs: 2_500,
+    });
+    expect(await command.finished).toMatchObject({ cause: "silent" });
+    expect(command.stdout()).toBe("1\n2\n3\n4\n5\n6\n");
+  });
+
+  it("is asked to end by each of its signals in turn before it is killed", async () => {
+    await using supervisor = await startSupervisor();
+    const command = supervisor.exec(
+      "trap 'echo int' INT; trap 'echo term' TERM; echo begun; while :; do sleep 0.01; done",
+      { stretch: await supervisor.lease(), stopSignals: ["SIGINT", "SIGTERM"], killGraceMs: 300 },
+    );
+    await vi.waitUntil(() => command.stdout() !== "", DEADLINE);
+    await supervisor.link.kill("a");
+    expect(await command.finished).toMatchObject({ cause: "killed" });
+    expect(command.stdout()).toBe("begun\nint\nterm\n");
     expect(supervisor.commands()).toEqual([]);
   });
 

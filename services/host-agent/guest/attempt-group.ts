@@ -27,12 +27,16 @@ interface Running {
   exec: Exec;
   child: ChildProcess;
   activeMs: number;
+  /** `activeMs` when it last printed anything. */
+  heardAtMs: number;
   ending: Exclude<ExitCause, "exited" | "spawn-failed"> | null;
-  /** When SIGTERM becomes SIGKILL, ms. */
-  killAtMs: number | null;
+  /** When it is asked by the next of its signals, or killed, ms; null before it is asked at all. */
+  pressAtMs: number | null;
+  stopSignals: NodeJS.Signals[];
 }
 
 const KILL_GRACE_MS = 5_000;
+const DEFAULT_STOP_SIGNALS: NodeJS.Signals[] = ["SIGTERM"];
 const LEFT_POLL_MS = 5;
 
 export class AttemptGroup {
@@ -103,11 +107,13 @@ export class AttemptGroup {
     if (this.#permission.frozenForMs(nowMs) > frozenLimitMs) this.kill("frozen-too-long", nowMs);
     for (const running of this.#running.values()) {
       if (!this.frozen) running.activeMs += sinceLastMs;
-      const { timeoutMs } = running.exec;
+      const { timeoutMs, silenceMs } = running.exec;
       if (timeoutMs !== undefined && running.activeMs > timeoutMs && running.ending === null)
         this.#end(running, "timeout", nowMs, false);
-      if (running.killAtMs !== null && nowMs >= running.killAtMs)
-        this.#end(running, running.ending, nowMs, true);
+      const silentMs = running.activeMs - running.heardAtMs;
+      if (silenceMs !== undefined && silentMs > silenceMs && running.ending === null)
+        this.#end(running, "silent", nowMs, false);
+      if (running.pressAtMs !== null && nowMs >= running.pressAtMs) this.#press(running, nowMs);
     }
   }
 
@@ -154,7 +160,15 @@ export class AttemptGroup {
       }),
     );
     const outOfMemoryBefore = this.#cgroup.memory()?.outOfMemory ?? false;
-    const running: Running = { exec, child, activeMs: 0, ending: null, killAtMs: null };
+    const running: Running = {
+      exec,
+      child,
+      activeMs: 0,
+      heardAtMs: 0,
+      ending: null,
+      pressAtMs: null,
+      stopSignals: [...(exec.stopSignals ?? DEFAULT_STOP_SIGNALS)],
+    };
     child.once("error", (error) => {
       if (child.pid !== undefined) return;
       this.#running.delete(exec.process);
@@ -168,6 +182,7 @@ export class AttemptGroup {
       const pipe = child[stream];
       pipe?.on("error", () => {});
       pipe?.on("data", (bytes: Buffer) => {
+        running.heardAtMs = running.activeMs;
         if (!this.#ports.output(exec.process, stream, bytes, () => pipe.resume())) pipe.pause();
       });
     }
@@ -206,14 +221,21 @@ export class AttemptGroup {
     running.ending ??= cause;
     if (running.child.pid === undefined) return;
     if (!atOnce) {
-      running.killAtMs ??= nowMs + (running.exec.killGraceMs ?? KILL_GRACE_MS);
-      signalAll(this.#commandOf(running), "SIGTERM");
+      if (running.pressAtMs === null) this.#press(running, nowMs);
       return;
     }
-    running.killAtMs = null;
+    running.pressAtMs = Number.POSITIVE_INFINITY;
     // The namespace's init goes with the first of these, and takes all others along.
     signalAll(treeOf(running.child.pid), "SIGKILL");
     signalEach(() => this.#strays(running), "SIGKILL");
+  }
+
+  /** Asks it to end, each time harder. */
+  #press(running: Running, nowMs: number): void {
+    const signal = running.stopSignals.shift();
+    if (signal === undefined) return this.#end(running, running.ending, nowMs, true);
+    running.pressAtMs = nowMs + (running.exec.killGraceMs ?? KILL_GRACE_MS);
+    signalAll(this.#commandOf(running), signal);
   }
 
   /** The command and what it started, without what only holds the sandbox. */

@@ -20,6 +20,11 @@ export interface Exec {
   mounts?: { workTree: string; home: string };
   /** Time frozen does not count, ms. */
   timeoutMs?: number;
+  /** It is ended as well once it has printed nothing for so long; time frozen does not count, ms. */
+  silenceMs?: number;
+  /** How it is asked to end, one after the other, before it is killed; by SIGTERM if not given. */
+  stopSignals?: NodeJS.Signals[];
+  /** What each of them has time for, ms. */
   killGraceMs?: number;
   stdin: "none" | "pipe";
   limits?: { memoryBytes?: number };
@@ -34,7 +39,7 @@ export type ToGuest =
   | { type: "signal"; process: number; signal: NodeJS.Signals }
   | { type: "stdinEnd"; process: number };
 
-export type ExitCause = "exited" | "timeout" | "killed" | "frozen-too-long" | "spawn-failed";
+export type ExitCause = "exited" | "timeout" | "silent" | "killed" | "frozen-too-long" | "spawn-failed";
 
 /** The last record of a process: its output has been passed on, and its whole tree is gone. */
 export interface Exit {
