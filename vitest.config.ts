@@ -16,6 +16,16 @@ export default defineConfig({
       },
       {
         test: {
+          name: "agents",
+          include: ["test/agents/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          globalSetup: ["test/setup/nats-server.ts", "test/setup/claude-code.ts"],
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 180_000,

@@ -21,7 +21,7 @@ import { TAIL_AHEAD } from "../shared/bus/tail.ts";
 import { readEnvironment } from "../shared/config/environment.ts";
 import { DEFAULT_SETTINGS } from "../shared/config/settings.ts";
 import { CANDIDATES_MAX } from "../shared/contracts/outlook.ts";
-import { REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
+import { AGENT_DEFAULTS, REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
 
 const NANOSECONDS_OF_DAY = 86_400e9;
 const defaults = readEnvironment({});
@@ -67,6 +67,18 @@ export const limitRows = (): string[][] => [
     `${REQUEST_DEFAULTS.timeoutMs / 60_000} min`,
     "`timeoutMs` of the request",
     "its tree is ended; failure `timeout`",
+  ],
+  [
+    "silence of a coding agent",
+    `${AGENT_DEFAULTS.silenceMs / 60_000} min`,
+    "`agent.silenceMs` of the request",
+    "it is ended; failure `timeout`",
+  ],
+  [
+    "wait of a coding agent for an approval",
+    `${AGENT_DEFAULTS.approvalMs / 60_000} min, or half its silence`,
+    "`shared/contracts/task.ts`",
+    "the tool is denied, and the agent goes on",
   ],
   [
     "memory of an attempt",

@@ -26,6 +26,13 @@ export interface DeployFlags {
   taskId?: string;
   env?: string[];
   supersede?: boolean;
+  runner?: string;
+  prompt?: string;
+  model?: string;
+  maxTurns?: string;
+  maxBudget?: string;
+  allowTool?: string[];
+  approvals?: string;
 }
 
 type Draft = z.input<typeof StrictDeployRequest>;
@@ -37,8 +44,8 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
   );
   if (missing.length > 0)
     throw new UsageError(`${missing.map(([flag]) => flag).join(", ")} missing (or give --file)`);
-  if (command.length === 0 && !flags.check?.length)
-    throw new UsageError('nothing to do: write the command after "--", or give a --check');
+  if (command.length === 0 && flags.prompt === undefined && !flags.check?.length)
+    throw new UsageError('nothing to do: write the command after "--", or give a --prompt or a --check');
   const repository = parseRepository(repo ?? "");
   if (repository === null) throw new UsageError(`--repo: expected a clone URL or owner/name, not "${repo}"`);
   const memory = flags.memory === undefined ? undefined : sizeOf("--memory", flags.memory);
@@ -66,6 +73,9 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     ...(flags.timeout === undefined ? {} : { timeoutMs: durationOf("--timeout", flags.timeout) }),
     ...(flags.maxAttempts === undefined ? {} : { maxAttempts: wholeOf("--max-attempts", flags.maxAttempts) }),
     ...runOf(command, flags.env ?? []),
+    ...(flags.runner === undefined ? {} : { runner: flags.runner }),
+    ...(flags.prompt === undefined ? {} : { prompt: flags.prompt }),
+    ...agentOf(flags),
     ...(flags.check?.length ? { checks: flags.check } : {}),
     ...(flags.supersede === false ? { supersede: false } : {}),
   };
@@ -100,6 +110,19 @@ function runOf(command: string[], env: string[]): Pick<Draft, "run"> {
   }
   const line = command.length === 1 && /\s/.test(only) ? only : command;
   return { run: { command: line, ...(env.length > 0 ? { env: pairsOf("--env", env) } : {}) } };
+}
+
+function agentOf({ model, maxTurns, maxBudget, allowTool, approvals }: DeployFlags): { agent?: object } {
+  const agent = {
+    ...(model === undefined ? {} : { model }),
+    ...(maxTurns === undefined ? {} : { maxTurns: wholeOf("--max-turns", maxTurns) }),
+    ...(maxBudget === undefined
+      ? {}
+      : { maxBudgetUsd: numberOf("--max-budget", maxBudget.replace(/^\$/, "")) }),
+    ...(allowTool === undefined ? {} : { allowedTools: allowTool }),
+    ...(approvals === undefined ? {} : { approvals }),
+  };
+  return Object.keys(agent).length === 0 ? {} : { agent };
 }
 
 function pairsOf(flag: string, texts: string[]): Record<string, string> {

@@ -11,6 +11,7 @@ import { type CommonOptions, tell, withCommonFlags, withMesh } from "./session.t
 
 interface Options extends DeployFlags, CommonOptions {
   file?: string;
+  promptFile?: string;
   wait?: boolean;
 }
 
@@ -22,8 +23,12 @@ const collect = (value: string, before: string[] = []): string[] => [...before, 
 export const deployCommand = (): Command =>
   withCommonFlags(
     new Command("deploy")
-      .description("deploy a pull request: run a command on it at an exact commit, then the checks")
-      .usage("--repo URL|owner/name --pr-branch B --sha S [options] -- CMD ARG…   (or --file F|-)")
+      .description(
+        "deploy a pull request: run a command or an agent on it at an exact commit, then the checks",
+      )
+      .usage(
+        "--repo URL|owner/name --pr-branch B --sha S [options] -- CMD ARG… | --prompt TEXT   (or --file F|-)",
+      )
       .argument("[command...]", "what to run; one quoted argument with spaces is a line for sh -c")
       .option("--repo <repository>", "clone URL, local path, or owner/name on GitHub")
       .option("--pr-branch <branch>", "the pull request's branch")
@@ -48,6 +53,21 @@ export const deployCommand = (): Command =>
       )
       .option("--task-id <id>", "makes the call safe to repeat: one id is one task")
       .option("--env <key=value>", "an environment variable of the command (repeatable)", collect)
+      .option("--prompt <text>", "what a coding agent is to do, in place of a command")
+      .option("--prompt-file <file>", "the same from a file, `-` for standard input")
+      .option("--runner <name>", "what runs it: claude-code (if there is a prompt), command (if not)")
+      .option("--model <name>", "the agent's model")
+      .option("--max-turns <number>", "the agent is ended after so many turns")
+      .option("--max-budget <usd>", "or once it has cost so much")
+      .option(
+        "--allow-tool <rule>",
+        'what the agent may do unasked, such as "Bash(npm test)" (repeatable)',
+        collect,
+      )
+      .option(
+        "--approvals <policy>",
+        "what becomes of other tools that ask: deny, ask (by `mesh say`) or allow",
+      )
       .option("--no-supersede", "cancel no older task of the same pull request")
       .option("--file <file>", "a deploy request in JSON, `-` for standard input, instead of the flags above")
       .option("--wait", "watch it to its end; exit 0 only if it succeeded"),
@@ -60,7 +80,7 @@ async function readRequest(words: string[], options: Options, command: Command):
   if (words.length > 0 && !process.argv.includes("--"))
     throw new UsageError(`write the command after "--": … -- ${words.join(" ")}`);
   const { requestFromFlags, requestFromText } = await import("./deploy-request.ts");
-  if (options.file === undefined) return requestFromFlags(options, words);
+  if (options.file === undefined) return requestFromFlags(await withPrompt(options), words);
   const besides = new Set(["file", "wait", "json", "quiet", "url", "taskId"]);
   const flag = command.options.find(
     (option) =>
@@ -71,14 +91,21 @@ async function readRequest(words: string[], options: Options, command: Command):
       `${flag?.long ?? "a command"} and --file exclude each other: write it into the file`,
     );
   return requestFromText(
-    await readSource(options.file),
+    await readSource("--file", options.file),
     options.file === "-" ? "standard input" : options.file,
     options.taskId,
   );
 }
 
-async function readSource(file: string): Promise<string> {
-  const name = file === "-" ? "standard input" : `--file: ${file}`;
+async function withPrompt(options: Options): Promise<Options> {
+  const { promptFile, prompt } = options;
+  if (promptFile === undefined) return options;
+  if (prompt !== undefined) throw new UsageError("--prompt and --prompt-file exclude each other");
+  return { ...options, prompt: await readSource("--prompt-file", promptFile) };
+}
+
+async function readSource(flag: string, file: string): Promise<string> {
+  const name = file === "-" ? "standard input" : `${flag}: ${file}`;
   const chunks: Buffer[] = [];
   let size = 0;
   try {
@@ -91,7 +118,7 @@ async function readSource(file: string): Promise<string> {
     throw new UsageError(`${name}: ${messageOf(error)}`);
   }
   if (size > SOURCE_MAX_BYTES)
-    throw new UsageError(`${name} is larger than ${SOURCE_MAX_BYTES} bytes: no deploy request is`);
+    throw new UsageError(`${name} is larger than ${SOURCE_MAX_BYTES} bytes: nothing that is deployed is`);
   return Buffer.concat(chunks).toString("utf8");
 }
 

@@ -1,6 +1,6 @@
 // A task in words: its result as `deploy --wait`, `task` and `demo` print it. Everything that others wrote is made
 // plain here.
-import type { CheckResult, TaskView } from "../../shared/contracts/task.ts";
+import type { AgentResult, CheckResult, TaskView } from "../../shared/contracts/task.ts";
 import { plainLine } from "./plain-text.ts";
 import { formatDuration, formatSize } from "./quantities.ts";
 import { cut, properties, styled, styledState } from "./table.ts";
@@ -31,6 +31,8 @@ export function taskText(task: TaskView): string {
         index === 0 ? "checks" : "",
         checkText(check),
       ]),
+      ["agent", result?.agent === undefined ? null : agentText(result.agent)],
+      ["says", result?.agent?.summary ? cut(plainLine(result.agent.summary), 300) : null],
       ["artifacts", artifactsText(task)],
       [
         "failure",
@@ -47,6 +49,18 @@ export function taskText(task: TaskView): string {
 function exitText({ exitCode, signal }: NonNullable<TaskView["result"]>): string {
   if (exitCode !== null) return String(exitCode);
   return signal ? `ended by ${plainLine(signal)}` : "no command ran";
+}
+
+function agentText({ runner, version, model, usage, denied }: AgentResult): string {
+  const tokens = `${usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens} tokens in, ${usage.outputTokens} out`;
+  const parts = [
+    plainLine(`${runner} ${version}, ${model}`),
+    `${usage.turns} turn${usage.turns === 1 ? "" : "s"}`,
+    `$${usage.costUsd.toFixed(2)}`,
+    tokens,
+    ...(denied === 0 ? [] : [`${denied} tool use${denied === 1 ? "" : "s"} denied`]),
+  ];
+  return parts.join(" · ");
 }
 
 function checkText({ command, exitCode, verdict, durationMs }: CheckResult): string {

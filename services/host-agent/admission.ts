@@ -1,12 +1,12 @@
 // Whether this host takes one more attempt: the one judge of its own capacity. Pure.
 import { constraintInWords, constraintsOf, type Labelled, meets } from "../../shared/contracts/constraint.ts";
-import { COMMAND_RUNNER, diskFloorBytes } from "../../shared/contracts/heartbeat.ts";
+import { diskFloorBytes } from "../../shared/contracts/heartbeat.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
-import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
 
 export interface Capacity extends Labelled {
   slots: number;
-  runners: string[];
+  runners: readonly string[];
   /** It was told to take the work of strangers, and keeps its instances apart. */
   takesStrangers: boolean;
   cores: number;
@@ -43,8 +43,9 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
   if (!capacity.leased) return refused("not-ready", "this host holds no lease at the moment");
   if (request.fork === true && !capacity.takesStrangers)
     return refused("policy", "this host takes no work from forks");
-  if (!capacity.runners.includes(COMMAND_RUNNER))
-    return refused("runner", `this host has no runner ${COMMAND_RUNNER}`);
+  const runner = runnerOf(request);
+  if (runner !== null && !capacity.runners.includes(runner))
+    return refused("runner", `this host has no runner ${runner}`);
   const unmet = constraintsOf(request)?.find((constraint) => !meets(capacity, constraint));
   if (unmet !== undefined)
     return refused("labels", `this host's labels do not meet: ${constraintInWords(unmet)}`);

@@ -6,10 +6,12 @@ import type { Logger } from "pino";
 import type { Bus } from "../../shared/bus/connect.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import {
+  type AgentResult,
   type AttemptResult,
   type CheckResult,
   type Command,
   REQUEST_DEFAULTS,
+  runnerOf,
 } from "../../shared/contracts/task.ts";
 import { publishArtifact } from "./artifacts.ts";
 import { type Executor, type Outcome, Stop, type Work } from "./executor.ts";
@@ -20,6 +22,7 @@ import { createLogSink } from "./log-sink.ts";
 import type { Redactor } from "./redaction.ts";
 import { commandArgv } from "./runner/command.ts";
 import type { Runner } from "./runner/runner.ts";
+import { runRunner } from "./runner-run.ts";
 import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
 import { applyPatch, type Patch } from "./workspace/patch.ts";
 import { type PreparedTree, prepareTree, removeTree } from "./workspace/tree.ts";
@@ -31,7 +34,7 @@ export interface AttemptOptions {
   cacheDir: string;
   attemptsFolder: string;
   allowFileClones: boolean;
-  runner: Runner;
+  runners: Runner[];
   /** Takes secrets out of all that leaves an attempt but its patch. */
   redactor: Redactor;
   log: Logger;
@@ -65,7 +68,7 @@ export const attemptExecutor =
   };
 
 async function attempt(options: AttemptOptions, work: Work, folder: string): Promise<Outcome> {
-  const { bus, hostId, runner, redactor } = options;
+  const { bus, hostId, runners, redactor } = options;
   const { taskId, attempt, request } = work.order;
   const beganMs = performance.now();
   const result: AttemptResult = {
@@ -140,17 +143,27 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
 
   /** Null if it went well, or there was nothing to run. */
   async function run(instance: Instance, stretch: string): Promise<Failure | null> {
-    const plan = runner.plan(request);
-    if (plan === null) return null;
-    sink.phase("running", `running ${describe(request.run?.command ?? runner.name)}`);
-    const output = sink.open("output", fileOf("log"));
-    const exit = await instance.run({ stretch, ...plan }, output);
-    await output.end();
+    const name = runnerOf(request);
+    if (name === null) return null;
+    const runner = runners.find((known) => known.name === name);
+    if (runner === undefined) return { category: "setup", message: `host ${hostId} has no runner ${name}` };
+    sink.phase("running", `running ${describe(request.run?.command ?? name)}`);
+    const { exit, failure, agent } = await runRunner({
+      runner,
+      request,
+      instance,
+      stretch,
+      sink,
+      signal: work.signal,
+      fileOf,
+      onRun: () => {},
+    });
     work.signal.throwIfAborted();
     result.exitCode = exit.exitCode;
     result.signal = exit.signal;
     result.phases.runMs = exit.durationMs;
-    return infrastructureFailure(exit, "the command") ?? runner.judge(exit);
+    if (agent !== undefined) result.agent = JSON.parse(redactor.text(JSON.stringify(agent))) as AgentResult;
+    return failure;
   }
 
   async function takePatch(instance: Instance): Promise<{ file: string; problem: Failure | null }> {
@@ -208,13 +221,10 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
       await options.guest.release(work.attemptKey);
       for (const name of ["work", "validation"]) await removeTree(path.join(folder, name));
     }
-    const { exitCode, signal, durationMs, phases, checks } = result;
-    await writeFile(
-      fileOf("result"),
-      redactor.text(JSON.stringify({ exitCode, signal, durationMs, phases, checks, failure }, null, 2)),
-    );
+    const { artifacts, ...told } = result;
+    await writeFile(fileOf("result"), redactor.text(JSON.stringify({ ...told, failure }, null, 2)));
     for (const [name, file] of files)
-      result.artifacts.push(await publishArtifact(bus, { taskId, attempt, hostId }, name, file, work.signal));
+      artifacts.push(await publishArtifact(bus, { taskId, attempt, hostId }, name, file, work.signal));
   }
 }
 

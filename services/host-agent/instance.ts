@@ -9,20 +9,24 @@ import { HOME_PATH, WORK_PATH } from "./guest/sandbox.ts";
 import type { Guest } from "./guest-keeper.ts";
 import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
-import type { ExitRecord } from "./supervisor-link.ts";
+import type { ExecSpec, ExitRecord, GuestProcess } from "./supervisor-link.ts";
 import { LEFT_OUT, patchCommand } from "./workspace/patch.ts";
 import type { PreparedTree } from "./workspace/tree.ts";
 
 export interface Instance {
-  run(
-    command: { stretch: string; argv: string[]; env: Record<string, string> },
-    output: OutputSink,
-  ): Promise<ExitRecord>;
+  /** Its time is what is left of the attempt's. */
+  start(command: InstanceCommand, onOutput: OnOutput): GuestProcess;
+  run(command: InstanceCommand, output: OutputSink): Promise<ExitRecord>;
   /** Writes what was changed in the tree to a file; tells what that lacks, or why there is none. */
   writePatch(file: string): Promise<{ leftOut: string[]; failure: Failure | null }>;
   /** What is left of the attempt's time, ms. */
   budgetMs(): number;
 }
+
+type InstanceCommand = Pick<ExecSpec, "stretch" | "argv" | "env" | "silenceMs" | "stopSignals"> & {
+  stdin?: "pipe";
+};
+type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
 
 /** A patch may be so large; more is no work of a coding agent. */
 export const PATCH_MAX_BYTES = 64 * 1_048_576;
@@ -55,23 +59,27 @@ export function createInstance(
     MESH_HOST_ID: options.hostId,
   };
 
-  return {
-    budgetMs: () => budgetMs,
-    async run({ stretch, argv, env }, output) {
-      const process = guest.exec(
-        {
-          ...base,
-          stretch,
-          argv,
-          env: { ...env, ...environment, ...pathOf(env) },
-          timeoutMs: Math.max(1, budgetMs),
-        },
-        (stream, bytes) => output.write(stream, bytes),
-      );
-      const exit = await process.finished;
+  function start({ env, ...command }: InstanceCommand, onOutput: OnOutput): GuestProcess {
+    const process = guest.exec(
+      {
+        ...base,
+        ...command,
+        env: { ...env, ...environment, ...pathOf(env) },
+        timeoutMs: Math.max(1, budgetMs),
+      },
+      onOutput,
+    );
+    const finished = process.finished.then((exit) => {
       budgetMs -= exit.durationMs;
       return exit;
-    },
+    });
+    return { ...process, finished };
+  }
+
+  return {
+    budgetMs: () => budgetMs,
+    start,
+    run: (command, output) => start(command, (stream, bytes) => output.write(stream, bytes)).finished,
     async writePatch(file) {
       const { argv, env } = patchCommand({ workTree, gitDir: tree.gitDir, sha: request.sha });
       const out = createWriteStream(file);

@@ -3,6 +3,7 @@
 import { createWriteStream, type WriteStream } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
 import type { Bus } from "../../shared/bus/connect.ts";
+import type { AgentEvent } from "../../shared/contracts/agent-event.ts";
 import { type LogChunk, logSubject } from "../../shared/contracts/log.ts";
 import type { Redactor } from "./redaction.ts";
 
@@ -18,12 +19,14 @@ type Source = Stream | "check";
 
 export interface LogSink extends AsyncDisposable {
   phase(phase: NonNullable<LogChunk["phase"]>, text: string): void;
-  /** A sink for one process's output, kept in `file` as it is told. */
-  open(source: Source | "output", file: string): OutputSink;
+  /** A sink for one process's output, kept in `file` as it is told; a transcript is kept and not told. */
+  open(source: Source | "output" | "transcript", file: string): OutputSink;
 }
 
 export interface OutputSink {
   write(stream: Stream, bytes: Buffer): void;
+  /** Tells what an agent does, with what it says to a person. */
+  event(event: AgentEvent, text: string): void;
   /** Resolves when the file is complete. */
   end(): Promise<void>;
 }
@@ -62,11 +65,23 @@ export function createLogSink(
     publish({ source: "phase", phase, text: redactor.text(text) });
   };
 
+  const endOfHead = () => {
+    roomBytes = 0;
+    if (!toldOfEnd)
+      sayPhase(
+        "truncated",
+        `more than ${LOG_HEAD_BYTES} bytes: of what follows, the last ${LOG_TAIL_BYTES} of each process are told at its end`,
+      );
+    toldOfEnd = true;
+  };
+
   return {
     phase: sayPhase,
     open(source, file) {
       const output = openOutput(file, {
-        say: (stream, text) => say(source === "output" ? stream : source, text),
+        say(stream, text) {
+          if (source !== "transcript") say(source === "output" ? stream : source, text);
+        },
         leftOut: (bytes) => sayPhase("truncated", `${bytes} bytes are left out here`),
       });
       const redacted = { stdout: redactor.stream(), stderr: redactor.stream() };
@@ -75,16 +90,20 @@ export function createLogSink(
         roomBytes -= head.length;
         output.head(stream, head);
         if (head.length === bytes.length) return;
-        if (!toldOfEnd)
-          sayPhase(
-            "truncated",
-            `more than ${LOG_HEAD_BYTES} bytes: of what follows, the last ${LOG_TAIL_BYTES} of each process are told at its end`,
-          );
-        toldOfEnd = true;
+        endOfHead();
         output.tail(stream, bytes.subarray(head.length));
       };
       return {
         write: (stream, bytes) => tell(stream, redacted[stream].push(bytes)),
+        event(event, text) {
+          const told = redactor.text(JSON.stringify(event));
+          roomBytes -= told.length + text.length;
+          if (roomBytes < 0) return endOfHead();
+          flush();
+          const plain = redactor.text(text);
+          publish({ source: "agent", text: plain, event: JSON.parse(told) as AgentEvent });
+          output.note(plain);
+        },
         end() {
           for (const stream of ["stdout", "stderr"] as const) tell(stream, redacted[stream].end());
           return output.end();
@@ -121,6 +140,10 @@ function openOutput(file: string, { say, leftOut }: Teller) {
   };
   return {
     head,
+    /** Into the file alone. */
+    note(text: string) {
+      if (problem === null && text !== "") whole.write(text);
+    },
     tail: (stream: Stream, bytes: Buffer) => rest.push(stream, bytes),
     async end(): Promise<void> {
       if (rest.leftOutBytes > 0) {

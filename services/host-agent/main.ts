@@ -22,6 +22,7 @@ import { chooseHostId, readIdentity } from "./identity.ts";
 import { serveOrders } from "./orders.ts";
 import { startMeter } from "./readings.ts";
 import { createRedactor } from "./redaction.ts";
+import { claudeCodeRunner } from "./runner/claude-code/driver.ts";
 import { commandRunner } from "./runner/command.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { localSupervisorCommand } from "./supervisor-link.ts";
@@ -103,13 +104,29 @@ export async function start(
   );
   const cacheDir = path.join(dataDir, "cache");
   const meter = stack.use(await startMeter(dataDir, cacheDir, METER_MS));
+  const agent = claudeCodeRunner(
+    {
+      file: environment.MESH_CLAUDE_BIN,
+      version: environment.MESH_CLAUDE_VERSION,
+      searchPath: process.env.PATH ?? "",
+    },
+    {
+      ...process.env,
+      ANTHROPIC_API_KEY: environment.ANTHROPIC_API_KEY,
+      ANTHROPIC_AUTH_TOKEN: environment.ANTHROPIC_AUTH_TOKEN,
+      ANTHROPIC_BASE_URL: environment.ANTHROPIC_BASE_URL,
+    },
+  );
+  const found = await agent.probe();
+  log.info(found, `runner ${agent.name}`);
+  const runners = found.ok ? [commandRunner, agent] : [commandRunner];
+  const runnerNames = runners.map(({ name }) => name);
+  const versions = { node: process.versions.node, ...(found.ok ? { [agent.name]: found.version } : {}) };
   let heartbeats: Heartbeats | undefined;
   /** By an operator's wish, which the tracker tells; or because it has been told to stop. */
   let drained = false;
   let stopping = false;
   const draining = () => drained || stopping;
-  const runners = [commandRunner.name];
-  const versions = { node: process.versions.node };
   // What is not kept apart from the machine is never a stranger's, whatever the machine was told.
   const takesStrangers = () => environment.MESH_HOST_UNTRUSTED && guest.hello()?.isolation === "namespaces";
 
@@ -126,7 +143,7 @@ export async function start(
         cacheDir,
         attemptsFolder,
         allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
-        runner: commandRunner,
+        runners,
         redactor: createRedactor([
           environment.ANTHROPIC_API_KEY,
           environment.ANTHROPIC_AUTH_TOKEN,
@@ -142,7 +159,7 @@ export async function start(
         slots: environment.MESH_HOST_SLOTS,
         labels: environment.MESH_HOST_LABELS,
         versions,
-        runners,
+        runners: runnerNames,
         takesStrangers: takesStrangers(),
         diskTotalBytes: disk.totalBytes,
         diskFreeBytes: disk.freeBytes,
@@ -196,7 +213,7 @@ export async function start(
           attempts: attempts.list(),
           labels: environment.MESH_HOST_LABELS,
           caches,
-          runners,
+          runners: runnerNames,
           isolation: guest.hello()?.isolation ?? "none",
           untrusted: takesStrangers(),
           draining: draining(),

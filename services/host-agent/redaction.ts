@@ -31,7 +31,7 @@ export interface Redactor {
   stream(): RedactedStream;
 }
 
-export interface RedactedStream {
+interface RedactedStream {
   push(bytes: Buffer): Buffer;
   /** What was still held back. */
   end(): Buffer;

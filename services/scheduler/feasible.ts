@@ -27,7 +27,7 @@ export function refusal(task: QueueEntry, host: FleetHost, situation: Situation)
   if (situation.nowMs - host.heardAtMs > situation.silenceMs) return "offline";
   if (host.closed !== null) return host.closed;
   if (task.fork && !host.takesStrangers) return "untrusted";
-  if (!host.runsCommands) return "runner";
+  if (task.runner !== null && !host.heartbeat.runners.includes(task.runner)) return "runner";
   if (task.constraints !== null && !task.constraints.every((one) => meets(host.heartbeat, one)))
     return "labels";
   if (task.cpus > host.cores) return "cpus";

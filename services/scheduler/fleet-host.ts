@@ -1,6 +1,6 @@
 // A host as a decision sees it. All of it is worked out when a heartbeat, an attempt or a wish changes it, so that a scan
 // over a thousand hosts only compares numbers.
-import { COMMAND_RUNNER, diskFloorBytes, type Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import { diskFloorBytes, type Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import type { Priority } from "../../shared/contracts/task.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Footprint } from "./queue.ts";
@@ -42,7 +42,6 @@ export interface FleetHost {
   /** It takes nothing new, by its own word or an operator's. */
   readonly closed: HostWish["kind"] | null;
   readonly takesStrangers: boolean;
-  readonly runsCommands: boolean;
   readonly isDiskFull: boolean;
   readonly freeBytes: number;
   /** What may turn out to be used besides. */
@@ -103,7 +102,6 @@ export function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: KnownHost
     wish,
     closed: null,
     takesStrangers: false,
-    runsCommands: false,
     isDiskFull: false,
     freeBytes: 0,
     unknownBytes: 0,
@@ -125,7 +123,6 @@ export function workOut(host: KnownHost): void {
   host.closed = heartbeat.draining ? "draining" : host.wish;
   // Only an instance that is kept apart holds what a stranger wrote.
   host.takesStrangers = heartbeat.untrusted && heartbeat.isolation === "namespaces";
-  host.runsCommands = heartbeat.runners.includes(COMMAND_RUNNER);
   host.isDiskFull = heartbeat.disk.freeBytes < diskFloorBytes(heartbeat.disk.totalBytes);
   host.freeBytes = freeBytes(heartbeat, reserved, young);
   host.unknownBytes = unknownBytes(heartbeat, young);

@@ -62,7 +62,7 @@ export const REFUSED: Record<Check, { one: string; more: string }> = {
   draining: { one: "draining", more: "draining" },
   cordoned: { one: "cordoned", more: "cordoned" },
   untrusted: { one: "takes no work from forks", more: "take no work from forks" },
-  runner: { one: "runs no commands", more: "run no commands" },
+  runner: { one: "lacks the runner", more: "lack the runner" },
   labels: { one: "lacks a label", more: "lack a label" },
   cpus: { one: "has too few CPUs", more: "have too few CPUs" },
   disk: { one: "has too little disk left", more: "have too little disk left" },

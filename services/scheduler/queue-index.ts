@@ -2,7 +2,7 @@
 // an argument.
 import { constraintsOf } from "../../shared/contracts/constraint.ts";
 import type { FailureCategory } from "../../shared/contracts/failure.ts";
-import { type DeployRequest, Priority, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { type DeployRequest, Priority, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import { cacheKey, objectFormat } from "../../shared/repository/cache-key.ts";
@@ -139,6 +139,7 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     attempt: 1,
     repository: request.repository,
     cacheKey: keyOf(request),
+    runner: runnerOf(request),
     constraints: constraintsOf(request),
     fork: request.fork === true,
     timeoutMs: request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs,

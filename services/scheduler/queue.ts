@@ -1,7 +1,7 @@
 // The queue: an index over the log of the tasks whose fold is `queued`. It holds what placement needs; the requests
 // themselves stay on the log. Its order is fair: see `round.ts`.
 import type { Constraint } from "../../shared/contracts/constraint.ts";
-import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
+import { PRIORITIES, type Priority, type RunnerName } from "../../shared/contracts/task.ts";
 
 export interface Footprint {
   memoryBytes: number;
@@ -24,6 +24,8 @@ export interface QueueEntry extends Footprint {
   repository: string;
   /** Names its repository's clone in the caches of hosts. */
   cacheKey: string;
+  /** What the host must have to run it; null for checks alone. */
+  runner: RunnerName | null;
   constraints: readonly Constraint[] | null;
   fork: boolean;
   timeoutMs: number;
@@ -163,8 +165,8 @@ export class Queue {
 const newLevel = (): Level => ({ ring: new Map(), size: 0, spent: 0 });
 const newLine = (repository: string): Line => ({ repository, lanes: new Map(), size: 0, turns: 0 });
 
-const shapeOf = ({ memoryBytes, cpus, fork, constraints }: QueueEntry): string =>
-  `${memoryBytes} ${cpus} ${fork} ${constraints === null ? "" : JSON.stringify(constraints)}`;
+const shapeOf = ({ memoryBytes, cpus, fork, runner, constraints }: QueueEntry): string =>
+  `${memoryBytes} ${cpus} ${fork} ${runner} ${constraints === null ? "" : JSON.stringify(constraints)}`;
 
 /** Drops the removed ones once they are half of the lane: each is copied past twice at most. */
 function tidy(line: Line, shape: string): void {

@@ -1,6 +1,6 @@
 // A machine as it truly is in a simulation: its owner's use, what runs on it and how fast, and what it says of itself in
 // heartbeats. It admits by the host agent's own rule. The clock is an argument.
-import { COMMAND_RUNNER, type Heartbeat } from "../../shared/contracts/heartbeat.ts";
+import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import type { RunOrder } from "../../shared/contracts/order.ts";
 import { refusalOf } from "../host-agent/admission.ts";
 import type { Chance } from "./chance.ts";
@@ -147,7 +147,7 @@ export class SimulatedHost {
         slots,
         labels: {},
         versions: {},
-        runners: [COMMAND_RUNNER],
+        runners: ["command"],
         takesStrangers: false,
         cores,
         diskTotalBytes: DISK.totalBytes,
@@ -200,7 +200,7 @@ export class SimulatedHost {
       attempts: [],
       labels: {},
       caches: [],
-      runners: [COMMAND_RUNNER],
+      runners: ["command"],
       isolation: "namespaces",
       untrusted: false,
       stopping: false,

@@ -65,6 +65,11 @@ const VARIABLES = {
     .describe(
       "1: this host takes the work of strangers, pull requests from forks, if it keeps attempts in namespaces",
     ),
+  MESH_CLAUDE_BIN: z
+    .string()
+    .optional()
+    .describe("the program `claude` of this host's agents, instead of the one on PATH"),
+  MESH_CLAUDE_VERSION: z.string().optional().describe("the only version of it that this host takes"),
   ANTHROPIC_API_KEY: z
     .string()
     .optional()

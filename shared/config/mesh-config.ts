@@ -5,14 +5,17 @@ import { readFile } from "node:fs/promises";
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { RepositoryName } from "../contracts/ids.ts";
-import { StrictDeployRequest } from "../contracts/task.ts";
+import { DeployFields } from "../contracts/task.ts";
 import { explainIssues } from "../contracts/unknown-field.ts";
 import { ConfigurationError } from "./environment.ts";
 import { RetryChanges } from "./retry-table.ts";
 
 /** Named and ruled as in a deploy request. */
-const Settings = StrictDeployRequest.pick({
+const Settings = DeployFields.pick({
   run: true,
+  runner: true,
+  prompt: true,
+  agent: true,
   checks: true,
   priority: true,
   labels: true,
@@ -62,9 +65,14 @@ export function parseMeshConfig(text: string, file: string): MeshConfig {
   return config.data;
 }
 
-/** The repository's settings over the defaults, field by field. The forge ignores case in names. */
+/**
+ * The repository's settings over the defaults, field by field; one that says what is run says all of that. The forge
+ * ignores case in names.
+ */
 export function settingsOf(config: MeshConfig, repository: string): Settings {
   const name = repository.toLowerCase();
-  const entry = Object.entries(config.repositories).find(([key]) => key.toLowerCase() === name);
-  return { ...config.defaults, ...entry?.[1] };
+  const own = Object.entries(config.repositories).find(([key]) => key.toLowerCase() === name)?.[1];
+  if (own?.run === undefined && own?.prompt === undefined) return { ...config.defaults, ...own };
+  const { run, runner, prompt, agent, ...others } = config.defaults;
+  return { ...others, ...own };
 }

@@ -42,9 +42,6 @@ export const Heartbeat = z.object({
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
 
-/** The runner of every task that names none. */
-export const COMMAND_RUNNER = "command";
-
 /** A host with less free disk than this takes nothing new: work, git's copy of it and the patch would fill it. */
 export const diskFloorBytes = (totalBytes: number): number => Math.min(1_073_741_824, 0.05 * totalBytes);
 

@@ -28,6 +28,7 @@ export const RunReply = z.discriminatedUnion("outcome", [
       "disk",
       "runner",
       "labels",
+      "runner",
       "draining",
       "not-ready",
       "policy",

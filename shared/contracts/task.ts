@@ -1,5 +1,6 @@
 // What an orchestrator asks for, and what it is told about it: the deploy request and the view of a task.
 import { z } from "zod";
+import { AgentUsage } from "./agent-event.ts";
 import { branchProblem, cloneUrlProblem } from "./clone-url.ts";
 import { Constraint } from "./constraint.ts";
 import { FailureCategory } from "./failure.ts";
@@ -32,6 +33,24 @@ export const REQUEST_DEFAULTS = {
   memoryLimitBytes: 4_294_967_296,
   cpus: 1,
 };
+
+const RUNNERS = ["command", "claude-code"] as const;
+export type RunnerName = (typeof RUNNERS)[number];
+
+/** How a coding agent works; what is not given is the agent's own default, or `AGENT_DEFAULTS`. */
+const agentFields = {
+  model: z.string().min(1).max(200).optional(),
+  /** It is ended as `budget` after so many turns, or once it has cost so much. */
+  maxTurns: z.int().positive().max(10_000).optional(),
+  maxBudgetUsd: z.number().positive().max(100_000).optional(),
+  /** It is ended as `timeout` once it has said nothing for so long, ms. */
+  silenceMs: z.int().positive().max(86_400_000).optional(),
+  /** Tools that it may use without asking, in the agent's own words: `Bash(npm test)`. */
+  allowedTools: z.array(z.string().min(1).max(500)).max(100).optional(),
+  /** What becomes of other tools that ask: `ask` waits for a person, and denies what nobody answers. */
+  approvals: z.enum(["deny", "ask", "allow"]).optional(),
+};
+export const AGENT_DEFAULTS = { silenceMs: 900_000, approvals: "deny", approvalMs: 300_000 } as const;
 
 const text = (maximum: number, problem: (value: string) => string | null) =>
   z
@@ -69,6 +88,11 @@ const fields = {
   run: z
     .strictObject({ command: Command, env: z.record(ENVIRONMENT_NAME, z.string().max(32_768)).optional() })
     .optional(),
+  /** What runs it: `claude-code` if there is a prompt, else `command`. */
+  runner: z.enum(RUNNERS).optional(),
+  /** What a coding agent is to do, in place of a command. */
+  prompt: z.string().min(1).max(65_536).optional(),
+  agent: z.strictObject(agentFields).optional(),
   checks: z.array(Command).max(100).optional(),
   /** `false`: this task cancels no older one of its pull request. */
   supersede: z.boolean().optional(),
@@ -81,15 +105,41 @@ const fields = {
 };
 
 /** A request as a person or an orchestrator writes it: an unknown field is a typing error. */
-export const StrictDeployRequest = z.strictObject(fields);
+export const DeployFields = z.strictObject(fields);
+/** The same with what its fields have to do with each other. */
+export const StrictDeployRequest = DeployFields.check((context) => {
+  const message = runnerProblem(context.value);
+  if (message !== null) context.issues.push({ code: "custom", message, input: context.value });
+});
 /** The same between services and on the log: what a newer version added is passed over. */
 export const DeployRequest = z.object({
   ...fields,
   resources: z.object(fields.resources.unwrap().shape).optional(),
   limits: z.object(fields.limits.unwrap().shape).optional(),
   run: z.object(fields.run.unwrap().shape).optional(),
+  agent: z.object(agentFields).optional(),
 });
 export type DeployRequest = z.infer<typeof DeployRequest>;
+type Running = Pick<DeployRequest, "run" | "runner" | "prompt" | "agent">;
+
+/** Null if nothing is to be run: the checks alone judge the commit. */
+export function runnerOf({ runner, run, prompt }: Running): RunnerName | null {
+  if (runner !== undefined) return runner;
+  if (prompt !== undefined) return "claude-code";
+  return run === undefined ? null : "command";
+}
+
+function runnerProblem(request: Running): string | null {
+  const { run, prompt, agent } = request;
+  const runner = runnerOf(request);
+  if (run !== undefined && prompt !== undefined)
+    return "run and prompt exclude each other: a command is run, or an agent is given a prompt";
+  if (runner === "command" && run === undefined) return 'runner "command" needs run';
+  if (runner !== null && runner !== "command" && prompt === undefined)
+    return `runner "${runner}" needs a prompt`;
+  if (agent !== undefined && prompt === undefined) return "agent is for an agent: give a prompt";
+  return null;
+}
 
 const Verdict = z.enum(["confirmed", "refuted", "inconclusive"]);
 
@@ -112,6 +162,20 @@ export const ArtifactEntry = z.object({
 });
 export type ArtifactEntry = z.infer<typeof ArtifactEntry>;
 
+/** What a coding agent did, by its own account: no verdict on its work. */
+export const AgentResult = z.object({
+  runner: z.string(),
+  version: z.string(),
+  model: z.string(),
+  sessionId: z.string(),
+  usage: AgentUsage,
+  /** Tools that it was not allowed to use. */
+  denied: z.int().nonnegative(),
+  /** Its last words. */
+  summary: z.string().max(4_000),
+});
+export type AgentResult = z.infer<typeof AgentResult>;
+
 export const AttemptResult = z.object({
   /** Of the task's command; null when it was ended by a signal, or there was none. */
   exitCode: z.int().nullable(),
@@ -120,6 +184,7 @@ export const AttemptResult = z.object({
   durationMs: z.number(),
   phases: z.object({ prepareMs: z.number(), runMs: z.number(), validateMs: z.number() }).partial(),
   checks: z.array(CheckResult),
+  agent: AgentResult.optional(),
   artifacts: z.array(ArtifactEntry),
 });
 export type AttemptResult = z.infer<typeof AttemptResult>;

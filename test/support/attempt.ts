@@ -7,10 +7,13 @@ import { pino } from "pino";
 import { attemptExecutor } from "../../services/host-agent/attempt.ts";
 import type { Outcome, Stop } from "../../services/host-agent/executor.ts";
 import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
+import { markedWith } from "../../services/host-agent/guest/processes.ts";
 import type { Hello } from "../../services/host-agent/guest/protocol.ts";
+import { markOf } from "../../services/host-agent/guest/state.ts";
 import { keepGuest } from "../../services/host-agent/guest-keeper.ts";
 import { createRedactor } from "../../services/host-agent/redaction.ts";
 import { commandRunner } from "../../services/host-agent/runner/command.ts";
+import type { Runner } from "../../services/host-agent/runner/runner.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { provision } from "../../shared/bus/provision.ts";
@@ -61,9 +64,11 @@ export interface AttemptHost extends AsyncDisposable {
   artifact(taskId: string, name: string): Promise<Buffer[]>;
   /** Names of attempts' folders that are there now. */
   folders(): Promise<string[]>;
+  /** Living processes of its attempts. */
+  processes(): number[];
 }
 
-export async function startAttemptHost(): Promise<AttemptHost> {
+export async function startAttemptHost({ runners = [] }: { runners?: Runner[] } = {}): Promise<AttemptHost> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(tmpdir(), "mesh-attempts-"));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
@@ -95,7 +100,7 @@ export async function startAttemptHost(): Promise<AttemptHost> {
     cacheDir: path.join(folder, "cache"),
     attemptsFolder,
     allowFileClones: true,
-    runner: commandRunner,
+    runners: [commandRunner, ...runners],
     redactor: createRedactor([OWN_SECRET]),
     log,
   });
@@ -145,6 +150,7 @@ export async function startAttemptHost(): Promise<AttemptHost> {
     artifact: (taskId, name) =>
       messages(ARTIFACTS, artifactSubject.build({ taskId, attempt: "1", hostId: HOST_ID, name })),
     folders: () => readdir(attemptsFolder),
+    processes: () => markedWith(markOf(stateDir)),
     [Symbol.asyncDispose]: () => moved.disposeAsync(),
   };
 }

@@ -18,6 +18,7 @@ export const queued = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
   attempt: 1,
   repository: "acme/shop",
   cacheKey: "shop",
+  runner: "command",
   constraints: null,
   fork: false,
   timeoutMs: 1_800_000,

@@ -162,7 +162,37 @@ describe("the flags of deploy", () => {
     });
   });
 
+  it("become a prompt for an agent", () => {
+    const agent = {
+      model: "m",
+      maxTurns: "9",
+      maxBudget: "$2.5",
+      allowTool: ["Bash(npm test)"],
+      approvals: "ask",
+    };
+    const request = requestFromFlags(flags({ prompt: "Fix it", runner: "claude-code", ...agent }), []);
+    expect(request).toMatchObject({
+      prompt: "Fix it",
+      runner: "claude-code",
+      agent: {
+        model: "m",
+        maxTurns: 9,
+        maxBudgetUsd: 2.5,
+        allowedTools: ["Bash(npm test)"],
+        approvals: "ask",
+      },
+    });
+    expect(requestFromFlags(flags({ prompt: "Fix it" }), [])).not.toHaveProperty("agent");
+  });
+
   it.each([
+    [{ prompt: "Fix it" }, /run and prompt exclude each other/],
+    [{ runner: "claude-code" }, /runner "claude-code" needs a prompt/],
+    [{ runner: "clippy" }, /runner: /],
+    [{ maxTurns: "9" }, /agent is for an agent: give a prompt/],
+    [{ maxTurns: "0" }, /--max-turns/],
+    [{ maxBudget: "all" }, /--max-budget/],
+    [{ approvals: "maybe" }, /agent.approvals: /],
     [{ memory: "2" }, /--memory: expected a size/],
     [{ timeout: "10" }, /--timeout: expected a duration/],
     [{ pr: "x" }, /--pr: expected a whole number/],

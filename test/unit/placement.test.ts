@@ -33,6 +33,8 @@ describe("a host is refused", () => {
     expect(refused({ fork: true }, { untrusted: true })).toBeNull();
     expect(refused({ fork: true }, { untrusted: true, isolation: "process-group" })).toBe("untrusted");
   });
+  it("when it has not what runs it", () =>
+    expect(refused({ runner: "claude-code" }, { runners: ["command"] })).toBe("runner"));
   it("when it lacks a label", () => expect(refused({ constraints: [gpu] }, {})).toBe("labels"));
   it("not when it carries the label", () =>
     expect(refused({ constraints: [gpu] }, { labels: { gpu: "yes" } })).toBeNull());
@@ -324,6 +326,7 @@ describe("admission at the host", () => {
     [{ leased: false }, {}, "not-ready"],
     [{}, { fork: true }, "policy"],
     [{}, { labels: { os: "windows" } }, "labels"],
+    [{}, { prompt: "Fix it" }, "runner"],
     [{}, { resources: { cpus: 5 } }, "cpu"],
     [{}, { resources: { memoryBytes: 17 * GIB } }, "memory"],
   ] as const)("refuses with its reason: %o %o", (state, asked, reason) => {

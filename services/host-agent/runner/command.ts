@@ -1,5 +1,8 @@
 // The runner `command`: the task names a command, and its exit code is the verdict.
+import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { Command } from "../../../shared/contracts/task.ts";
+import { infrastructureFailure } from "../judgement.ts";
+import type { ExitRecord } from "../supervisor-link.ts";
 import type { Runner } from "./runner.ts";
 
 /** A string is for the shell, a list is run as it is. */
@@ -8,15 +11,26 @@ export const commandArgv = (command: Command): string[] =>
 
 export const commandRunner: Runner = {
   name: "command",
-  plan: ({ run }) => (run === undefined ? null : { argv: commandArgv(run.command), env: run.env ?? {} }),
-  judge(exit) {
-    if (exit.exitCode === 0) return null;
+  probe: async () => ({ ok: true, version: "1" }),
+  start({ request: { run } }, transport) {
+    const process = transport.start({ argv: commandArgv(run?.command ?? []), env: run?.env ?? {} });
     return {
-      category: "agent",
-      message:
-        exit.signal === null
-          ? `the command exited ${exit.exitCode}`
-          : `the command was ended by ${exit.signal}`,
+      events: noEvents(),
+      say: () => false,
+      interrupt: () => false,
+      answer: () => false,
+      outcome: process.finished.then((exit) => ({
+        exit,
+        failure: infrastructureFailure(exit, "the command") ?? verdictOn(exit),
+      })),
     };
   },
 };
+
+async function* noEvents() {}
+
+function verdictOn({ exitCode, signal }: ExitRecord): Failure | null {
+  if (exitCode === 0) return null;
+  const how = signal === null ? `exited ${exitCode}` : `was ended by ${signal}`;
+  return { category: "agent", message: `the command ${how}` };
+}

@@ -1,12 +1,50 @@
-// The seam between an attempt and what it runs: a runner says what to start, and what its end means.
+// The seam between an attempt and what it runs. A runner knows one program: whether it is here, how it is started,
+// what its output means, and what became of it. It never knows where its process runs: the transport does.
+import type { AgentEvent } from "../../../shared/contracts/agent-event.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
-import type { DeployRequest } from "../../../shared/contracts/task.ts";
-import type { ExitRecord } from "../supervisor-link.ts";
+import type { AgentResult, DeployRequest, RunnerName } from "../../../shared/contracts/task.ts";
+import type { ExecSpec, ExitRecord, GuestProcess } from "../supervisor-link.ts";
 
 export interface Runner {
-  readonly name: string;
-  /** Null if the request asks for nothing to be run. */
-  plan(request: DeployRequest): { argv: string[]; env: Record<string, string> } | null;
-  /** Null if it went well. Time-outs, limits and stops are judged before. */
-  judge(exit: ExitRecord): Failure | null;
+  readonly name: RunnerName;
+  /** Whether this host can run it now; the reason why not is for its operator. */
+  probe(): Promise<Probe>;
+  /** Begins the run. The attempt's signal ends the process by itself: the runner hears that its end was wanted. */
+  start(spec: RunSpec, transport: Transport, signal: AbortSignal): Run;
+}
+
+export type Probe = { ok: true; version: string } | { ok: false; reason: string };
+
+export interface RunSpec {
+  request: DeployRequest;
+}
+
+/** How the one process of a run is started, wherever it runs, under the attempt's lease, limits and time. */
+export interface Transport {
+  /** What it prints is kept; where somebody listens, its stdout as the run's transcript, which is not for people. */
+  start(command: RunCommand, listener?: Listener): GuestProcess;
+}
+
+type Listener = Record<"stdout" | "stderr", (bytes: Buffer) => void>;
+
+export type RunCommand = Pick<ExecSpec, "argv" | "env" | "silenceMs" | "stopSignals"> & { stdin?: "pipe" };
+
+export interface Run {
+  /** Ends with the run. */
+  readonly events: AsyncIterable<AgentEvent>;
+  /** Tells a running agent something; false if it takes nothing any more. */
+  say(text: string): boolean;
+  /** Has it leave what it is doing; false if it does not know how. */
+  interrupt(): boolean;
+  /** Answers an `approval` event; false if nobody waits for that any more. */
+  answer(approvalId: string, allow: boolean): boolean;
+  /** Never rejects. */
+  readonly outcome: Promise<RunOutcome>;
+}
+
+export interface RunOutcome {
+  exit: ExitRecord;
+  /** Null if it went well. */
+  failure: Failure | null;
+  agent?: AgentResult;
 }

@@ -1,0 +1,43 @@
+// One run of a runner in an instance: its process under the attempt's lease, and where what it prints and does goes.
+import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { Instance } from "./instance.ts";
+import type { LogSink, OutputSink } from "./log-sink.ts";
+import { eventText } from "./runner/event-text.ts";
+import type { Run, Runner, RunOutcome, Transport } from "./runner/runner.ts";
+
+export interface RunnerRunOptions {
+  runner: Runner;
+  request: DeployRequest;
+  instance: Instance;
+  stretch: string;
+  sink: LogSink;
+  signal: AbortSignal;
+  /** Where an artifact of this name is kept. */
+  fileOf(name: string): string;
+  /** Called once it can be spoken to. */
+  onRun(run: Run): void;
+}
+
+/** Resolves when nothing of it is left and its output is complete. */
+export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> {
+  const { runner, request, instance, stretch, sink, fileOf } = options;
+  const output = sink.open("output", fileOf("log"));
+  let transcript: OutputSink | null = null;
+  const transport: Transport = {
+    start(command, listener) {
+      if (listener !== undefined) transcript = sink.open("transcript", fileOf("transcript"));
+      return instance.start({ stretch, ...command }, (stream, bytes) => {
+        const kept = stream === "stdout" ? (transcript ?? output) : output;
+        kept.write(stream, bytes);
+        listener?.[stream](bytes);
+      });
+    },
+  };
+  const run = runner.start({ request }, transport, options.signal);
+  options.onRun(run);
+  for await (const event of run.events) output.event(event, eventText(event));
+  const outcome = await run.outcome;
+  await output.end();
+  await (transcript as OutputSink | null)?.end();
+  return outcome;
+}

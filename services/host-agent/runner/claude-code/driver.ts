@@ -1,0 +1,197 @@
+// The runner `claude-code`: Claude Code's CLI, told what to do on its stdin and understood by its stdout. It decides
+// nothing about the task: what it hears is mapped in `events.ts` and judged in `outcome.ts`.
+import { randomUUID } from "node:crypto";
+import { cutText } from "../../../../shared/contracts/agent-event.ts";
+import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
+import type { GuestProcess } from "../../supervisor-link.ts";
+import { eventQueue } from "../event-queue.ts";
+import { Lines } from "../lines.ts";
+import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
+import { type Line, type Result, readLine } from "./events.ts";
+import { denial, interruption, invocation, permission, userMessage } from "./invocation.ts";
+import { type Evidence, verdict } from "./outcome.ts";
+import { findProgram, type ProgramOptions } from "./program.ts";
+
+const COMPLAINT_CHARACTERS = 1_000;
+const SUMMARY_CHARACTERS = 4_000;
+
+export function claudeCodeRunner(program: ProgramOptions, environment: NodeJS.ProcessEnv): Runner {
+  let file = program.file ?? "claude";
+  return {
+    name: "claude-code",
+    async probe() {
+      const found = await findProgram(program);
+      if (!found.ok) return found;
+      file = found.file;
+      if (!environment.ANTHROPIC_API_KEY && !environment.ANTHROPIC_AUTH_TOKEN)
+        return {
+          ok: false,
+          reason: "no key for its provider: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
+        };
+      return { ok: true, version: found.version };
+    },
+    start: (spec, transport) =>
+      new ClaudeCodeRun(spec, transport, (sessionId) =>
+        invocation(file, sessionId, spec.request, environment),
+      ),
+  };
+}
+
+class ClaudeCodeRun implements Run {
+  readonly outcome: Promise<RunOutcome>;
+  readonly #queue = eventQueue();
+  readonly #policy: NonNullable<NonNullable<RunSpec["request"]["agent"]>["approvals"]>;
+  readonly #approvalMs: number;
+  readonly #process: GuestProcess;
+  readonly #approvals = new Map<string, { tool: string; input: unknown; timer: NodeJS.Timeout }>();
+  readonly #evidence: Omit<Evidence, "exit"> = {
+    started: false,
+    result: null,
+    apiError: null,
+    limitResetsAtMs: null,
+    complaint: "",
+  };
+  readonly #did: AgentResult;
+  /** Of all results: each counts its own turns. */
+  #turns = 0;
+  /** Messages written to its stdin, less those it has taken. */
+  #unheard = 0;
+  #closed = false;
+
+  constructor(
+    { request }: RunSpec,
+    transport: Transport,
+    invoke: (sessionId: string) => ReturnType<typeof invocation>,
+  ) {
+    const { silenceMs = AGENT_DEFAULTS.silenceMs, approvals = AGENT_DEFAULTS.approvals } =
+      request.agent ?? {};
+    this.#policy = approvals;
+    // It is silent while it waits.
+    this.#approvalMs = Math.min(AGENT_DEFAULTS.approvalMs, silenceMs / 2);
+    const sessionId = randomUUID();
+    this.#did = {
+      runner: "claude-code",
+      version: "",
+      model: "",
+      sessionId,
+      usage: {
+        turns: 0,
+        costUsd: 0,
+        inputTokens: 0,
+        outputTokens: 0,
+        cacheReadTokens: 0,
+        cacheWriteTokens: 0,
+      },
+      denied: 0,
+      summary: "",
+    };
+    const lines = new Lines();
+    this.#process = transport.start(invoke(sessionId), {
+      stdout: (bytes) => {
+        for (const text of lines.push(bytes)) if (text !== null) this.#hear(readLine(text));
+      },
+      stderr: (bytes) => {
+        const { complaint } = this.#evidence;
+        this.#evidence.complaint = (complaint + bytes.toString()).slice(-COMPLAINT_CHARACTERS);
+      },
+    });
+    this.say(request.prompt ?? "");
+    this.outcome = this.#process.finished.then((exit) => {
+      this.#close();
+      this.#queue.close();
+      const failure = verdict({ ...this.#evidence, exit }, Date.now());
+      return { exit, failure, ...(this.#evidence.started ? { agent: this.#did } : {}) };
+    });
+  }
+
+  get events() {
+    return this.#queue.events;
+  }
+
+  say(text: string): boolean {
+    if (this.#closed) return false;
+    this.#unheard++;
+    this.#write(userMessage(text));
+    return true;
+  }
+
+  interrupt(): boolean {
+    if (this.#closed) return false;
+    this.#write(interruption(randomUUID()));
+    return true;
+  }
+
+  answer(approvalId: string, allow: boolean): boolean {
+    const asked = this.#takeApproval(approvalId);
+    if (asked === null) return false;
+    if (allow) this.#write(permission(approvalId, asked.input));
+    else this.#deny(approvalId, asked.tool, "it was not approved");
+    return true;
+  }
+
+  #hear(line: Line): void {
+    for (const event of line.events) {
+      if (event.type === "rateLimit" && event.status === "rejected")
+        this.#evidence.limitResetsAtMs = event.resetsAtMs;
+      this.#queue.emit(event.type === "usage" ? { ...event, turns: this.#turns + event.turns } : event);
+    }
+    if (line.started !== undefined) {
+      this.#evidence.started = true;
+      Object.assign(this.#did, line.started);
+    }
+    if (line.apiError !== undefined) this.#evidence.apiError = line.apiError;
+    if (line.asks !== undefined) this.#decide(line.asks);
+    if (line.asksNoMore !== undefined) this.#takeApproval(line.asksNoMore);
+    if (line.tookMessage) this.#unheard = Math.max(0, this.#unheard - 1);
+    if (line.result !== undefined) this.#conclude(line.result);
+  }
+
+  #conclude(result: Result): void {
+    this.#turns += result.turns;
+    this.#evidence.result = result;
+    Object.assign(this.#did, {
+      usage: { ...result.usage, turns: this.#turns, costUsd: result.costUsd },
+      denied: result.denied,
+      summary: result.text.slice(0, SUMMARY_CHARACTERS),
+    });
+    // With nothing more to do, the end of its stdin is its end.
+    if (this.#unheard === 0 && result.queued === 0) this.#close();
+  }
+
+  #decide({ requestId, tool, input }: NonNullable<Line["asks"]>): void {
+    if (this.#policy === "allow") return this.#write(permission(requestId, input));
+    if (this.#policy === "deny")
+      return this.#deny(requestId, tool, "this task allows no tool that asks for approval");
+    const timer = setTimeout(() => {
+      if (this.#takeApproval(requestId) !== null)
+        this.#deny(requestId, tool, `nobody approved it within ${Math.round(this.#approvalMs / 1_000)} s`);
+    }, this.#approvalMs);
+    this.#approvals.set(requestId, { tool, input, timer });
+    const asked = cutText(JSON.stringify(input) ?? "");
+    this.#queue.emit({ type: "approval", id: requestId, tool, input: asked, timeoutMs: this.#approvalMs });
+  }
+
+  #deny(requestId: string, tool: string, reason: string): void {
+    this.#write(denial(requestId, reason));
+    this.#queue.emit({ type: "denied", tool, reason });
+  }
+
+  #takeApproval(id: string) {
+    const asked = this.#approvals.get(id) ?? null;
+    if (asked !== null) clearTimeout(asked.timer);
+    this.#approvals.delete(id);
+    return asked;
+  }
+
+  #write(text: string): void {
+    if (!this.#closed) this.#process.write(Buffer.from(text));
+  }
+
+  /** Says nothing more to it. */
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const id of this.#approvals.keys()) this.#takeApproval(id);
+    this.#process.endStdin();
+  }
+}
