@@ -63,6 +63,7 @@ function subjectTable(): string {
     [reserveSubject.template, "stream RESERVE", "status tracker"],
     [filled(orderSubject.template, { order: "run" }), "request/reply", "scheduler"],
     [filled(orderSubject.template, { order: "stop" }), "request/reply", "status tracker"],
+    [filled(orderSubject.template, { order: "say" }), "request/reply", "status tracker"],
     [filled(orderSubject.template, { order: "drain" }), "request/reply", "status tracker"],
     [filled(orderSubject.template, { order: "who" }), "request/reply", "a host that starts"],
     [stopSubject.template, "request/reply", "status tracker"],

@@ -17,6 +17,7 @@ import { Failure, UsageError } from "./outcome.ts";
 import { pauseCommand, resumeCommand } from "./pause.ts";
 import { restoreCommand } from "./restore.ts";
 import { retryCommand } from "./retry.ts";
+import { sayCommand } from "./say.ts";
 import { simulateCommand } from "./simulate.ts";
 import { stopCommand } from "./stop.ts";
 import { taskCommand } from "./task.ts";
@@ -69,6 +70,7 @@ function program(): Command {
     taskCommand(),
     logsCommand(),
     cancelCommand(),
+    sayCommand(),
     retryCommand(),
     deadCommand(),
     hostsCommand(),

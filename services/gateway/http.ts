@@ -44,6 +44,7 @@ const ROUTES: [method: "GET" | "POST", path: string, handler: Handler][] = [
   ["GET", "/v1/tasks/:id", tasks.get],
   ["POST", "/v1/tasks/:id/cancel", tasks.cancel],
   ["POST", "/v1/tasks/:id/retry", tasks.retry],
+  ["POST", "/v1/tasks/:id/say", tasks.say],
   ["GET", "/v1/tasks/:id/explain", tasks.explain],
   ["GET", "/v1/tasks/:id/events", tasks.taskEvents],
   ["GET", "/v1/tasks/:id/logs", tasks.logs],

@@ -5,7 +5,7 @@ import type { Context } from "hono";
 import { z } from "zod";
 import { askApi } from "../../shared/bus/ask.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
-import { CancelRequest, DeadRequest, ListRequest, RetryAllRequest } from "../../shared/contracts/api.ts";
+import { API, CancelRequest, DeadRequest, ListRequest, RetryAllRequest } from "../../shared/contracts/api.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { TaskId } from "../../shared/contracts/ids.ts";
 import { StrictDeployRequest } from "../../shared/contracts/task.ts";
@@ -63,6 +63,13 @@ export const retry: Handler = async ({ bus }, context) => {
   const again = await askApi(bus, "retry", { taskId: id.ok ? id.value : "" });
   if (again.ok) context.header("location", `/v1/tasks/${again.value.taskId}`);
   return reply(context, again, 202);
+};
+
+export const say: Handler = async ({ bus }, context) => {
+  const body = await parseBody(context, z.record(z.string(), z.unknown()).default({}));
+  if (!body.ok) return refuseWith(context, body.error);
+  const request = parse(API.say.request, { ...body.value, taskId: context.req.param("id") });
+  return reply(context, request.ok ? await askApi(bus, "say", request.value, MANY_MS) : request, 202);
 };
 
 const CancelBody = z.strictObject({ reason: z.string().max(500).optional() }).default({});

@@ -156,7 +156,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
       sink,
       signal: work.signal,
       fileOf,
-      onRun: () => {},
+      onRun: work.onRun,
     });
     work.signal.throwIfAborted();
     result.exitCode = exit.exitCode;

@@ -2,10 +2,18 @@
 // listed in heartbeats: all of them, from before `started` is sent.
 import type { Failure } from "../../shared/contracts/failure.ts";
 import type { HeldAttempt as Listed } from "../../shared/contracts/heartbeat.ts";
-import type { RunOrder, RunReply, StopOrder, StopReply } from "../../shared/contracts/order.ts";
+import type {
+  RunOrder,
+  RunReply,
+  SayOrder,
+  SayReply,
+  StopOrder,
+  StopReply,
+} from "../../shared/contracts/order.ts";
 import { type Capacity, refusalOf } from "./admission.ts";
 import type { Finished } from "./finished.ts";
 import { HeldAttempt, type HeldAttemptPorts } from "./held-attempt.ts";
+import type { Run } from "./runner/runner.ts";
 
 export interface AttemptsOptions extends Omit<HeldAttemptPorts, "closing"> {
   hostId: string;
@@ -81,6 +89,12 @@ export class Attempts {
     return { outcome: "stopping" };
   }
 
+  say(order: SayOrder): SayReply {
+    const held = this.#held.get(order.taskId)?.attempt;
+    const run = held?.claim.attempt === order.attempt ? held.run : null;
+    return { outcome: run === null ? "not-here" : tell(run, order) ? "said" : "not-heard" };
+  }
+
   /** Says what a former life finished and could not say. */
   adopt({ taskId, attempt, nonce, after, fact }: Finished): void {
     const claim = { taskId, hostId: this.#options.hostId, attempt, nonce, after };
@@ -124,6 +138,12 @@ export class Attempts {
   #stopAll(failure: Failure): void {
     for (const attempt of this.#all()) attempt.stop(failure);
   }
+}
+
+function tell(run: Run, { text, interrupt, approval }: SayOrder): boolean {
+  if (approval !== undefined && !run.answer(approval.id, approval.allow)) return false;
+  if (interrupt && !run.interrupt()) return false;
+  return text === undefined || run.say(text);
 }
 
 /** Whoever gave the order is answered in time; asking again, they are told what the log has decided meanwhile. */

@@ -2,6 +2,7 @@
 import type { Failure } from "../../shared/contracts/failure.ts";
 import type { RunOrder } from "../../shared/contracts/order.ts";
 import type { AttemptResult } from "../../shared/contracts/task.ts";
+import type { Run } from "./runner/runner.ts";
 
 export interface Work {
   order: RunOrder;
@@ -9,6 +10,8 @@ export interface Work {
   attemptKey: string;
   /** Aborted with a `Stop` when the attempt has to end before its time. */
   signal: AbortSignal;
+  /** Called with what runs once it can be spoken to, and with null once it cannot. */
+  onRun(run: Run | null): void;
   /**
    * The stretch of lease under which the log has accepted that the attempt acts. Nothing of the task's own
    * runs before it resolves; it rejects when the attempt was refused.

@@ -8,6 +8,7 @@ import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { type Executor, type Outcome, Stop } from "./executor.ts";
 import type { Finished, FinishedStore } from "./finished.ts";
 import type { Guest } from "./guest-keeper.ts";
+import type { Run } from "./runner/runner.ts";
 import type { Claim, Voice } from "./voice.ts";
 
 export interface HeldAttemptPorts {
@@ -30,6 +31,8 @@ export class HeldAttempt {
   readonly memoryBytes: number;
   readonly cpus: number;
   readonly sinceMs = performance.now();
+  /** What runs in it and may be spoken to. */
+  run: Run | null = null;
   /** Its work is over, and takes no room any more; only its end is still to be said. */
   over = false;
   readonly #ports: HeldAttemptPorts;
@@ -114,6 +117,9 @@ export class HeldAttempt {
         order,
         attemptKey: this.key,
         signal: this.#stop.signal,
+        onRun: (run) => {
+          this.run = run;
+        },
         stretch: async () => {
           const stretch = await this.#stretch.promise;
           // It may have been told to stop while it waited.

@@ -7,6 +7,7 @@ import {
   type DrainReply,
   orderSubject,
   RunOrder,
+  SayOrder,
   StopOrder,
   WhoOrder,
   type WhoReply,
@@ -25,6 +26,7 @@ export function serveOrders(
   const subscriptions = [
     serve(bus, subject("run"), RunOrder, async (order) => answer(await attempts.run(order)), { onBug }),
     serve(bus, subject("stop"), StopOrder, (order) => answer(attempts.stop(order)), { onBug }),
+    serve(bus, subject("say"), SayOrder, (order) => answer(attempts.say(order)), { onBug }),
     serve(bus, subject("drain"), DrainOrder, (order) => answer(drain(order)), { onBug }),
     serve(bus, subject("who"), WhoOrder, () => answer(who), { onBug }),
   ];

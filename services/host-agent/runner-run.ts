@@ -14,8 +14,8 @@ export interface RunnerRunOptions {
   signal: AbortSignal;
   /** Where an artifact of this name is kept. */
   fileOf(name: string): string;
-  /** Called once it can be spoken to. */
-  onRun(run: Run): void;
+  /** Called once it can be spoken to, and with null once it cannot. */
+  onRun(run: Run | null): void;
 }
 
 /** Resolves when nothing of it is left and its output is complete. */
@@ -37,6 +37,7 @@ export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> 
   options.onRun(run);
   for await (const event of run.events) output.event(event, eventText(event));
   const outcome = await run.outcome;
+  options.onRun(null);
   await output.end();
   await (transcript as OutputSink | null)?.end();
   return outcome;

@@ -20,6 +20,7 @@ import { operations } from "./operate.ts";
 import type { Presence } from "./presence.ts";
 import type { TaskRecord } from "./record.ts";
 import { retries } from "./retries.ts";
+import { speak } from "./speak.ts";
 
 /** How long an answer may wait for the log to be followed so far, ms. */
 const FOLLOW_MS = 1_500;
@@ -214,6 +215,10 @@ export function queries(
     get: ({ taskId, minSequence }) => get(taskId, minSequence),
     list,
     cancel,
+    async say(request) {
+      const found = await find(request.taskId);
+      return found.ok ? speak(bus, found.value, request) : found;
+    },
     ...retries(bus, ledger, { find, get, upToDate }),
     explain: ({ taskId }) => explain(taskId),
     hosts: async () => answer({ data: hosts(), pauses: pauses.all(), notices: notices() }),

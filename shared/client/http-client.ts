@@ -50,6 +50,8 @@ export function httpClient(url: string): MeshClient {
     get,
     list: (query = {}) => call(API.list.reply, "GET", `v1/tasks${queryText(query)}`),
     cancel: (wish) => call(API.cancel.reply, "POST", "v1/cancellations", wish),
+    say: ({ taskId, ...words }) =>
+      call(API.say.reply, "POST", `v1/tasks/${encodeURIComponent(taskId)}/say`, words),
     retry: (taskId) => call(API.retry.reply, "POST", `v1/tasks/${encodeURIComponent(taskId)}/retry`),
     retryAll: (query = {}) => call(API.retryAll.reply, "POST", "v1/retries", query),
     dead: (query = {}) => call(API.dead.reply, "GET", `v1/dead${queryText(query)}`),

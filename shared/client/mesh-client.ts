@@ -30,6 +30,8 @@ export interface MeshClient extends AsyncDisposable {
   get(taskId: string): Promise<Answer<TaskView>>;
   list(query?: ListQuery): Promise<Answer<ApiReply<"list">>>;
   cancel(request: CancelRequest): Promise<Answer<ApiReply<"cancel">>>;
+  /** Speaks to the agent of a running task; do not repeat it blindly: it may have been heard. */
+  say(request: ApiInput<"say">): Promise<Answer<ApiReply<"say">>>;
   /** A new task that does an ended one again. */
   retry(taskId: string): Promise<Answer<TaskView>>;
   /** Dead letters are done again, a page of them: `next` of the answer asks for the next. */

@@ -42,6 +42,7 @@ export function natsClient(bus: Bus, close: () => PromiseLike<void> = async () =
     get: (taskId) => askApi(bus, "get", { taskId }),
     list: (query = {}) => askApi(bus, "list", query),
     cancel: (request) => askApi(bus, "cancel", request),
+    say: (request) => askApi(bus, "say", request, MANY_MS),
     retry: (taskId) => askApi(bus, "retry", { taskId }),
     retryAll: (query = {}) => askApi(bus, "retryAll", query, MANY_MS),
     dead: (query = {}) => askApi(bus, "dead", query, MANY_MS),

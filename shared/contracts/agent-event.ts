@@ -41,6 +41,8 @@ export const AgentEvent = z.discriminatedUnion("type", [
     input: TEXT,
     timeoutMs: z.number(),
   }),
+  /** What somebody has told it. */
+  z.object({ type: z.literal("said"), text: TEXT }),
   z.object({ type: z.literal("denied"), tool: z.string(), reason: TEXT }),
   /** What the provider says of its limit; `resetsAtMs` is a Unix time. */
   z.object({ type: z.literal("rateLimit"), status: z.string(), resetsAtMs: z.number().nullable() }),

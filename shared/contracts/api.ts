@@ -4,6 +4,7 @@ import { z } from "zod";
 import { FailureCategory, WireError } from "./failure.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
+import { Words } from "./order.ts";
 import { Outlook } from "./outlook.ts";
 import { Pause, StandingPause } from "./pause.ts";
 import { Receipt } from "./receipt.ts";
@@ -139,6 +140,13 @@ const wished = z.object({ hostId: HostId, wish: HostWish.nullable() });
 const paused = z.object({ repository: RepositoryName.nullable(), pause: Pause.nullable() });
 const about = { hostId: HostId, reason: z.string().max(500).optional() };
 
+const SayRequest = z.strictObject({ taskId: TaskId, ...Words.shape }).check((context) => {
+  const { text, interrupt, approval } = context.value;
+  if (text !== undefined || interrupt !== undefined || approval !== undefined) return;
+  const message = "expected one of text, interrupt and approval";
+  context.issues.push({ code: "custom", message, input: context.value });
+});
+
 export const API = {
   submit: { request: StrictDeployRequest, reply: TaskView },
   get: {
@@ -157,6 +165,8 @@ export const API = {
     request: DeadRequest,
     reply: z.object({ data: z.array(DeadLetter), nextCursor: z.int().nullable() }),
   },
+  /** To the agent of a running task, which hears it once. */
+  say: { request: SayRequest, reply: z.object({ taskId: TaskId, attempt: z.int(), hostId: HostId }) },
   explain: { request: z.strictObject({ taskId: TaskId }), reply: Explanation },
   hosts: {
     request: z.strictObject({}),

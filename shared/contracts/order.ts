@@ -57,6 +57,19 @@ export type DrainOrder = z.infer<typeof DrainOrder>;
 export const DrainReply = z.object({ draining: z.boolean() });
 export type DrainReply = z.infer<typeof DrainReply>;
 
+/** What somebody says to what runs: a message, that it is to leave what it is doing, whether a tool may be used. */
+export const Words = z.object({
+  text: z.string().min(1).max(65_536).optional(),
+  interrupt: z.literal(true).optional(),
+  /** `id` is that of the `approval` event. */
+  approval: z.strictObject({ id: z.string().min(1).max(200), allow: z.boolean() }).optional(),
+});
+export const SayOrder = Words.extend({ taskId: TaskId, attempt: z.int().positive() });
+export type SayOrder = z.infer<typeof SayOrder>;
+/** `not-here`: nothing of it runs. `not-heard`: it takes no messages (any more), or nobody waits for the approval. */
+export const SayReply = z.object({ outcome: z.enum(["said", "not-here", "not-heard"]) });
+export type SayReply = z.infer<typeof SayReply>;
+
 /** Who speaks as this host? Answered by every live agent of that id, so that a second one notices. */
 export const WhoOrder = z.object({ installation: z.string(), boot: z.int() });
 export type WhoOrder = z.infer<typeof WhoOrder>;

@@ -230,6 +230,57 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
     });
   });
 
+  describe("that is spoken to", () => {
+    const slow: Turn = [{ text: "slow ".repeat(200), everyMs: 50 }];
+    const running = async (turns: Turn[], agent: DeployRequest["agent"] = {}) => {
+      api.play(...turns);
+      const attempt = host.start(repository, asked(agent));
+      await vi.waitUntil(() => api.requests.length > 0, DEADLINE);
+      const run = attempt.run();
+      if (run === null) throw new Error("nothing runs");
+      return { ...attempt, speak: run };
+    };
+
+    it("hears it after its step, and is judged by what it did then", async () => {
+      const { taskId, ended, speak } = await running([slow, WRITE, DONE]);
+      expect(speak.say("Write a file, too.")).toBe(true);
+      expect((await ended).failure).toBeNull();
+      expect(api.requests.at(-1)?.messages).toContain("Write a file, too.");
+      expect(await textOf(taskId, "patch")).toContain("mended.sh");
+      expect(await typesOf(taskId)).toContain("said");
+      expect(speak.say("Anything else?")).toBe(false);
+    });
+
+    it("leaves what it is doing for something else", async () => {
+      const endless: Turn = [{ text: "slow ".repeat(4_000), everyMs: 50 }];
+      const { ended, speak } = await running([endless, DONE]);
+      expect(speak.interrupt()).toBe(true);
+      expect(speak.say("Do this instead.")).toBe(true);
+      const { failure, result } = await ended;
+      expect(failure).toBeNull();
+      expect(result?.agent?.summary).toBe("All is well, every test passes.");
+    });
+
+    it("ends when it is interrupted and told nothing else", async () => {
+      const { ended, speak } = await running([[{ text: "slow ".repeat(4_000), everyMs: 50 }]]);
+      speak.interrupt();
+      expect((await ended).failure).toEqual({ category: "agent", message: "the agent was interrupted" });
+    });
+
+    it.each([true, false])("has its approval answered by a person: %s", async (allow) => {
+      const { taskId, ended, speak } = await running([ASKS, DONE], { approvals: "ask" });
+      const { id } = await vi.waitUntil(
+        async () => (await events(taskId)).find((event) => event.type === "approval"),
+        DEADLINE,
+      );
+      expect(speak.answer("another", true)).toBe(false);
+      expect(speak.answer(id, allow)).toBe(true);
+      expect(speak.answer(id, allow)).toBe(false);
+      expect((await ended).result?.agent?.denied).toBe(allow ? 0 : 1);
+      expect((await textOf(taskId, "patch")) !== "").toBe(allow);
+    });
+  });
+
   describe("of a hostile repository", () => {
     it("runs no hook, helper or server of its own, and sends the key nowhere else", async () => {
       const mark = (name: string) => `echo ran > ran-${name}`;

@@ -48,6 +48,7 @@ const ROUTES: Record<
   explain: (id) => ["GET", `/v1/tasks/${id}/explain`],
   cancel: (id) => ["POST", `/v1/tasks/${id}/cancel`],
   retry: (id) => ["POST", `/v1/tasks/${id}/retry`],
+  say: (id) => ["POST", `/v1/tasks/${id}/say`],
 };
 
 async function askHttp(verb: Verb, body: unknown): Promise<WireError> {
@@ -65,7 +66,8 @@ async function requestOverHttp(verb: Verb, body: unknown): Promise<Response> {
   }
   if (typeof fields.taskId !== "string") return postJson(`${mesh.url}/v1/cancellations`, body);
   const [method, path] = ROUTES[verb](encodeURIComponent(fields.taskId));
-  return fetch(mesh.url + path, { method });
+  const { taskId: _, ...rest } = fields;
+  return verb === "say" ? postJson(mesh.url + path, rest) : fetch(mesh.url + path, { method });
 }
 
 async function askNats(verb: Verb, body: unknown): Promise<WireError> {
@@ -224,6 +226,24 @@ const ROWS: Row[] = [
       words: "no task nobody",
     },
   ]),
+  bad("say", "no task id", { taskId: "A", text: "Hi" }, "expected a task id"),
+  bad("say", "nothing", { taskId: "t" }, "expected one of text, interrupt and approval"),
+  bad("say", "a field nobody knows", { taskId: "t", txt: "Hi" }, 'did you mean "text"?'),
+  bad("say", "half an approval", { taskId: "t", approval: { id: "a" } }, "approval.allow: "),
+  {
+    what: "words for a task that nobody knows",
+    verb: "say" as const,
+    body: { taskId: "nobody", text: "Hi" },
+    code: "not_found" as const,
+    words: "no task nobody",
+  },
+  badDeploy(
+    "both a command and a prompt",
+    { prompt: "Fix it", run: { command: "true" } },
+    "run and prompt exclude",
+  ),
+  badDeploy("a runner without a prompt", { runner: "claude-code", run: undefined }, "needs a prompt"),
+  badDeploy("an agent's field nobody knows", { agent: { maxTurn: 1 } }, 'did you mean "maxTurns"?'),
   bad("submit", "a list", [], "expected object"),
   bad("submit", "a text", '"deploy"', "expected object"),
   bad("submit", "half an object", '{"type":', "no JSON text"),

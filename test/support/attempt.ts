@@ -13,7 +13,7 @@ import { markOf } from "../../services/host-agent/guest/state.ts";
 import { keepGuest } from "../../services/host-agent/guest-keeper.ts";
 import { createRedactor } from "../../services/host-agent/redaction.ts";
 import { commandRunner } from "../../services/host-agent/runner/command.ts";
-import type { Runner } from "../../services/host-agent/runner/runner.ts";
+import type { Run, Runner } from "../../services/host-agent/runner/runner.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { provision } from "../../shared/bus/provision.ts";
@@ -45,6 +45,8 @@ interface StartedAttempt {
   /** Rejects with the `Stop` when it was stopped. */
   ended: Promise<Attempted>;
   stop(reason: Stop): void;
+  /** What runs in it, once it does. */
+  run(): Run | null;
   /** The log accepts that it acts; without `held` it has done so at once. */
   release(): void;
 }
@@ -109,6 +111,7 @@ export async function startAttemptHost({ runners = [] }: { runners?: Runner[] } 
   const start: AttemptHost["start"] = ({ url, branch, headSha }, overrides = {}, { held = false } = {}) => {
     const taskId = `t${++started}`;
     const stop = new AbortController();
+    let run: Run | null = null;
     const accepted = Promise.withResolvers<string>();
     if (!held) accepted.resolve(stretch);
     const order = {
@@ -121,12 +124,16 @@ export async function startAttemptHost({ runners = [] }: { runners?: Runner[] } 
       order,
       attemptKey: `${taskId}.1`,
       signal: stop.signal,
+      onRun: (given: Run | null) => {
+        run = given;
+      },
       stretch: () => accepted.promise,
     };
     return {
       taskId,
       ended: executor(work).then((outcome) => inShort(taskId, outcome)),
       stop: (reason) => stop.abort(reason),
+      run: () => run,
       release: () => accepted.resolve(stretch),
     };
   };

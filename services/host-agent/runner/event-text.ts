@@ -24,6 +24,8 @@ function wordsOf(event: AgentEvent): string {
     }
     case "approval":
       return `? ${event.tool} ${brief(inputText(event.input))} asks for approval, as ${event.id}`;
+    case "said":
+      return `< ${event.text}`;
     case "denied":
       return `  ${event.tool} denied: ${brief(event.reason)}`;
     case "rateLimit":

@@ -95,7 +95,7 @@ class ClaudeCodeRun implements Run {
         this.#evidence.complaint = (complaint + bytes.toString()).slice(-COMPLAINT_CHARACTERS);
       },
     });
-    this.say(request.prompt ?? "");
+    this.#tell(request.prompt ?? "");
     this.outcome = this.#process.finished.then((exit) => {
       this.#close();
       this.#queue.close();
@@ -110,8 +110,8 @@ class ClaudeCodeRun implements Run {
 
   say(text: string): boolean {
     if (this.#closed) return false;
-    this.#unheard++;
-    this.#write(userMessage(text));
+    this.#tell(text);
+    this.#queue.emit({ type: "said", text: cutText(text) });
     return true;
   }
 
@@ -181,6 +181,11 @@ class ClaudeCodeRun implements Run {
     if (asked !== null) clearTimeout(asked.timer);
     this.#approvals.delete(id);
     return asked;
+  }
+
+  #tell(text: string): void {
+    this.#unheard++;
+    this.#write(userMessage(text));
   }
 
   #write(text: string): void {

@@ -1,0 +1,94 @@
+// A prompt through the whole mesh, as a user gives it: placed where the agent is, looked at, spoken to, and shown with
+// what it did and cost.
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { TaskLog } from "../../shared/client/task-log.ts";
+import type { TaskView } from "../../shared/contracts/task.ts";
+import { startUp, type UpMesh } from "../support/mesh-program.ts";
+import { type MessagesApi, startMessagesApi } from "../support/messages-api.ts";
+import { makeRepository, type Repository } from "../support/repository.ts";
+
+const program = inject("claudeProgram");
+const KEY = "sk-ant-test-0123456789";
+const DEADLINE = { timeout: 60_000, interval: 100 };
+
+describe.skipIf(program === null)("a prompt for Claude Code", () => {
+  let api: MessagesApi;
+  let repository: Repository;
+  let up: UpMesh;
+  beforeAll(async () => {
+    api = await startMessagesApi();
+    repository = makeRepository();
+    const agent = { MESH_CLAUDE_BIN: program ?? "", ANTHROPIC_API_KEY: KEY, ANTHROPIC_BASE_URL: api.url };
+    up = await startUp(["--hosts", "1"], { env: agent });
+  });
+  afterAll(async () => {
+    await up[Symbol.asyncDispose]();
+    await api[Symbol.asyncDispose]();
+    repository[Symbol.dispose]();
+  });
+
+  const deploy = ["deploy", "--json", "--pr-branch", "feature", "--prompt", "Mend the sum."];
+  const about = () => ["--repo", repository.url, "--sha", repository.headSha];
+  const viewOf = (stdout: string) => JSON.parse(stdout) as TaskView;
+  const logsOf = async (taskId: string): Promise<TaskLog[]> => {
+    const { stdout } = await up.mesh(["logs", taskId, "--json"]);
+    return stdout.split("\n").flatMap((line) => (line === "" ? [] : [TaskLog.parse(JSON.parse(line))]));
+  };
+
+  it("is run by it, asks a person, and ends with its patch and what it used", async () => {
+    const command = `node -e "require('fs').writeFileSync('mended.txt', 'x')"`;
+    api.play([{ tool: "Bash", input: { command } }], [{ text: "It is mended." }]);
+    const more = ["--approvals", "ask", "--check", "test -e mended.txt"];
+    const { stdout } = await up.mesh([...deploy, ...about(), ...more]);
+    const { taskId } = viewOf(stdout);
+
+    const asked = await vi.waitUntil(
+      async () => (await logsOf(taskId)).find(({ event }) => event?.type === "approval")?.event,
+      DEADLINE,
+    );
+    const nonsense = await up.mesh(["say", taskId, "--allow", "another"]);
+    expect(nonsense).toMatchObject({ code: 1, stderr: "mesh: nobody waits for the approval another\n" });
+    const said = await up.mesh(["say", taskId, "--allow", asked.type === "approval" ? asked.id : ""]);
+    expect(said).toMatchObject({ code: 0 });
+
+    const ended = await vi.waitUntil(async () => {
+      const task = viewOf((await up.mesh(["task", taskId, "--json"])).stdout);
+      return task.endedAt === null ? null : task;
+    }, DEADLINE);
+    expect(ended).toMatchObject({
+      state: "succeeded",
+      result: { agent: { usage: { turns: 2 }, denied: 0 } },
+    });
+    const shown = await up.mesh(["task", taskId]);
+    expect(shown.stdout).toMatch(/agent +claude-code 2\.1\.330, \S+ · 2 turns · \$0\.0\d/);
+    expect(shown.stdout).toContain("It is mended.");
+    const transcript = await fetch(`${up.ready.httpUrl}/v1/tasks/${taskId}/artifacts/transcript`);
+    expect(await transcript.text()).toContain("It is mended.");
+    const afterwards = await up.mesh(["say", taskId, "Anything else?"]);
+    expect(afterwards).toMatchObject({ code: 1, stderr: expect.stringContaining("only what runs") });
+  });
+
+  it("fails as gate where it claims what its checks refute", async () => {
+    api.play([{ text: "All is well, every test passes." }]);
+    const { code, stdout } = await up.mesh([
+      ...deploy,
+      ...about(),
+      "--check",
+      "test -e mended.txt",
+      "--wait",
+    ]);
+    expect(code).toBe(1);
+    expect(viewOf(stdout)).toMatchObject({ state: "failed", failure: { category: "gate" } });
+  });
+
+  it("waits where no host has what runs it, and is told why", async () => {
+    await using bare = await startUp(["--hosts", "1"], { env: { ANTHROPIC_API_KEY: "" } });
+    const { stdout } = await bare.mesh([...deploy, ...about()]);
+    const { taskId } = viewOf(stdout);
+    const why = await vi.waitUntil(async () => {
+      const explained = await bare.mesh(["explain", taskId]);
+      return explained.stdout.includes("no host has been asked") ? null : explained.stdout;
+    }, DEADLINE);
+    expect(why).toContain("1 lack the runner");
+  });
+});
