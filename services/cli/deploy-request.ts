@@ -14,6 +14,7 @@ export interface DeployFlags {
   prBranch?: string;
   sha?: string;
   pr?: string;
+  base?: string;
   priority?: string;
   label?: string[];
   require?: string[];
@@ -58,6 +59,7 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     sha: sha?.toLowerCase() ?? "",
     ...(flags.taskId === undefined ? {} : { taskId: flags.taskId }),
     ...(flags.pr === undefined ? {} : { prNumber: wholeOf("--pr", flags.pr.replace(/^#/, "")) }),
+    ...(flags.base === undefined ? {} : { baseBranch: flags.base }),
     ...(flags.priority === undefined ? {} : { priority: flags.priority }),
     ...(flags.label?.length ? { labels: pairsOf("--label", flags.label) } : {}),
     ...(flags.require?.length ? { constraints: flags.require.map(parseConstraint) } : {}),

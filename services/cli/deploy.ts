@@ -34,6 +34,10 @@ export const deployCommand = (): Command =>
       .option("--pr-branch <branch>", "the pull request's branch")
       .option("--sha <sha>", "the exact commit, in full")
       .option("--pr <number>", "the pull request's number: a newer commit of it supersedes this task")
+      .option(
+        "--base <branch>",
+        "the branch it is for, whose settings an agent trusts; the remote's own if not given",
+      )
       .option("--priority <priority>", "high, normal or low")
       .option("--label <key=value>", "a label that the host must carry (repeatable)", collect)
       .option(

@@ -77,6 +77,7 @@ function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
     // The base has a fork's commits too, under refs/pull/N/head.
     cloneUrl: base.repo.clone_url,
     prNumber: number,
+    baseBranch: base.ref,
     pullRequestUpdatedAt: utc(pull.updated_at),
     ...(head.repo.id === base.repo.id && head.repo.full_name === base.repo.full_name ? {} : { fork: true }),
   });

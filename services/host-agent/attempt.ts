@@ -26,6 +26,7 @@ import { runRunner } from "./runner-run.ts";
 import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
 import { applyPatch, type Patch } from "./workspace/patch.ts";
 import { type PreparedTree, prepareTree, removeTree } from "./workspace/tree.ts";
+import { TRUSTED_PATHS } from "./workspace/trusted-files.ts";
 
 export interface AttemptOptions {
   bus: Bus;
@@ -91,11 +92,14 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   let failure: Failure | null = null;
   try {
     sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
-    const tree = await checkOut("work", timeoutMs);
+    const isAgents = request.prompt !== undefined;
+    const tree = await checkOut("work", timeoutMs, isAgents);
+    if (isAgents) sink.phase("preparing", tree.hasBase ? TRUSTED : UNTRUSTED);
     result.phases.prepareMs = performance.now() - beganMs;
     const instance = createInstance(options.guest, work, tree, {
       hostId,
       budgetMs: timeoutMs - result.phases.prepareMs,
+      ...(isAgents ? { outOfPatch: TRUSTED_PATHS } : {}),
     });
     const stretch = await work.stretch();
     const ran = await run(instance, stretch);
@@ -119,7 +123,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   if (failure === null) return { ok: true, result };
   return { ok: false, failure, result };
 
-  async function checkOut(name: string, budgetMs: number): Promise<PreparedTree> {
+  async function checkOut(name: string, budgetMs: number, trustBaseOnly = false): Promise<PreparedTree> {
     const outOfTime = AbortSignal.timeout(Math.max(1, Math.ceil(budgetMs)));
     const prepared = await prepareTree({
       cacheDir: options.cacheDir,
@@ -129,7 +133,9 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
         branch: request.branch,
         sha: request.sha,
         ...(request.prNumber === undefined ? {} : { prNumber: request.prNumber }),
+        ...(request.baseBranch === undefined ? {} : { baseBranch: request.baseBranch }),
       },
+      trustBaseOnly,
       allowFileClones: options.allowFileClones,
       signal: AbortSignal.any([work.signal, outOfTime]),
     });
@@ -227,6 +233,10 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
       artifacts.push(await publishArtifact(bus, { taskId, attempt, hostId }, name, file, work.signal));
   }
 }
+
+const PATHS = TRUSTED_PATHS.join(", ");
+const TRUSTED = `${PATHS} are the base branch's, and no part of the patch`;
+const UNTRUSTED = `${PATHS} are left out, since no base branch could be had, and no part of the patch`;
 
 const describe = (command: Command): string =>
   (typeof command === "string" ? command : command.join(" ")).slice(0, 200);

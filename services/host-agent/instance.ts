@@ -37,7 +37,7 @@ export function createInstance(
   guest: Guest,
   work: Work,
   tree: PreparedTree,
-  options: { hostId: string; budgetMs: number },
+  options: { hostId: string; budgetMs: number; outOfPatch?: readonly string[] },
 ): Instance {
   const { taskId, attempt, request } = work.order;
   const apart = guest.hello()?.isolation === "namespaces";
@@ -81,7 +81,12 @@ export function createInstance(
     start,
     run: (command, output) => start(command, (stream, bytes) => output.write(stream, bytes)).finished,
     async writePatch(file) {
-      const { argv, env } = patchCommand({ workTree, gitDir: tree.gitDir, sha: request.sha });
+      const { argv, env } = patchCommand({
+        workTree,
+        gitDir: tree.gitDir,
+        sha: request.sha,
+        leaveOut: options.outOfPatch ?? [],
+      });
       const out = createWriteStream(file);
       const written = finished(out);
       // Heard below; until then a full disk must not be an error that nobody hears.

@@ -72,6 +72,8 @@ const fields = {
   /** Whether a host clones `file://` is for that host to say; the form alone is judged here. */
   cloneUrl: text(2_048, (url) => cloneUrlProblem(url, { allowFileClones: true })),
   prNumber: z.int().positive().optional(),
+  /** The branch that the pull request is for; the remote's own if not given. An agent trusts its settings alone. */
+  baseBranch: text(1_024, branchProblem).optional(),
   priority: Priority.optional(),
   /** Labels that the host must carry. */
   labels: z.record(z.string().min(1).max(63), z.string().max(63)).optional(),

@@ -13,6 +13,7 @@ import type { Repository } from "./repository.ts";
 interface Wanted extends Partial<Source> {
   attemptDir?: string;
   allowFileClones?: boolean;
+  trustBaseOnly?: boolean;
   signal?: AbortSignal;
 }
 
@@ -38,6 +39,7 @@ export function makeWorkspace(): Workspace {
       attemptDir = path.join(folder, "attempts", String(++attempts)),
       allowFileClones = true,
       signal = new AbortController().signal,
+      trustBaseOnly = false,
       ...source
     } = wanted;
     return prepareTree({
@@ -45,6 +47,7 @@ export function makeWorkspace(): Workspace {
       attemptDir,
       source: { cloneUrl: url, branch, sha: headSha, ...source },
       allowFileClones,
+      trustBaseOnly,
       signal,
     });
   };

@@ -33,6 +33,7 @@ describe("the pull_request payloads of GitHub's examples", () => {
       sha: head.sha,
       cloneUrl: "https://github.com/Codertocat/Hello-World.git",
       prNumber: 2,
+      baseBranch: "master",
       pullRequestUpdatedAt: new Date(updated_at).toISOString(),
     });
     expect(TaskId.safeParse(taskId).success).toBe(true);

@@ -11,6 +11,7 @@ export interface Source {
   branch: string;
   sha: string;
   prNumber?: number;
+  baseBranch?: string;
 }
 
 type Fetching = Pick<GitOptions, "allowFileClones" | "signal">;

@@ -17,6 +17,7 @@ export const LEFT_OUT = "left out of the patch: ";
 const TAKE = `
 {
   printf '.\\0'
+  for path in $LEAVE_OUT; do printf ":(top,exclude,literal)%s\\0" "$path"; done
   find . -mindepth 2 -name .git -prune -exec sh -c '
     for git in "$@"; do
       folder=\${git#./}; folder=\${folder%/.git}
@@ -35,7 +36,13 @@ const CONFIG = [
 ];
 
 /** Argv and environment of the process that writes the patch to its stdout; paths as seen inside. */
-export function patchCommand(inside: { workTree: string; gitDir: string; sha: string }): {
+export function patchCommand(inside: {
+  workTree: string;
+  gitDir: string;
+  sha: string;
+  /** Paths at the top of the tree that the patch says nothing of, without spaces in them. */
+  leaveOut?: readonly string[];
+}): {
   argv: string[];
   env: Record<string, string>;
 } {
@@ -43,6 +50,7 @@ export function patchCommand(inside: { workTree: string; gitDir: string; sha: st
     argv: ["/bin/sh", "-c", TAKE, "sh", ...CONFIG.flatMap((pair) => ["-c", pair])],
     env: {
       SHA: inside.sha,
+      LEAVE_OUT: inside.leaveOut?.join(" ") ?? "",
       GIT_DIR: inside.gitDir,
       GIT_WORK_TREE: inside.workTree,
       GIT_CONFIG_NOSYSTEM: "1",

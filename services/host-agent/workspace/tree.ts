@@ -11,12 +11,15 @@ import { objectFormat } from "../../../shared/repository/cache-key.ts";
 import { keptRef, type Source, withCommit } from "./cache.ts";
 import { type GitOptions, type GitResult, git } from "./git.ts";
 import { fetchLargeFiles, NO_LFS_FILTER, usesLargeFiles } from "./large-files.ts";
+import { trustBaseOnly } from "./trusted-files.ts";
 
 export interface PreparedTree {
   workTree: string;
   /** The host's own git folder beside it, with an index at the commit: what a patch is taken against. */
   gitDir: string;
   home: string;
+  /** Where a base branch was asked to be trusted alone: whether there is one. */
+  hasBase?: boolean;
 }
 
 export type Prepared =
@@ -28,6 +31,8 @@ export interface TreeOptions {
   attemptDir: string;
   source: Source;
   allowFileClones: boolean;
+  /** An agent is to work in it: what it would load by itself is the base branch's. */
+  trustBaseOnly?: boolean;
   signal: AbortSignal;
 }
 
@@ -96,7 +101,10 @@ async function checkOut(options: TreeOptions, cache: string): Promise<Prepared> 
     await copyFile(path.join(treeGitDir, "index"), path.join(tree.gitDir, "index"));
   }
   const submodules = await fetchSubmodules(tree, base);
-  return submodules ?? { ok: true, tree };
+  if (submodules !== null) return submodules;
+  if (options.trustBaseOnly)
+    tree.hasBase = await trustBaseOnly(cache, tree, source, { allowFileClones, signal });
+  return { ok: true, tree };
 }
 
 /** Into the attempt's own `.git`, while nothing of the attempt has run yet. */
