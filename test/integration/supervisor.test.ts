@@ -276,6 +276,20 @@ describe("the lease", () => {
     },
   );
 
+  it("that is away when a command is asked for has it begin later, with all that its stdin was given", async () => {
+    await using supervisor = await startSupervisor();
+    const stretch = await supervisor.lease();
+    supervisor.link.freeze();
+    const command = supervisor.exec("cat; echo done", { stretch, stdin: "pipe" });
+    command.write("one\n");
+    command.write("two\n");
+    command.endStdin();
+    await vi.waitUntil(() => supervisor.frozen.length > 0, DEADLINE);
+    await supervisor.link.thaw("a", await supervisor.lease(await newStamp(supervisor)));
+    expect(await command.finished).toMatchObject({ cause: "exited", exitCode: 0 });
+    expect(command.stdout()).toBe("one\ntwo\ndone\n");
+  });
+
   it("that stays away for too long ends what is frozen", async () => {
     await using supervisor = await startSupervisor({ frozenLimitMs: 300 });
     const command = supervisor.exec(`${DAEMON} ${ACT}`, { stretch: await supervisor.lease() });

@@ -35,6 +35,12 @@ interface Running {
   stopSignals: NodeJS.Signals[];
 }
 
+interface Pending {
+  exec: Exec;
+  /** What came for it meanwhile; null is the end. */
+  stdin: (Buffer | null)[];
+}
+
 const KILL_GRACE_MS = 5_000;
 const DEFAULT_STOP_SIGNALS: NodeJS.Signals[] = ["SIGTERM"];
 const LEFT_POLL_MS = 5;
@@ -44,7 +50,7 @@ export class AttemptGroup {
   readonly #name: string;
   readonly #running = new Map<number, Running>();
   /** Asked for while no lease allowed them. */
-  #pending: Exec[] = [];
+  #pending: Pending[] = [];
   #cgroup: Cgroup | null = null;
   readonly #permission = new Permission();
   #killed = false;
@@ -67,7 +73,7 @@ export class AttemptGroup {
     if (this.#killed) return this.#never(exec, "killed");
     this.holdTo(stretch, nowMs);
     if (this.#permission.begin(exec.stretch, stretch)) return this.#start(exec);
-    this.#pending.push(exec);
+    this.#pending.push({ exec, stdin: [] });
     this.#freeze(nowMs);
   }
 
@@ -83,13 +89,18 @@ export class AttemptGroup {
     if (!this.frozen) return;
     this.#permission.thaw(stretch);
     this.#setFrozen(false);
-    for (const exec of this.#pending.splice(0)) this.#start(exec);
+    for (const { exec, stdin } of this.#pending.splice(0)) {
+      this.#start(exec);
+      for (const bytes of stdin)
+        if (bytes === null) this.endStdin(exec.process);
+        else this.write(exec.process, bytes);
+    }
   }
 
   /** Ends everything: asked first, unless it is frozen and could not hear. */
   kill(cause: Running["ending"], nowMs: number): void {
     this.#killed ||= cause === "killed";
-    for (const exec of this.#pending.splice(0)) this.#never(exec, cause ?? "killed");
+    for (const { exec } of this.#pending.splice(0)) this.#never(exec, cause ?? "killed");
     for (const running of this.#running.values()) this.#end(running, cause, nowMs, this.frozen);
     if (this.frozen) this.#thawDead();
   }
@@ -122,8 +133,17 @@ export class AttemptGroup {
     if (running) signalAll(this.#commandOf(running), signal);
   }
 
-  stdin(process: number): ChildProcess["stdin"] {
-    return this.#running.get(process)?.child.stdin ?? null;
+  /** For its stdin; one that has not begun reads it then. */
+  write(process: number, bytes: Buffer): void {
+    const running = this.#running.get(process);
+    if (running === undefined) this.#pending.find(({ exec }) => exec.process === process)?.stdin.push(bytes);
+    else running.child.stdin?.write(bytes);
+  }
+
+  endStdin(process: number): void {
+    const running = this.#running.get(process);
+    if (running === undefined) this.#pending.find(({ exec }) => exec.process === process)?.stdin.push(null);
+    else running.child.stdin?.end();
   }
 
   pids(): number[] {

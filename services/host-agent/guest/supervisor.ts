@@ -174,7 +174,7 @@ function warn(now: Stamp): void {
 function hear(frame: Frame<ToGuest>): void {
   if (frame.kind === "control") return obey(frame.message);
   if (frame.kind !== "stdin") throw new ProtocolError(`a ${frame.kind} frame from the host`);
-  groupOf(frame.process)?.stdin(frame.process)?.write(frame.bytes);
+  groupOf(frame.process)?.write(frame.process, frame.bytes);
 }
 
 function obey(message: ToGuest): void {
@@ -212,7 +212,7 @@ function obey(message: ToGuest): void {
     case "signal":
       return groupOf(message.process)?.signal(message.process, message.signal);
     case "stdinEnd":
-      groupOf(message.process)?.stdin(message.process)?.end();
+      groupOf(message.process)?.endStdin(message.process);
       return;
     default:
       // A newer host's frame.
