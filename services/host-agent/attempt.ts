@@ -36,7 +36,7 @@ export interface AttemptOptions {
   attemptsFolder: string;
   allowFileClones: boolean;
   runners: Runner[];
-  /** Takes secrets out of all that leaves an attempt but its patch. */
+  /** Takes secrets out of all that leaves an attempt; a patch with one of this host's own does not leave it. */
   redactor: Redactor;
   log: Logger;
 }
@@ -98,6 +98,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     result.phases.prepareMs = performance.now() - beganMs;
     const instance = createInstance(options.guest, work, tree, {
       hostId,
+      redactor,
       budgetMs: timeoutMs - result.phases.prepareMs,
       ...(isAgents ? { outOfPatch: TRUSTED_PATHS } : {}),
     });
@@ -192,7 +193,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     if (!applied.ok)
       throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
     const budgetMs = worked.budgetMs() - (performance.now() - validatedMs);
-    const instance = createInstance(options.guest, work, tree, { hostId, budgetMs });
+    const instance = createInstance(options.guest, work, tree, { hostId, redactor, budgetMs });
     const stretch = await work.stretch();
     for (const [index, command] of checks.entries()) {
       const name = `check-${index + 1}`;

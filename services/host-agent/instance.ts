@@ -1,6 +1,7 @@
 // An isolated slot for one tree of an attempt: runs processes in it through the guest supervisor, with the
 // environment they need and nothing else, within the time that is left.
 import { createWriteStream } from "node:fs";
+import { truncate } from "node:fs/promises";
 import { finished } from "node:stream/promises";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
@@ -9,6 +10,7 @@ import { HOME_PATH, WORK_PATH } from "./guest/sandbox.ts";
 import type { Guest } from "./guest-keeper.ts";
 import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
+import type { Redactor } from "./redaction.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "./supervisor-link.ts";
 import { LEFT_OUT, patchCommand } from "./workspace/patch.ts";
 import type { PreparedTree } from "./workspace/tree.ts";
@@ -37,7 +39,7 @@ export function createInstance(
   guest: Guest,
   work: Work,
   tree: PreparedTree,
-  options: { hostId: string; budgetMs: number; outOfPatch?: readonly string[] },
+  options: { hostId: string; budgetMs: number; redactor: Redactor; outOfPatch?: readonly string[] },
 ): Instance {
   const { taskId, attempt, request } = work.order;
   const apart = guest.hello()?.isolation === "namespaces";
@@ -93,6 +95,8 @@ export function createInstance(
       written.catch(() => {});
       let bytes = 0;
       let complaint = "";
+      const isSecret = options.redactor.finder();
+      let leaks = false;
       const process = guest.exec(
         {
           ...base,
@@ -103,20 +107,31 @@ export function createInstance(
         },
         (stream, chunk) => {
           if (stream === "stderr") complaint = (complaint + chunk.toString()).slice(-1_000);
-          else if ((bytes += chunk.length) <= PATCH_MAX_BYTES) out.write(chunk);
+          else {
+            bytes += chunk.length;
+            leaks ||= isSecret(chunk);
+            if (!leaks && bytes <= PATCH_MAX_BYTES) out.write(chunk);
+          }
         },
       );
       const exit = await process.finished;
       out.end();
       await written;
+      // Not even the beginning of one may be shown.
+      if (leaks) await truncate(file);
       const failure =
-        infrastructureFailure(exit, "taking the patch") ?? patchFailure(exit.exitCode, bytes, complaint);
+        infrastructureFailure(exit, "taking the patch") ??
+        patchFailure(exit.exitCode, { bytes, leaks, complaint });
       return { leftOut: complaint.split("\n").filter((line) => line.startsWith(LEFT_OUT)), failure };
     },
   };
 }
 
-function patchFailure(exitCode: number | null, bytes: number, complaint: string): Failure | null {
+function patchFailure(
+  exitCode: number | null,
+  { bytes, leaks, complaint }: { bytes: number; leaks: boolean; complaint: string },
+): Failure | null {
+  if (leaks) return { category: "agent", message: "the patch holds a secret of this host, and is not kept" };
   if (bytes > PATCH_MAX_BYTES)
     return { category: "resource", message: `the patch has ${bytes} bytes; ${PATCH_MAX_BYTES} are allowed` };
   if (exitCode === 0) return null;

@@ -27,6 +27,8 @@ const TOKEN_CHARACTER = /[A-Za-z0-9_.-]/;
 export interface Redactor {
   /** A whole text. */
   text(text: string): string;
+  /** Looks through a stream of bytes for this host's own secrets; true from the first on. */
+  finder(): (bytes: Buffer) => boolean;
   /** A stream of bytes: what is certain goes on at once, what may be the beginning of a secret waits for more. */
   stream(): RedactedStream;
 }
@@ -61,6 +63,16 @@ export function createRedactor(values: (string | undefined)[] = []): Redactor {
 
   return {
     text,
+    finder() {
+      let found = false;
+      let end = "";
+      return (bytes) => {
+        const plain = end + bytes.toString("latin1");
+        found ||= known.some((value) => plain.includes(value));
+        end = plain.slice(-(known[0]?.length ?? 0));
+        return found;
+      };
+    },
     stream() {
       let held = "";
       // One character for each byte: what is no secret goes on byte for byte.

@@ -120,6 +120,15 @@ describe("an attempt that goes well", () => {
     }
   });
 
+  it("does not keep a patch that holds a secret of the host", async () => {
+    const { taskId, failure } = await host.run(repository, command(`echo ${OWN_SECRET} > stolen.txt`));
+    expect(failure).toEqual({
+      category: "agent",
+      message: "the patch holds a secret of this host, and is not kept",
+    });
+    expect((await bytesOf(taskId, "patch")).length).toBe(0);
+  });
+
   it("runs nothing of its own before the log has accepted it", async () => {
     const { taskId, ended, release } = host.start(repository, command("echo acting"), { held: true });
     await vi.waitUntil(async () => (await host.chunks(taskId)).length > 0, { timeout: 10_000 });

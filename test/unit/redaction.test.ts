@@ -50,6 +50,20 @@ describe("a secret", () => {
   });
 });
 
+describe("a secret of this host", () => {
+  it("is found in a stream, wherever that is cut, and a secret of somebody else is not", () => {
+    const key = "own/key+with.signs=";
+    for (let cut = 0; cut <= key.length; cut++) {
+      const find = redactor.finder();
+      expect(find(Buffer.from(`+${SECRETS["a provider's key"]}\n+${key.slice(0, cut)}`))).toBe(
+        cut === key.length,
+      );
+      expect(find(Buffer.from(key.slice(cut)))).toBe(true);
+      expect(find(Buffer.from("nothing more"))).toBe(true);
+    }
+  });
+});
+
 describe("anything else", () => {
   it.each([
     "short",
