@@ -7,6 +7,7 @@ import type { GuestProcess } from "../../supervisor-link.ts";
 import { eventQueue } from "../event-queue.ts";
 import { Lines } from "../lines.ts";
 import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
+import { Approvals } from "./approvals.ts";
 import { type Line, type Result, readLine } from "./events.ts";
 import { denial, interruption, invocation, permission, userMessage } from "./invocation.ts";
 import { type Evidence, verdict } from "./outcome.ts";
@@ -43,7 +44,7 @@ class ClaudeCodeRun implements Run {
   readonly #policy: NonNullable<NonNullable<RunSpec["request"]["agent"]>["approvals"]>;
   readonly #approvalMs: number;
   readonly #process: GuestProcess;
-  readonly #approvals = new Map<string, { tool: string; input: unknown; timer: NodeJS.Timeout }>();
+  readonly #approvals = new Approvals();
   readonly #evidence: Omit<Evidence, "exit"> = {
     started: false,
     result: null,
@@ -122,7 +123,7 @@ class ClaudeCodeRun implements Run {
   }
 
   answer(approvalId: string, allow: boolean): boolean {
-    const asked = this.#takeApproval(approvalId);
+    const asked = this.#approvals.take(approvalId);
     if (asked === null) return false;
     if (allow) this.#write(permission(approvalId, asked.input));
     else this.#deny(approvalId, asked.tool, "it was not approved");
@@ -141,7 +142,7 @@ class ClaudeCodeRun implements Run {
     }
     if (line.apiError !== undefined) this.#evidence.apiError = line.apiError;
     if (line.asks !== undefined) this.#decide(line.asks);
-    if (line.asksNoMore !== undefined) this.#takeApproval(line.asksNoMore);
+    if (line.asksNoMore !== undefined) this.#approvals.take(line.asksNoMore);
     if (line.tookMessage) this.#unheard = Math.max(0, this.#unheard - 1);
     if (line.result !== undefined) this.#conclude(line.result);
   }
@@ -162,11 +163,9 @@ class ClaudeCodeRun implements Run {
     if (this.#policy === "allow") return this.#write(permission(requestId, input));
     if (this.#policy === "deny")
       return this.#deny(requestId, tool, "this task allows no tool that asks for approval");
-    const timer = setTimeout(() => {
-      if (this.#takeApproval(requestId) !== null)
-        this.#deny(requestId, tool, `nobody approved it within ${Math.round(this.#approvalMs / 1_000)} s`);
-    }, this.#approvalMs);
-    this.#approvals.set(requestId, { tool, input, timer });
+    this.#approvals.wait(requestId, { tool, input }, this.#approvalMs, () =>
+      this.#deny(requestId, tool, `nobody approved it within ${Math.round(this.#approvalMs / 1_000)} s`),
+    );
     const asked = cutText(JSON.stringify(input) ?? "");
     this.#queue.emit({ type: "approval", id: requestId, tool, input: asked, timeoutMs: this.#approvalMs });
   }
@@ -174,13 +173,6 @@ class ClaudeCodeRun implements Run {
   #deny(requestId: string, tool: string, reason: string): void {
     this.#write(denial(requestId, reason));
     this.#queue.emit({ type: "denied", tool, reason });
-  }
-
-  #takeApproval(id: string) {
-    const asked = this.#approvals.get(id) ?? null;
-    if (asked !== null) clearTimeout(asked.timer);
-    this.#approvals.delete(id);
-    return asked;
   }
 
   #tell(text: string): void {
@@ -196,7 +188,7 @@ class ClaudeCodeRun implements Run {
   #close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const id of this.#approvals.keys()) this.#takeApproval(id);
+    this.#approvals.clear();
     this.#process.endStdin();
   }
 }

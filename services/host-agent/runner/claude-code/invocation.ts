@@ -25,8 +25,19 @@ const SETTINGS = {
   DISABLE_ERROR_REPORTING: "1",
 };
 
-/** Nobody is there to be asked, to look at a plan, or to come back to it later. */
-const USELESS_TOOLS = ["AskUserQuestion", "EnterPlanMode", "EnterWorktree", "CronCreate", "ScheduleWakeup"];
+/** Nobody is there to be asked, to look at a plan, to come back to it later, or to be written to. */
+const USELESS_TOOLS = [
+  "SendMessage",
+  "ListAgents",
+  "AskUserQuestion",
+  "EnterPlanMode",
+  "EnterWorktree",
+  "CronCreate",
+  "ScheduleWakeup",
+];
+
+/** Its sockets and temporary files go with its home: agents of one user would meet in `/tmp`. */
+const APART = 'export TMPDIR="$HOME/.tmp" CLAUDE_CODE_TMPDIR="$HOME/.tmp" && mkdir -p "$TMPDIR" && exec "$@"';
 
 const FLAGS = [
   "--print",
@@ -56,6 +67,7 @@ export function invocation(
   });
   return {
     argv: [
+      ...["/bin/sh", "-c", APART, "sh"],
       file,
       ...FLAGS,
       ...["--session-id", sessionId],
