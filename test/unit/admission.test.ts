@@ -61,7 +61,7 @@ describe("a host", () => {
   });
 
   it("refuses what it has no runner or no disk for", () => {
-    expect(reasonOf(order(), capacity({ runners: [] }), [])).toBe("runner");
+    expect(reasonOf(order({ run: { command: "true" } }), capacity({ runners: [] }), [])).toBe("runner");
     expect(reasonOf(order(), capacity({ diskFreeBytes: GIB - 1 }), [])).toBe("disk");
     expect(refusalOf(order(), capacity({ diskTotalBytes: GIB, diskFreeBytes: GIB / 10 }), [])).toBeNull();
   });
