@@ -89,6 +89,6 @@ describe.skipIf(program === null)("a prompt for Claude Code", () => {
       const explained = await bare.mesh(["explain", taskId]);
       return explained.stdout.includes("no host has been asked") ? null : explained.stdout;
     }, DEADLINE);
-    expect(why).toContain("1 lack the runner");
+    expect(why).toContain("1 lacks the runner");
   });
 });
