@@ -1,9 +1,11 @@
 // `mesh hosts`: the machines of the mesh and how they are, as a table.
 import { Command } from "commander";
-import type { HostView } from "../../shared/contracts/api.ts";
+import type { ApiReply, BreakerView, HostView } from "../../shared/contracts/api.ts";
 import type { StandingPause } from "../../shared/contracts/pause.ts";
 import { valueOf } from "./outcome.ts";
 import { type CommonOptions, tell, withCommonFlags, withMesh } from "./session.ts";
+
+type HostsReply = ApiReply<"hosts">;
 
 export const hostsCommand = (): Command =>
   withCommonFlags(new Command("hosts").description("list hosts with their live load")).action(
@@ -14,8 +16,8 @@ export const hostsCommand = (): Command =>
         if (options.json) return void process.stdout.write(jsonLine(hosts));
         for (const words of hosts.notices) tell(options, plainLine(words));
         if (hosts.data.length === 0) tell(options, "No host has been heard of.");
-        else process.stdout.write((await tableOf(hosts.data)) + (await breakersOf(hosts.data)));
-        process.stdout.write(await pausesOf(hosts.pauses));
+        else process.stdout.write(await tableOf(hosts.data));
+        process.stdout.write((await breakersOf(hosts)) + (await pausesOf(hosts.pauses)));
       }),
   );
 
@@ -62,18 +64,16 @@ async function tableOf(hosts: HostView[]): Promise<string> {
 }
 
 /** A line for each host whose breaker is not closed. */
-async function breakersOf(hosts: HostView[]): Promise<string> {
+async function breakersOf({ data, breakers }: HostsReply): Promise<string> {
   const { plainLine } = await import("./plain-text.ts");
-  return hosts
-    .flatMap(({ hostId, breaker }) => {
-      if (breaker === null) return [];
-      const then =
-        breaker.probe === null ? `probe after ${breaker.nextProbeAt}` : `task ${breaker.probe} is the probe`;
-      return [
-        `${hostId}: breaker ${breaker.state} since ${breaker.since}, ${then}: ${plainLine(breaker.why)}\n`,
-      ];
-    })
-    .join("");
+  const line = (what: string, { state, since, why, nextProbeAt, probe }: BreakerView) => {
+    const then = probe === null ? `probe after ${nextProbeAt}` : `task ${probe} is the probe`;
+    return `${plainLine(what)}: breaker ${state} since ${since}, ${then}: ${plainLine(why)}\n`;
+  };
+  return [
+    ...data.flatMap(({ hostId, breaker }) => (breaker === null ? [] : [line(hostId, breaker)])),
+    ...breakers.map((breaker) => line(`repository ${breaker.repository}`, breaker)),
+  ].join("");
 }
 
 /** A line for each thing that an operator holds up. */

@@ -17,6 +17,8 @@ export interface HeldAttemptPorts {
   executor: Executor;
   finished: FinishedStore;
   log: Logger;
+  /** Says on the attempt's own output that its end came too late to count. */
+  tellOvertaken(claim: Claim, words: string): void;
   /** Of the host's latest heartbeat. */
   moment(): { installation: string; boot: number; counter: number };
   /** Aborted when this host speaks no more. */
@@ -136,7 +138,7 @@ export class HeldAttempt {
 
   /** Says how it ended until that is settled; what the log does not answer lies on disk meanwhile. */
   async conclude(fact: Finished["fact"], onDisk = false): Promise<void> {
-    const { voice, finished, log, closing } = this.#ports;
+    const { voice, finished, log, closing, tellOvertaken } = this.#ports;
     const { taskId, attempt, nonce } = this.claim;
     this.over = true;
     let kept: Promise<void> | null = onDisk ? Promise.resolve() : null;
@@ -156,6 +158,8 @@ export class HeldAttempt {
       await kept;
       if (settled !== "given-up") await finished.forget(this.claim);
     }
+    if (settled === "overtaken")
+      tellOvertaken(this.claim, `${inWords(fact)}; the task had moved on by then, so this does not count`);
     log.info({ taskId, attempt, fact: fact.kind, settled }, fact.kind);
   }
 
@@ -196,3 +200,12 @@ export class HeldAttempt {
 
 const CANCELLED: Failure = { category: "cancelled", message: "the task was cancelled" };
 const INTERNAL: Failure = { category: "internal", message: "the attempt ended without a reason" };
+
+/** What is known of an end that the log does not take: its artifacts stay where they are, and nothing names them. */
+function inWords({ kind, body }: Finished["fact"]): string {
+  const artifacts = body.result?.artifacts.map(({ name, sha256 }) => `${name} ${sha256}`) ?? [];
+  const left = artifacts.length === 0 ? "" : `, and left ${artifacts.join(", ")}`;
+  return kind === "succeeded"
+    ? `it succeeded${left}`
+    : `it failed (${body.failure.category}: ${body.failure.message})${left}`;
+}

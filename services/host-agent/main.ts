@@ -19,6 +19,7 @@ import { endFormerLife } from "./guest/former-life.ts";
 import { keepGuest } from "./guest-keeper.ts";
 import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
 import { chooseHostId, readIdentity } from "./identity.ts";
+import { createLogSink } from "./log-sink.ts";
 import { serveOrders } from "./orders.ts";
 import { startMeter } from "./readings.ts";
 import { createRedactor } from "./redaction.ts";
@@ -130,6 +131,12 @@ export async function start(
   // What is not kept apart from the machine is never a stranger's, whatever the machine was told.
   const takesStrangers = () => environment.MESH_HOST_UNTRUSTED && guest.hello()?.isolation === "namespaces";
 
+  const redactor = createRedactor([
+    environment.ANTHROPIC_API_KEY,
+    environment.ANTHROPIC_AUTH_TOKEN,
+    environment.NATS_TOKEN,
+  ]);
+
   const attempts = new Attempts({
     hostId,
     voice: new Voice(bus, askTracker(bus)),
@@ -144,15 +151,12 @@ export async function start(
         attemptsFolder,
         allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
         runners,
-        redactor: createRedactor([
-          environment.ANTHROPIC_API_KEY,
-          environment.ANTHROPIC_AUTH_TOKEN,
-          environment.NATS_TOKEN,
-        ]),
+        redactor,
         log,
       }),
     finished,
     log,
+    tellOvertaken: (claim, words) => createLogSink(bus, redactor, claim).phase("overtaken", words),
     capacity: () => {
       const { cpu, memory, disk } = meter.latest();
       return {

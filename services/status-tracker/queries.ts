@@ -6,7 +6,14 @@ import type { Pauses } from "../../shared/bus/pauses.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
 import { RECEIPTS, TASKS } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
-import type { ApiReply, ApiRequest, ApiVerb, CancelRequest, HostView } from "../../shared/contracts/api.ts";
+import type {
+  ApiReply,
+  ApiRequest,
+  ApiVerb,
+  BreakerView,
+  CancelRequest,
+  HostView,
+} from "../../shared/contracts/api.ts";
 import { factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { CONTROL } from "../../shared/contracts/ids.ts";
@@ -14,6 +21,7 @@ import { Outlook, outlookSubject } from "../../shared/contracts/outlook.ts";
 import { Receipt, receiptSubject } from "../../shared/contracts/receipt.ts";
 import { PRIORITIES, type TaskView } from "../../shared/contracts/task.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
+import type { Guarded } from "../../shared/lifecycle/breakers.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import type { Ledger } from "./ledger.ts";
 import { operations } from "./operate.ts";
@@ -189,13 +197,19 @@ export function queries(
     });
   }
 
-  function breakerOf(hostId: string): HostView["breaker"] {
-    const breaker = ledger.breakers.state("host", hostId, brokerNowMs());
+  function breakerOf(guarded: Guarded, name: string): BreakerView | null {
+    const breaker = ledger.breakers.state(guarded, name, brokerNowMs());
     if (breaker === null) return null;
     const { state, why, probe, sinceMs, probeAtMs } = breaker;
     const [since, nextProbeAt] = [new Date(sinceMs).toISOString(), new Date(probeAtMs).toISOString()];
     return { state, since, why, nextProbeAt, probe };
   }
+
+  const repositoryBreakers = () =>
+    [...ledger.breakers.notClosed("repository")].flatMap((repository) => {
+      const breaker = breakerOf("repository", repository);
+      return breaker === null ? [] : [{ repository, ...breaker }];
+    });
 
   function hosts(): HostView[] {
     const nowMs = performance.now();
@@ -205,7 +219,7 @@ export function queries(
         online: presence.isOnline(host, nowMs),
         lastSeenAt: new Date(host.timeMs).toISOString(),
         wish: wishes.get(host.heartbeat.hostId) ?? null,
-        breaker: breakerOf(host.heartbeat.hostId),
+        breaker: breakerOf("host", host.heartbeat.hostId),
       }))
       .sort((one, other) => one.hostId.localeCompare(other.hostId));
   }
@@ -221,7 +235,13 @@ export function queries(
     },
     ...retries(bus, ledger, { find, get, upToDate }),
     explain: ({ taskId }) => explain(taskId),
-    hosts: async () => answer({ data: hosts(), pauses: pauses.all(), notices: notices() }),
+    hosts: async () =>
+      answer({
+        data: hosts(),
+        pauses: pauses.all(),
+        breakers: repositoryBreakers(),
+        notices: notices(),
+      }),
     ...operations(bus, presence),
   };
 }

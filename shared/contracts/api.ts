@@ -86,6 +86,18 @@ const RetryAllReply = z.object({
   next: z.object({ after: z.int(), upTo: z.int() }).nullable(),
 });
 
+/** A breaker that is not closed. */
+export const BreakerView = z.object({
+  /** `half-open`: one attempt may begin, or is under way. */
+  state: z.enum(["open", "half-open"]),
+  since: z.iso.datetime(),
+  why: z.string(),
+  nextProbeAt: z.iso.datetime(),
+  /** The task whose attempt is the probe. */
+  probe: TaskId.nullable(),
+});
+export type BreakerView = z.infer<typeof BreakerView>;
+
 export const HostView = Heartbeat.extend({
   /** Heard of within a lease and its margin. */
   online: z.boolean(),
@@ -93,18 +105,7 @@ export const HostView = Heartbeat.extend({
   /** That an operator wants nothing more placed there; null otherwise. */
   wish: HostWish.nullable().default(null),
   /** Null while it is closed: nothing is known against the host. */
-  breaker: z
-    .object({
-      /** `half-open`: one attempt may begin, or is under way. */
-      state: z.enum(["open", "half-open"]),
-      since: z.iso.datetime(),
-      why: z.string(),
-      nextProbeAt: z.iso.datetime(),
-      /** The task whose attempt is the probe. */
-      probe: TaskId.nullable(),
-    })
-    .nullable()
-    .default(null),
+  breaker: BreakerView.nullable().default(null),
 });
 export type HostView = z.infer<typeof HostView>;
 
@@ -170,10 +171,14 @@ export const API = {
   explain: { request: z.strictObject({ taskId: TaskId }), reply: Explanation },
   hosts: {
     request: z.strictObject({}),
-    /** `pauses`: what operators hold up; `notices`: in words, what the bus lacks room for. */
+    /**
+     * `pauses`: what operators hold up; `breakers`: of repositories, those that are not closed; `notices`: in words,
+     * what the bus lacks room for.
+     */
     reply: z.object({
       data: z.array(HostView),
       pauses: z.array(StandingPause).default([]),
+      breakers: z.array(BreakerView.extend({ repository: z.string() })).default([]),
       notices: z.array(z.string()).default([]),
     }),
   },

@@ -15,7 +15,7 @@ export const LogChunk = z.object({
   text: z.string(),
   /** Of a `phase` chunk. */
   phase: z
-    .enum(["preparing", "running", "validating", "collecting", "frozen", "resumed", "truncated"])
+    .enum(["preparing", "running", "validating", "collecting", "frozen", "resumed", "truncated", "overtaken"])
     .optional(),
   /** Of an `agent` chunk. */
   event: AgentEvent.optional(),

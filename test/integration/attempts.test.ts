@@ -54,6 +54,7 @@ it("a tree that freezes again while it is let go on is asked about again", async
     },
     finished: finishedIn(mesh.folder),
     log: pino({ level: "silent" }),
+    tellOvertaken: () => {},
     capacity: () => capacity({ slots: 1 }),
     moment: () => ({ installation: "i", boot: 1, counter: 1 }),
   });

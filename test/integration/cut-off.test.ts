@@ -1,11 +1,12 @@
 // Hosts that are cut off from the bus, both ways and one way, and hosts whose wall clock is wrong: nothing acts twice,
 // and nothing is called lost for what a clock says.
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { lastMessage } from "../../shared/bus/read.ts";
 import { LOGS } from "../../shared/bus/streams.ts";
 import { LogChunk, logSubject } from "../../shared/contracts/log.ts";
+import { say } from "../support/gateway.ts";
 import { DEADLINE, type HostMesh, startHostMesh } from "../support/host.ts";
 import { type Direction, openLink } from "../support/link.ts";
 import { canHaveNetworks, openNetwork } from "../support/own-network.ts";
@@ -50,6 +51,30 @@ describe("a host that is cut off", () => {
       expect(await task.kinds()).toEqual(["requested", "started", "requeued"]);
     },
   );
+
+  it("has what it finished meanwhile kept as evidence, which does not count once another attempt has begun", async () => {
+    await using link = await openLink(mesh.nats.port);
+    const host = await mesh.host("cut-finishes", { NATS_URL: urlOf(link) });
+    const [begun, go] = [path.join(mesh.folder, "begun"), path.join(mesh.folder, "go")];
+    const task = await mesh.submit(`touch ${begun}; until [ -e ${go} ]; do sleep 0.05; done`);
+    await task.run(host.id);
+    await vi.waitUntil(() => existsSync(begun), DEADLINE);
+    link.cut("both");
+    writeFileSync(go, "");
+    expect(await task.said("requeued")).toMatchObject({ reason: "lost" });
+    const elsewhere = { attempt: 2, nonce: "n", installation: "i", boot: 1, counter: 1 };
+    await say(mesh.bus, task.taskId, "started", "elsewhere", elsewhere);
+    link.mend();
+    await vi.waitUntil(() => host.attempts().length === 0, DEADLINE);
+    const ofFirst = logSubject.build({ taskId: task.taskId, attempt: "1", hostId: host.id });
+    const last = await vi.waitUntil(async () => {
+      const chunk = await lastMessage(mesh.bus, LOGS, ofFirst);
+      const read = LogChunk.parse(JSON.parse(Buffer.from(chunk?.payload ?? "{}").toString()));
+      return read.phase === "overtaken" && read;
+    }, DEADLINE);
+    expect(last.text).toMatch(/^it (succeeded|failed).* does not count$/);
+    expect(await task.kinds()).toEqual(["requested", "started", "requeued", "started"]);
+  });
 
   it("(fromBus) freezes though it is heard, is not called lost, and goes on once it hears again", async () => {
     await using link = await openLink(mesh.nats.port);

@@ -269,6 +269,23 @@ describe("a host", () => {
     expect(await askApi(mesh.bus, "hosts", {})).toMatchObject({ value: { data: [{ breaker: null }] } });
   });
 
+  it("is not blamed for a repository that nobody can fetch: that one has a breaker of its own, which is shown", async () => {
+    await using mesh = await startMesh({ tracker: true });
+    const host = await mesh.host("h1", { about: ROOMY });
+    for (const taskId of ["a", "b", "c"]) {
+      await mesh.submit(taskId, { maxAttempts: 1 });
+      await vi.waitUntil(async () => (await stateOf(mesh.bus, taskId)) === "running", DEADLINE);
+      await host.say(taskId, "faulted", { failure: { category: "source", message: "no such repository" } });
+    }
+    await vi.waitUntil(async () => (await stateOf(mesh.bus, "c")) === "failed", DEADLINE);
+    const shown = { repository: "acme/shop", state: "open", why: "source: no such repository", probe: null };
+    expect(await askApi(mesh.bus, "hosts", {})).toMatchObject({
+      value: { data: [{ breaker: null }], breakers: [shown] },
+    });
+    await mesh.submit("other", { repository: "acme/other" });
+    await vi.waitUntil(() => tasksOf(host).at(-1) === "other", DEADLINE);
+  });
+
   it("whose heartbeats nobody can read is given nothing, and stops nobody", async () => {
     await using mesh = await startMesh({ tracker: true });
     const said = ["no JSON", "{}", JSON.stringify(heartbeat({ hostId: "somebody-else" }))];

@@ -104,6 +104,7 @@ export class Agent {
       voice: new Voice(bus, askTracker(bus)),
       guest,
       executor: this.#executor(guest, started),
+      tellOvertaken: () => {},
       finished: {
         keep: async (finished) => {
           if (rules.keepsFinished) this.#disk.set(finished.taskId, finished);

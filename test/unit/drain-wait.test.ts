@@ -25,7 +25,8 @@ async function wait(shown: HostView[], timeoutMs = 60_000) {
   const progress = createProgress(false, { write: (text: string) => lines.push(text) });
   const hosts = async () => {
     const [next] = shown.length > 1 ? shown.splice(0, 1) : shown;
-    return { ok: true as const, value: { data: next === undefined ? [] : [next], pauses: [], notices: [] } };
+    const data = next === undefined ? [] : [next];
+    return { ok: true as const, value: { data, pauses: [], breakers: [], notices: [] } };
   };
   const { signal } = new AbortController();
   const ended = await untilDrained({ hosts }, { hostId: "h1", timeoutMs, progress, signal }).then(
