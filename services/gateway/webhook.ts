@@ -5,7 +5,11 @@ import { z } from "zod";
 import { type MeshConfig, settingsOf } from "../../shared/config/mesh-config.ts";
 import type { CancelRequest } from "../../shared/contracts/api.ts";
 import { describeIssues } from "../../shared/contracts/fact.ts";
-import { type DeployRequest, StrictDeployRequest } from "../../shared/contracts/task.ts";
+import {
+  type DeployRequest,
+  NO_AGENT_FOR_STRANGERS,
+  StrictDeployRequest,
+} from "../../shared/contracts/task.ts";
 
 export type Decision =
   | { kind: "deploy"; request: DeployRequest & { taskId: string } }
@@ -67,6 +71,8 @@ function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
       kind: "ignored",
       reason: `pull request #${number} is a draft; "drafts = true" in the mesh's configuration deploys drafts`,
     };
+  const isFork = head.repo.id !== base.repo.id || head.repo.full_name !== base.repo.full_name;
+  if (isFork && settings.prompt !== undefined) return { kind: "ignored", reason: NO_AGENT_FOR_STRANGERS };
   const request = StrictDeployRequest.safeParse({
     ...settings,
     type: "pr_deployment",
@@ -79,7 +85,7 @@ function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
     prNumber: number,
     baseBranch: base.ref,
     pullRequestUpdatedAt: utc(pull.updated_at),
-    ...(head.repo.id === base.repo.id && head.repo.full_name === base.repo.full_name ? {} : { fork: true }),
+    ...(isFork ? { fork: true } : {}),
   });
   return request.success
     ? { kind: "deploy", request: { ...request.data, taskId: taskIdOf(event) } }

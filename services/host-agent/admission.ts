@@ -2,7 +2,7 @@
 import { constraintInWords, constraintsOf, type Labelled, meets } from "../../shared/contracts/constraint.ts";
 import { diskFloorBytes } from "../../shared/contracts/heartbeat.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
-import { REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
+import { NO_AGENT_FOR_STRANGERS, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
 
 export interface Capacity extends Labelled {
   slots: number;
@@ -43,6 +43,7 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
   if (!capacity.leased) return refused("not-ready", "this host holds no lease at the moment");
   if (request.fork === true && !capacity.takesStrangers)
     return refused("policy", "this host takes no work from forks");
+  if (request.fork === true && request.prompt !== undefined) return refused("policy", NO_AGENT_FOR_STRANGERS);
   const runner = runnerOf(request);
   if (runner !== null && !capacity.runners.includes(runner))
     return refused("runner", `this host has no runner ${runner}`);

@@ -122,7 +122,7 @@ export const DeployRequest = z.object({
   agent: z.object(agentFields).optional(),
 });
 export type DeployRequest = z.infer<typeof DeployRequest>;
-type Running = Pick<DeployRequest, "run" | "runner" | "prompt" | "agent">;
+type Running = Pick<DeployRequest, "run" | "runner" | "prompt" | "agent" | "fork">;
 
 /** Null if nothing is to be run: the checks alone judge the commit. */
 export function runnerOf({ runner, run, prompt }: Running): RunnerName | null {
@@ -131,14 +131,18 @@ export function runnerOf({ runner, run, prompt }: Running): RunnerName | null {
   return run === undefined ? null : "command";
 }
 
+/** It would hold the provider's key. */
+export const NO_AGENT_FOR_STRANGERS = "no agent works on a pull request from a fork";
+
 function runnerProblem(request: Running): string | null {
-  const { run, prompt, agent } = request;
+  const { run, prompt, agent, fork } = request;
   const runner = runnerOf(request);
   if (run !== undefined && prompt !== undefined)
     return "run and prompt exclude each other: a command is run, or an agent is given a prompt";
   if (runner === "command" && run === undefined) return 'runner "command" needs run';
   if (runner !== null && runner !== "command" && prompt === undefined)
     return `runner "${runner}" needs a prompt`;
+  if (prompt !== undefined && fork === true) return NO_AGENT_FOR_STRANGERS;
   if (agent !== undefined && prompt === undefined) return "agent is for an agent: give a prompt";
   return null;
 }

@@ -242,6 +242,11 @@ const ROWS: Row[] = [
     { prompt: "Fix it", run: { command: "true" } },
     "run and prompt exclude",
   ),
+  badDeploy(
+    "a prompt for strangers' work",
+    { prompt: "Fix it", run: undefined, fork: true },
+    "no agent works on",
+  ),
   badDeploy("a runner without a prompt", { runner: "claude-code", run: undefined }, "needs a prompt"),
   badDeploy("an agent's field nobody knows", { agent: { maxTurn: 1 } }, 'did you mean "maxTurns"?'),
   bad("submit", "a list", [], "expected object"),

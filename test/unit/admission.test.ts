@@ -66,6 +66,12 @@ describe("a host", () => {
     expect(refusalOf(order(), capacity({ diskTotalBytes: GIB, diskFreeBytes: GIB / 10 }), [])).toBeNull();
   });
 
+  it("gives no stranger's work to an agent, though it takes that of others", () => {
+    const able = capacity({ takesStrangers: true, runners: ["command", "claude-code"] });
+    expect(reasonOf(order({ fork: true }), able, [])).toBeNull();
+    expect(reasonOf(order({ fork: true, prompt: "Fix it" }), able, [])).toBe("policy");
+  });
+
   it("refuses more CPUs than it has, and one attempt more than it has slots", () => {
     expect(reasonOf(order({ resources: { cpus: 5 } }), capacity(), [])).toBe("cpu");
     expect(reasonOf(order(), capacity(), [admitted(), admitted()])).toBe("full");

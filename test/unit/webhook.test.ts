@@ -128,6 +128,19 @@ describe("a pull request's event", () => {
     });
   });
 
+  it("from a fork is given to no agent", () => {
+    const fork = payloadOf("opened", { headRepo: { id: 99, full_name: "stranger/Hello-World" } });
+    const config = { ...EMPTY_CONFIG, defaults: { prompt: "Review it." } };
+    expect(decide(fork, config)).toEqual({
+      kind: "ignored",
+      reason: "no agent works on a pull request from a fork",
+    });
+    expect(decide(payloadOf("opened"), config)).toMatchObject({
+      kind: "deploy",
+      request: { prompt: "Review it." },
+    });
+  });
+
   it("within a repository that is itself a fork is no work of strangers", () => {
     expect(deployed(payloadOf("opened", { headRepo: { fork: true } }))).not.toHaveProperty("fork");
   });
