@@ -27,6 +27,10 @@ export function taskText(task: TaskView): string {
       ],
       ["times", timesText(task)],
       ["exit", result === null ? null : exitText(result)],
+      [
+        "memory",
+        result?.peakMemoryBytes === undefined ? null : `${formatSize(result.peakMemoryBytes)} at most`,
+      ],
       ...(result?.checks ?? []).map((check, index): [string, string] => [
         index === 0 ? "checks" : "",
         checkText(check),

@@ -23,6 +23,7 @@ import type { Redactor } from "./redaction.ts";
 import { commandArgv } from "./runner/command.ts";
 import type { Runner } from "./runner/runner.ts";
 import { runRunner } from "./runner-run.ts";
+import type { ExitRecord } from "./supervisor-link.ts";
 import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
 import { applyPatch, type Patch } from "./workspace/patch.ts";
 import { type PreparedTree, prepareTree, removeTree } from "./workspace/tree.ts";
@@ -169,6 +170,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     result.exitCode = exit.exitCode;
     result.signal = exit.signal;
     result.phases.runMs = exit.durationMs;
+    countMemory(exit);
     if (agent !== undefined) result.agent = JSON.parse(redactor.text(JSON.stringify(agent))) as AgentResult;
     return failure;
   }
@@ -201,6 +203,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
       const exit = await instance.run({ stretch, argv: commandArgv(command), env: {} }, output);
       await output.end();
       work.signal.throwIfAborted();
+      countMemory(exit);
       result.checks.push({
         command,
         exitCode: exit.exitCode,
@@ -214,6 +217,11 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     result.phases.validateMs = performance.now() - validatedMs;
     const refused = result.checks.filter(({ verdict }) => verdict !== "confirmed");
     if (refused.length > 0) throw new Failed({ category: "gate", message: refused.map(inWords).join("; ") });
+  }
+
+  function countMemory({ peakMemoryBytes = 0 }: ExitRecord): void {
+    const most = Math.max(result.peakMemoryBytes ?? 0, peakMemoryBytes);
+    if (most > 0) result.peakMemoryBytes = most;
   }
 
   /** Work that fills the disk has used too much; where none had begun, this host lacks the room for any. */

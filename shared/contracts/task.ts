@@ -189,6 +189,8 @@ export const AttemptResult = z.object({
   /** From the host's acceptance to the end of the last check, ms. */
   durationMs: z.number(),
   phases: z.object({ prepareMs: z.number(), runMs: z.number(), validateMs: z.number() }).partial(),
+  /** The most memory that command and checks needed, without file cache; left out where the host cannot measure it. */
+  peakMemoryBytes: z.number().nonnegative().optional(),
   checks: z.array(CheckResult),
   agent: AgentResult.optional(),
   artifacts: z.array(ArtifactEntry),

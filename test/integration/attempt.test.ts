@@ -285,12 +285,14 @@ describe("an attempt that fails", () => {
 
   it("is category resource when it uses more memory than it may", async ({ skip }) => {
     if (!host.hello.memoryLimits) skip("this machine gives no memory control groups");
-    const { failure } = await host.run(repository, {
+    const { failure, result } = await host.run(repository, {
       ...command("head -c 400000000 /dev/zero | tail -n 1 | wc -c"),
       limits: { memoryBytes: 64 * 1_048_576 },
     });
     expect(failure).toMatchObject({ category: "resource" });
     expect(failure?.message).toContain("more memory than it may");
+    expect(result?.peakMemoryBytes).toBeGreaterThan(32 * 1_048_576);
+    expect(result?.peakMemoryBytes).toBeLessThanOrEqual(64 * 1_048_576);
   });
 
   it("is category source when the commit is nowhere, for good", async () => {

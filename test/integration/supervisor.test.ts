@@ -1,7 +1,7 @@
 // The guest supervisor as a process: what it runs, under which lease, and that nothing outlives what it should not.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { getPriority, tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, it, vi } from "vitest";
@@ -18,6 +18,8 @@ import { localSupervisorCommand } from "../../services/host-agent/supervisor-lin
 import { isAlive } from "../support/nats.ts";
 import { DEADLINE, MODES, startSupervisor, type TestSupervisor } from "../support/supervisor.ts";
 
+/** As `statfs` names a file system in memory. */
+const TMPFS = 0x01021994;
 /** Writes a line into `acts` for as long as it may run. */
 const ACT = "while :; do echo act >> acts; sleep 0.01; done";
 /** The same from a daemon that has left its parent, its session and its output behind. */
@@ -425,6 +427,28 @@ describe("a command", () => {
     expect(exit).toMatchObject({ outOfMemory: true });
     expect(exit.peakMemoryBytes).toBeGreaterThan(limits.memoryBytes / 2);
     expect(exit.peakMemoryBytes).toBeLessThanOrEqual(limits.memoryBytes);
+  });
+
+  it("is told of with the memory that it needed, without what the kernel keeps of its files", async ({
+    skip,
+  }) => {
+    await using supervisor = await startSupervisor();
+    skip(!supervisor.link.hello.memoryLimits, "this machine gives no memory limits");
+    skip(statfsSync(supervisor.folder).type === TMPFS, "files lie in memory here");
+    const megabytes = (count: number) => `head -c ${count}000000 /dev/zero`;
+    const command = supervisor.exec(
+      `${megabytes(400)} > big; kept=$(${megabytes(30)} | tr '\\0' a); echo ready; read line`,
+      { stretch: await supervisor.lease(), stdin: "pipe" },
+    );
+    await vi.waitUntil(() => command.stdout() !== "", DEADLINE);
+    const { monotonicMs } = await supervisor.stamp();
+    // By its own clock it has looked again by then.
+    await vi.waitUntil(async () => (await supervisor.stamp()).monotonicMs > monotonicMs + 1_000, DEADLINE);
+    command.write("\n");
+    const { exitCode, peakMemoryBytes } = await command.finished;
+    expect(exitCode).toBe(0);
+    expect(peakMemoryBytes).toBeGreaterThan(30e6);
+    expect(peakMemoryBytes).toBeLessThan(300e6);
   });
 });
 

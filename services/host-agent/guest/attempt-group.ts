@@ -2,7 +2,7 @@
 // together, and ended with everything they have started. What one stretch has let run, no later one lets go on.
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
+import { type Cgroup, type CgroupSupport, createCgroup, type MemoryUse } from "./cgroup.ts";
 import { Permission } from "./permission.ts";
 import type { Priority } from "./priority.ts";
 import { markedWith, signalAll, signalEach, treeOf } from "./processes.ts";
@@ -44,6 +44,8 @@ interface Pending {
 const KILL_GRACE_MS = 5_000;
 const DEFAULT_STOP_SIGNALS: NodeJS.Signals[] = ["SIGTERM"];
 const LEFT_POLL_MS = 5;
+/** How often it is measured what memory the group needs. */
+const MEASURE_MS = 250;
 
 export class AttemptGroup {
   readonly #ports: GroupPorts;
@@ -54,6 +56,9 @@ export class AttemptGroup {
   #cgroup: Cgroup | null = null;
   readonly #permission = new Permission();
   #killed = false;
+  /** The most memory that it was seen to need, bytes; 0 before the first look. */
+  #neededBytes = 0;
+  #measuredAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(name: string, ports: GroupPorts) {
     this.#name = name;
@@ -116,6 +121,7 @@ export class AttemptGroup {
   /** Called often: time-outs, SIGKILL after SIGTERM, frozen for too long. */
   look(nowMs: number, sinceLastMs: number, frozenLimitMs: number): void {
     if (this.#permission.frozenForMs(nowMs) > frozenLimitMs) this.kill("frozen-too-long", nowMs);
+    if (nowMs - this.#measuredAtMs >= MEASURE_MS) this.#measure(nowMs);
     for (const running of this.#running.values()) {
       if (!this.frozen) running.activeMs += sinceLastMs;
       const { timeoutMs, silenceMs } = running.exec;
@@ -214,18 +220,29 @@ export class AttemptGroup {
       void this.#untilNothingIsLeft(running).then(() => {
         this.#running.delete(exec.process);
         const memory = this.#cgroup?.memory();
+        const outOfMemory = memory?.outOfMemory === true && !outOfMemoryBefore;
         this.#ports.exited({
           process: exec.process,
           exitCode,
           signal,
           durationMs,
           cause: running.ending ?? "exited",
-          ...(memory
-            ? { outOfMemory: memory.outOfMemory && !outOfMemoryBefore, peakMemoryBytes: memory.peakBytes }
-            : {}),
+          ...(memory ? { outOfMemory, ...this.#peak(memory, outOfMemory) } : {}),
         });
       });
     });
+  }
+
+  #measure(nowMs: number): void {
+    this.#measuredAtMs = nowMs;
+    if (this.#running.size === 0) return;
+    this.#neededBytes = Math.max(this.#neededBytes, this.#cgroup?.memory()?.neededBytes ?? 0);
+  }
+
+  /** What was charged at most has file cache in it, which grows up to any limit: it tells only of a limit that was met. */
+  #peak({ peakBytes }: MemoryUse, outOfMemory: boolean): Pick<Exit, "peakMemoryBytes"> {
+    const bytes = outOfMemory || this.#neededBytes === 0 ? peakBytes : this.#neededBytes;
+    return bytes > 0 ? { peakMemoryBytes: bytes } : {};
   }
 
   /** An end is told once it is one: a namespace takes a moment to fall, and so does a daemon that is killed. */

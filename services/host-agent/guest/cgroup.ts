@@ -72,13 +72,21 @@ function enableMemory(parent: string): boolean {
   return true;
 }
 
+export interface MemoryUse {
+  outOfMemory: boolean;
+  /** The most that was ever charged, file cache included; 0 where the kernel does not tell. */
+  peakBytes: number;
+  /** In use now, without what the kernel takes back once somebody needs the room. */
+  neededBytes: number;
+}
+
 export interface Cgroup {
   /** Files into which a process writes itself to become a member. */
   readonly procsFiles: string[];
   members(): number[];
   /** Null where there is no freezer. */
   freeze: ((frozen: boolean) => void) | null;
-  memory(): { outOfMemory: boolean; peakBytes: number } | null;
+  memory(): MemoryUse | null;
   /** The groups must be empty. */
   remove(): void;
 }
@@ -116,10 +124,22 @@ function limitMemory(version: 1 | 2, folder: string, bytes: number): void {
   tryWrite(path.join(folder, "memory.oom.group"), "1");
 }
 
-function memoryUse(version: 1 | 2, folder: string): { outOfMemory: boolean; peakBytes: number } {
-  const events = readable(path.join(folder, version === 2 ? "memory.events" : "memory.oom_control")) ?? "";
-  const peak = readable(path.join(folder, version === 2 ? "memory.peak" : "memory.max_usage_in_bytes"));
-  return { outOfMemory: Number(/oom_kill (\d+)/.exec(events)?.[1] ?? 0) > 0, peakBytes: Number(peak ?? 0) };
+/** File cache, and in version 2 what the kernel keeps of names and inodes. */
+const RECLAIMABLE = {
+  1: /^total_(?:in)?active_file (\d+)$/gm,
+  2: /^(?:(?:in)?active_file|slab_reclaimable) (\d+)$/gm,
+};
+
+function memoryUse(version: 1 | 2, folder: string): MemoryUse {
+  const read = (file: string) => readable(path.join(folder, `memory.${file}`)) ?? "";
+  const events = read(version === 2 ? "events" : "oom_control");
+  let neededBytes = Number(read(version === 2 ? "current" : "usage_in_bytes"));
+  for (const [, bytes] of read("stat").matchAll(RECLAIMABLE[version])) neededBytes -= Number(bytes);
+  return {
+    outOfMemory: Number(/oom_kill (\d+)/.exec(events)?.[1] ?? 0) > 0,
+    peakBytes: Number(read(version === 2 ? "peak" : "max_usage_in_bytes")),
+    neededBytes: Math.max(0, neededBytes),
+  };
 }
 
 const pidsIn = (folder: string): number[] =>

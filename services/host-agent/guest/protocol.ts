@@ -51,6 +51,7 @@ export interface Exit {
   cause: ExitCause;
   message?: string;
   outOfMemory?: boolean;
+  /** What its attempt has needed at most so far, without file cache; left out where nobody can tell. */
   peakMemoryBytes?: number;
 }
 
