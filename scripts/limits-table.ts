@@ -7,7 +7,7 @@ import { PATCH_MAX_BYTES } from "../services/host-agent/instance.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
 import { CACHES_KEPT } from "../services/host-agent/workspace/cache.ts";
 import { WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
-import { REPOSITORIES_REMEMBERED } from "../services/scheduler/durations.ts";
+import { ATTEMPTS_REMEMBERED, WORK_REMEMBERED } from "../services/scheduler/footprints.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
 import { TRACE_LIMITS } from "../services/simulator/trace.ts";
 import { MOST_WAITING } from "../services/simulator/world.ts";
@@ -178,10 +178,10 @@ export const limitRows = (): string[][] => [
     "those that could take the task come first; the counts are of all",
   ],
   [
-    "repositories whose attempts' usual time is remembered",
-    String(REPOSITORIES_REMEMBERED),
-    "`services/scheduler/durations.ts`",
-    "of others `explain` knows time-outs only",
+    "repositories, each with a task type and a runner, of which is remembered what attempts took",
+    `${WORK_REMEMBERED}, of each ${ATTEMPTS_REMEMBERED} attempts`,
+    "`services/scheduler/footprints.ts`",
+    "the one whose attempts ended longest ago is forgotten: its tasks are counted with the default, and `explain` knows time-outs only",
   ],
   [
     "waiting tasks whose reason is kept up to date",

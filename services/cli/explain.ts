@@ -1,6 +1,7 @@
 // `mesh explain ID`: why a task is where it is, from the scheduler's receipt.
 import { Command } from "commander";
 import type { Explanation } from "../../shared/contracts/api.ts";
+import type { Usual } from "../../shared/contracts/outlook.ts";
 import { valueOf } from "./outcome.ts";
 import { type CommonOptions, withCommonFlags, withMesh } from "./session.ts";
 
@@ -15,12 +16,16 @@ export const explainCommand = (): Command =>
     }),
   );
 
+/** What the latest attempts like it took. */
+const spread = ({ attempts, p50, p95 }: Usual["durationMs"], format: (value: number) => string): string =>
+  `${format(p50)}, 95 % of ${attempts} attempt${attempts === 1 ? "" : "s"} at most ${format(p95)}`;
+
 /** Hosts that are shown; `--json` has more. */
 const SHOWN = 20;
 
 export async function explanationText(explanation: Explanation): Promise<string> {
-  const { summary, queuePosition, receipt, candidates, etaMs } = explanation;
-  const { formatDuration } = await import("./quantities.ts");
+  const { summary, queuePosition, receipt, candidates, etaMs, usual } = explanation;
+  const { formatDuration, formatSize } = await import("./quantities.ts");
   const { properties, table } = await import("./table.ts");
   const { plainLine } = await import("./plain-text.ts");
   const counts = (of: Record<string, number>) =>
@@ -36,6 +41,13 @@ export async function explanationText(explanation: Explanation): Promise<string>
         "starts in",
         queuePosition === null ? null : etaMs === null ? "unknown" : `about ${formatDuration(etaMs)}`,
       ],
+      [
+        "memory",
+        receipt?.memory ? `${formatSize(receipt.memory.bytes)}: ${plainLine(receipt.memory.why)}` : null,
+      ],
+      ["takes", usual === null ? null : spread(usual.durationMs, formatDuration)],
+      ["needs", usual?.memoryBytes ? spread(usual.memoryBytes, formatSize) : null],
+      ["costs", usual?.costUsd ? spread(usual.costUsd, (dollars) => `$${dollars.toFixed(2)}`) : null],
       ["hosts", receipt === null ? null : `${receipt.hosts} looked at, ${receipt.feasible} could take it`],
       ["refused", refusals === "" ? null : refusals],
       ["score", receipt?.score ? counts(receipt.score) : null],

@@ -50,7 +50,7 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
   const unmet = constraintsOf(request)?.find((constraint) => !meets(capacity, constraint));
   if (unmet !== undefined)
     return refused("labels", `this host's labels do not meet: ${constraintInWords(unmet)}`);
-  const cpus = request.resources?.cpus ?? REQUEST_DEFAULTS.cpus;
+  const { memoryBytes: wanted, cpus } = countedOf(order);
   if (cpus > capacity.cores)
     return refused("cpu", `${cpus} CPUs are asked for; this host has ${capacity.cores}`);
   if (capacity.diskFreeBytes < diskFloorBytes(capacity.diskTotalBytes))
@@ -64,7 +64,6 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
     if (other.ageMs < MEMORY_RAMP_MS) young += other.memoryBytes;
   }
   if (count >= capacity.slots) return refused("full", `all ${capacity.slots} slots are taken`);
-  const wanted = request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes;
   const free = Math.min(
     capacity.memoryAvailableBytes - young,
     MEMORY_SHARE * capacity.memoryTotalBytes - reserved,
@@ -73,5 +72,11 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
     return refused("memory", `${mebi(wanted)} MiB are asked for; ${mebi(Math.max(0, free))} MiB are free`);
   return null;
 }
+
+/** What is counted for an attempt while it is here. */
+export const countedOf = ({ request, memoryBytes }: RunOrder): { memoryBytes: number; cpus: number } => ({
+  memoryBytes: memoryBytes ?? request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
+  cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
+});
 
 const mebi = (bytes: number): number => Math.round(bytes / 1_048_576);

@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
-import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { countedOf } from "./admission.ts";
 import { type Executor, type Outcome, Stop } from "./executor.ts";
 import type { Finished, FinishedStore } from "./finished.ts";
 import type { Guest } from "./guest-keeper.ts";
@@ -55,19 +55,9 @@ export class HeldAttempt {
   }
 
   /** A new one, as ordered to this host. */
-  static of(
-    ports: HeldAttemptPorts,
-    hostId: string,
-    { taskId, attempt, after, request }: RunOrder,
-  ): HeldAttempt {
-    return new HeldAttempt(
-      ports,
-      { taskId, hostId, attempt, nonce: randomUUID(), after },
-      {
-        memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
-        cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
-      },
-    );
+  static of(ports: HeldAttemptPorts, hostId: string, order: RunOrder): HeldAttempt {
+    const { taskId, attempt, after } = order;
+    return new HeldAttempt(ports, { taskId, hostId, attempt, nonce: randomUUID(), after }, countedOf(order));
   }
 
   /** Names it to the guest supervisor. */

@@ -3,12 +3,13 @@
 import { type RepositoryRules, ruleOf, type Settings } from "../../shared/config/settings.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
-import type { Outlook } from "../../shared/contracts/outlook.ts";
+import type { Outlook, Usual } from "../../shared/contracts/outlook.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Breakers, Guarded } from "../../shared/lifecycle/breakers.ts";
 import { outlookOf } from "./explain.ts";
 import type { Fleet } from "./fleet.ts";
+import type { Work } from "./footprints.ts";
 import { MakingRoom, type RoomPorts } from "./making-room.ts";
 import { inWords, place, toReceipt } from "./placement.ts";
 import { ahead } from "./position.ts";
@@ -27,6 +28,8 @@ export interface DispatchPorts extends RoomPorts {
   brokerNowMs(): number;
   /** From 0 up to 1. */
   random(): number;
+  /** What is known of attempts of some work; null if nothing is. */
+  usual(work: Work): Usual | null;
   /** Of the task's request as it stands on the log; null when it cannot be read now. */
   request(entry: QueueEntry): Promise<DeployRequest | null>;
   ask(hostId: string, order: RunOrder): Promise<Answer<RunReply>>;
@@ -136,7 +139,6 @@ export class Dispatcher {
     return outlookOf(entry, this.#fleet, situation, {
       ahead: ahead(this.#queue, entry, rules),
       heldUp: this.#repositoryInWords(entry.repository, rules, situation.brokerNowMs),
-      typicalMs: this.#ports.typicalMs,
       at: new Date(),
     });
   }
@@ -165,6 +167,7 @@ export class Dispatcher {
       policy: settings["placement.policy"],
       weights: settings["placement.weights"],
       barred: this.#barred("host", brokerNowMs),
+      usual: this.#ports.usual,
       random: this.#ports.random,
     };
   }
@@ -216,7 +219,7 @@ export class Dispatcher {
   }
 
   async #ask(entry: QueueEntry, hostId: string, receipt: Receipt, nowMs: number): Promise<void> {
-    const { taskId, attempt, after, repository } = entry;
+    const { taskId, attempt, after, repository, memoryBytes } = entry;
     const asked = { hostId };
     entry.asked = asked;
     this.#asking.set(taskId, { hostId, repository });
@@ -230,7 +233,14 @@ export class Dispatcher {
     const reply: Answer<RunReply> | null =
       request === null || entry.removed
         ? null
-        : await this.#ports.ask(hostId, { taskId, attempt, after, request, placement: receipt.summary });
+        : await this.#ports.ask(hostId, {
+            taskId,
+            attempt,
+            after,
+            request,
+            memoryBytes,
+            placement: receipt.summary,
+          });
     const began = reply?.ok === true && reply.value.outcome === "started";
     if (began) this.#ports.publish(receipt);
     if (entry.asked !== asked) return;

@@ -8,7 +8,7 @@ import type { FleetHost } from "./fleet-host.ts";
 import { count, inWords, place, REFUSED, toReceipt } from "./placement.ts";
 import type { QueueEntry } from "./queue.ts";
 import { explainScore } from "./rank.ts";
-import { gigabytes, remedy, type TypicalMs } from "./remedy.ts";
+import { gigabytes, remedy } from "./remedy.ts";
 import type { Situation } from "./situation.ts";
 
 interface Asked {
@@ -16,7 +16,6 @@ interface Asked {
   ahead: number;
   /** Why none of its repository's tasks is placed now; null if that is only for want of a host. */
   heldUp: string | null;
-  typicalMs: TypicalMs;
   at: Date;
 }
 
@@ -24,12 +23,12 @@ export function outlookOf(
   task: QueueEntry,
   fleet: Fleet,
   situation: Situation,
-  { ahead, heldUp, typicalMs, at }: Asked,
+  { ahead, heldUp, at }: Asked,
 ): Outlook {
   const placement = place(task, fleet, situation);
   const hosts = fleet.regard(task, situation.nowMs);
   const isFree = placement.host !== null && heldUp === null;
-  const found = placement.host === null ? remedy(task, hosts, situation, typicalMs) : null;
+  const found = placement.host === null ? remedy(task, hosts, situation) : null;
   const summary =
     heldUp ??
     (placement.host === null ? refusedInWords(task, hosts, situation) : inWords(placement, situation.policy));
@@ -39,7 +38,8 @@ export function outlookOf(
     position: ahead + 1,
     candidates: candidatesOf(task, hosts, situation),
     wouldRun: found === null ? null : found.words + before,
-    etaMs: isFree && ahead === 0 ? 0 : until(found?.inMs ?? null, ahead, hosts, typicalMs),
+    etaMs: isFree && ahead === 0 ? 0 : until(found?.inMs ?? null, ahead, hosts, situation),
+    usual: situation.usual(task),
   };
 }
 
@@ -121,15 +121,15 @@ function until(
   inMs: number | null,
   ahead: number,
   hosts: readonly FleetHost[],
-  typicalMs: TypicalMs,
+  { usual }: Situation,
 ): number | null {
   if (inMs === null || ahead === 0) return inMs;
   let endsPerMs = 0;
   for (const host of hosts)
-    for (const { repository } of host.reservations.values()) {
-      const typical = typicalMs(repository);
-      if (typical === null) return null;
-      endsPerMs += 1 / Math.max(1, typical);
+    for (const attempt of host.reservations.values()) {
+      const typical = usual(attempt)?.durationMs;
+      if (typical === undefined) return null;
+      endsPerMs += 1 / Math.max(1, typical.p50);
     }
   return endsPerMs === 0 ? null : inMs + ahead / endsPerMs;
 }

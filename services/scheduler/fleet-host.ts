@@ -3,11 +3,11 @@
 import { diskFloorBytes, type Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import type { Priority } from "../../shared/contracts/task.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
+import type { Work } from "./footprints.ts";
 import type { Footprint } from "./queue.ts";
 import { freeBytes, freeCpus, unknownBytes } from "./room.ts";
 
-export interface Reservation extends Footprint {
-  repository: string;
+export interface Reservation extends Footprint, Work {
   priority: Priority;
   attempt: number;
   /** How often an attempt of the task was stopped to make room. */

@@ -56,6 +56,15 @@ export class Fleet {
     return this.#list;
   }
 
+  /** Memory of the largest host that could be given work; null if there is none. */
+  largestBytes(nowMs: number, silenceMs: number): number | null {
+    let largest: number | null = null;
+    for (const { closed, heardAtMs, totalBytes } of this.#list)
+      if (closed === null && nowMs - heardAtMs <= silenceMs && totalBytes > (largest ?? 0))
+        largest = totalBytes;
+    return largest;
+  }
+
   /** Attempts of a repository, wherever they run. */
   runningOf(repository: string): number {
     return this.#running.get(repository) ?? 0;
@@ -137,12 +146,14 @@ export class Fleet {
   }
 
   #reserve(host: KnownHost, taskId: string, wanted: Reservation): void {
-    const { memoryBytes, cpus, repository, priority, attempt, preempted } = wanted;
+    const { memoryBytes, cpus, repository, type, runner, priority, attempt, preempted } = wanted;
     const { sinceMs, startedAtMs, timeoutMs } = wanted;
     const reservation: Kept = {
       memoryBytes,
       cpus,
       repository,
+      type,
+      runner,
       priority,
       attempt,
       preempted,

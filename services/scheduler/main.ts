@@ -38,14 +38,15 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const settings = stack.use(await followSettings(bus, context.log));
   const queue = new Queue();
   const fleet = new Fleet();
-  const index = new QueueIndex(queue, fleet);
+  const index = new QueueIndex(queue, fleet, () => settings.now()["placement.learn"]);
   const breakers = new Breakers(probeAfterMs(context.environment.MESH_LEASE_MS));
   let ready = false;
   let tasks: Awaited<ReturnType<typeof followTasks>> | undefined;
   let pauses: Awaited<ReturnType<typeof followPauses>> | undefined;
   let leadership: Awaited<ReturnType<typeof standForLeader>> | undefined;
 
-  const dispatcher = new Dispatcher(queue, fleet, silenceMs(leaseTimes(context.environment.MESH_LEASE_MS)), {
+  const hostSilenceMs = silenceMs(leaseTimes(context.environment.MESH_LEASE_MS));
+  const dispatcher = new Dispatcher(queue, fleet, hostSilenceMs, {
     settings: settings.now,
     leads: () => ready && (leadership?.leads() ?? false),
     breakers,
@@ -56,7 +57,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     request: async (entry) => index.request(entry.taskId) ?? (await requestAt(bus, entry.sequence)),
     ask: (hostId, order) =>
       ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
-    typicalMs: (repository) => index.durations.typicalMs(repository),
+    usual: (work) => index.footprints.usual(work),
     stop: (hostId, order) => {
       context.log.info({ hostId, ...order }, "stops for an urgent task");
       void ask(bus, orderSubject.build({ hostId, order: "stop" }), order, StopReply, STOP_REPLY_MS);
@@ -101,6 +102,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     }),
   );
   await Promise.all([tasks.caughtUp, wishes.caughtUp, pauses.caughtUp, heartbeats.caughtUp]);
+  index.recount(performance.now(), hostSilenceMs);
   ready = true;
   const explain = ({ taskId }: { taskId: string }) => {
     const outlook = dispatcher.outlook(taskId);
@@ -124,6 +126,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   dispatcher.wake();
   const sweep = setInterval(() => {
     fleet.forgetBefore(performance.now() - HOST_KEPT_MS);
+    index.recount(performance.now(), hostSilenceMs);
     dispatcher.pass();
     dispatcher.makeRoom();
     dispatcher.explainWaiting();

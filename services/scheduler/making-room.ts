@@ -6,7 +6,7 @@ import { refusal } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
 import { sacrifice } from "./preemption.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
-import { roomAfter, type TypicalMs } from "./remedy.ts";
+import { roomAfter } from "./remedy.ts";
 import type { Situation } from "./situation.ts";
 
 /** A hold lasts so long, and is made anew by every sweep while it is wanted. */
@@ -21,7 +21,6 @@ const URGENT_AT_ONCE = 20;
 export interface RoomPorts {
   /** What comes of it shows on the log. */
   stop(hostId: string, order: StopOrder): void;
-  typicalMs: TypicalMs;
 }
 
 interface Hold {
@@ -115,7 +114,7 @@ export class MakingRoom {
     let soonest: string | null = null;
     let least = Number.POSITIVE_INFINITY;
     for (const host of this.#fleet.regard(entry, situation.nowMs)) {
-      const ms = roomAfter(host, entry, situation, this.#ports.typicalMs)?.ms ?? null;
+      const ms = roomAfter(host, entry, situation)?.ms ?? null;
       if (ms !== null && ms < least) [soonest, least] = [host.id, ms];
     }
     return soonest;

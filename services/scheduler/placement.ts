@@ -1,5 +1,6 @@
 // Decides where a task goes, or tells why nowhere: feasible → rank. Pure: the clock is an argument.
 import type { Receipt } from "../../shared/contracts/receipt.ts";
+import { memoryInWords } from "./expectation.ts";
 import { CHECKS, type Check, refusal } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
 import type { FleetHost } from "./fleet-host.ts";
@@ -98,7 +99,7 @@ export const count = (number: number, noun: string): string => `${number} ${noun
 export const toReceipt = (
   task: QueueEntry,
   placement: Placement,
-  { policy, weights }: Situation,
+  { policy, weights, usual }: Situation,
   at: Date,
   summary = inWords(placement, policy),
 ): Receipt => ({
@@ -108,6 +109,7 @@ export const toReceipt = (
   hostId: placement.host?.id ?? null,
   attempt: task.attempt,
   summary,
+  memory: { bytes: task.memoryBytes, why: memoryInWords(task, usual(task)) },
   hosts: placement.hosts,
   feasible: placement.feasible,
   refusals: placement.refusals,

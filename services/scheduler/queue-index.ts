@@ -2,12 +2,13 @@
 // an argument.
 import { constraintsOf } from "../../shared/contracts/constraint.ts";
 import type { FailureCategory } from "../../shared/contracts/failure.ts";
-import { type DeployRequest, Priority, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
+import { DeployRequest, Priority, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
-import { cacheKey, objectFormat } from "../../shared/repository/cache-key.ts";
-import { Durations } from "./durations.ts";
+import { cacheKey as cacheKeyOf, objectFormat } from "../../shared/repository/cache-key.ts";
+import { type CountedMemory, expectedMemory, isExpected, memoryAfter } from "./expectation.ts";
 import type { Fleet } from "./fleet.ts";
+import { Footprints } from "./footprints.ts";
 import type { Queue, QueueEntry } from "./queue.ts";
 
 /** Requests kept in memory for the tasks at the head; the others are read from the log. */
@@ -17,15 +18,31 @@ export class QueueIndex {
   readonly #queue: Queue;
   readonly #fleet: Fleet;
   readonly #requests = new Map<string, DeployRequest>();
-  /** Entries of tasks that run or wait, in case they come back. */
-  readonly durations = new Durations();
+  readonly footprints = new Footprints();
   /** Of the attempts under way, by the broker's clock. */
   readonly #startedAtMs = new Map<string, number>();
+  /** Entries of tasks that run or wait, in case they come back. */
   readonly #parked = new Map<string, QueueEntry>();
+  readonly #learns: () => boolean;
+  /** What was so when all that is queued was counted last. */
+  #learned = true;
+  #largestBytes: number | null = null;
 
-  constructor(queue: Queue, fleet: Fleet) {
+  /** `learns`: what attempts needed is to be used for the next. */
+  constructor(queue: Queue, fleet: Fleet, learns: () => boolean) {
     this.#queue = queue;
     this.#fleet = fleet;
+    this.#learns = learns;
+  }
+
+  /** Counts the queued tasks' memory anew if what bounds it has changed; called every now and then. */
+  recount(nowMs: number, silenceMs: number): void {
+    const learns = this.#learns();
+    const largestBytes = this.#fleet.largestBytes(nowMs, silenceMs);
+    if (learns === this.#learned && largestBytes === this.#largestBytes) return;
+    this.#learned = learns;
+    this.#largestBytes = largestBytes;
+    this.#queue.recount(null, this.#expected);
   }
 
   /** The request of a queued task, if it is at hand. */
@@ -49,7 +66,9 @@ export class QueueIndex {
     if (isPreempted(fact)) this.#preempted(taskId);
     if (after.state === "queued") {
       if (fact.kind === "requested" && fact.body !== null && before.state !== "queued") {
-        this.#queue.add(newEntry(taskId, fact.sequence, Priority.parse(fact.speaker), fact.body));
+        const entry = newEntry(taskId, fact.sequence, Priority.parse(fact.speaker), fact.body);
+        if (isExpected(entry)) Object.assign(entry, this.#expected(entry));
+        this.#queue.add(entry);
         if (this.#requests.size < REQUESTS_KEPT) this.#requests.set(taskId, fact.body);
       } else if (before.state !== "queued") this.#requeue(taskId);
       const entry = this.#queue.get(taskId);
@@ -80,16 +99,36 @@ export class QueueIndex {
     if (before.hostId !== null) this.#fleet.release(before.hostId, taskId);
     const startedAtMs = this.#startedAtMs.get(taskId);
     this.#startedAtMs.delete(taskId);
-    // What was called off, or lost, tells nothing of how long its like takes.
-    if (startedAtMs !== undefined && (fact.kind === "succeeded" || isOfItself(fact)))
-      this.durations.add(this.repository(taskId), fact.timeMs - startedAtMs);
+    const parked = this.#parked.get(taskId);
+    const work = workOf(fact);
+    // What was called off, or lost, tells nothing of its like.
+    if (parked === undefined || startedAtMs === undefined || work === null) return;
+    this.footprints.add(parked, {
+      durationMs: fact.timeMs - startedAtMs,
+      memoryBytes: work.result?.peakMemoryBytes,
+      costUsd: work.result?.agent?.usage.costUsd,
+    });
+    this.#queue.recount(parked.repository, this.#expected);
+    if (work.category === "resource" && this.#learns())
+      this.#parked.set(taskId, { ...parked, ...memoryAfter(parked, work.result, this.#bounds(parked)) });
+  }
+
+  readonly #expected = (entry: QueueEntry): CountedMemory =>
+    expectedMemory(this.#learns() ? this.footprints.usual(entry) : null, this.#bounds(entry));
+
+  #bounds({ memoryLimitBytes }: QueueEntry) {
+    return {
+      limitBytes: memoryLimitBytes ?? REQUEST_DEFAULTS.memoryLimitBytes,
+      largestBytes: this.#largestBytes,
+    };
   }
 
   #requeue(taskId: string): void {
     const entry = this.#parked.get(taskId);
     this.#parked.delete(taskId);
-    if (entry !== undefined)
-      this.#queue.add({ ...entry, asked: null, notBeforeMs: 0, charged: false, removed: false });
+    if (entry === undefined) return;
+    const counted = isExpected(entry) ? this.#expected(entry) : null;
+    this.#queue.add({ ...entry, ...counted, asked: null, notBeforeMs: 0, charged: false, removed: false });
   }
 }
 
@@ -99,12 +138,17 @@ const isPreempted = (fact: FoldedFact["fact"]): boolean =>
   "failure" in fact.body &&
   fact.body.failure.category === "preempted";
 
-/** The attempt came to its own end, if a bad one. */
-const isOfItself = (fact: FoldedFact["fact"]): boolean =>
-  fact.body !== null &&
-  fact.kind === "faulted" &&
-  "failure" in fact.body &&
-  !NOBODYS_FAULT.has(fact.body.failure.category);
+/** The work itself came to an end, if a bad one. */
+const OWN_ENDS = new Set<FailureCategory>(["agent", "gate", "timeout", "resource", "budget"]);
+
+/** What an attempt that came to an end of its own tells of its like; null if it tells nothing. */
+function workOf(fact: FoldedFact["fact"]) {
+  if (fact.body === null) return null;
+  if (fact.kind === "succeeded" && "result" in fact.body) return { category: null, result: fact.body.result };
+  if (fact.kind !== "faulted" || !("failure" in fact.body)) return null;
+  const { failure, result } = fact.body;
+  return OWN_ENDS.has(failure.category) ? { category: failure.category, result } : null;
+}
 
 /** Says nothing of the host: the attempt was called off, or its provider takes nothing now. */
 const NOBODYS_FAULT = new Set<FailureCategory>(["preempted", "cancelled", "quota"]);
@@ -117,33 +161,39 @@ function hostBlamed({ fact, before, after }: FoldedFact): string | null {
 }
 
 /** Remembered for so many repositories: queued tasks share them, and their strings. */
-const KEYS_REMEMBERED = 10_000;
-const keys = new Map<string, string>();
+const NAMES_REMEMBERED = 10_000;
+const names = new Map<string, Pick<QueueEntry, "repository" | "cacheKey">>();
 
-function keyOf({ cloneUrl, sha }: DeployRequest): string {
-  const name = `${objectFormat(sha)} ${cloneUrl}`;
-  const known = keys.get(name);
+function namesOf({ repository, cloneUrl, sha }: DeployRequest): Pick<QueueEntry, "repository" | "cacheKey"> {
+  const whole = `${objectFormat(sha)} ${repository} ${cloneUrl}`;
+  const known = names.get(whole);
   if (known !== undefined) return known;
-  if (keys.size >= KEYS_REMEMBERED) keys.clear();
-  const key = cacheKey(cloneUrl, sha);
-  keys.set(name, key);
-  return key;
+  if (names.size >= NAMES_REMEMBERED) names.clear();
+  const named = { repository, cacheKey: cacheKeyOf(cloneUrl, sha) };
+  names.set(whole, named);
+  return named;
 }
 
 function newEntry(taskId: string, sequence: number, priority: Priority, request: DeployRequest): QueueEntry {
+  const asked = request.resources?.memoryBytes;
+  const { repository, cacheKey } = namesOf(request);
   return {
     taskId,
     priority,
     sequence,
     after: sequence,
     attempt: 1,
-    repository: request.repository,
-    cacheKey: keyOf(request),
+    repository,
+    // One string for all tasks: there is one type.
+    type: DeployRequest.shape.type.value,
+    cacheKey,
     runner: runnerOf(request),
     constraints: constraintsOf(request),
     fork: request.fork === true,
     timeoutMs: request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs,
-    memoryBytes: request.resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
+    memoryBytes: asked ?? REQUEST_DEFAULTS.memoryBytes,
+    memorySource: asked === undefined ? "default" : "request",
+    memoryLimitBytes: request.limits?.memoryBytes ?? null,
     cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
     preempted: 0,
     failedAtMs: null,

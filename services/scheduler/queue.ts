@@ -1,7 +1,9 @@
 // The queue: an index over the log of the tasks whose fold is `queued`. It holds what placement needs; the requests
 // themselves stay on the log. Its order is fair: see `round.ts`.
 import type { Constraint } from "../../shared/contracts/constraint.ts";
-import { PRIORITIES, type Priority, type RunnerName } from "../../shared/contracts/task.ts";
+import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
+import { type CountedMemory, isExpected, type MemorySource } from "./expectation.ts";
+import type { Work } from "./footprints.ts";
 
 export interface Footprint {
   memoryBytes: number;
@@ -12,7 +14,7 @@ interface Asked {
   hostId: string;
 }
 
-export interface QueueEntry extends Footprint {
+export interface QueueEntry extends Footprint, Work {
   taskId: string;
   priority: Priority;
   /** Sequence of its request on the log: the order inside a repository. */
@@ -21,11 +23,11 @@ export interface QueueEntry extends Footprint {
   after: number;
   /** Number of its next attempt. */
   attempt: number;
-  repository: string;
+  memorySource: MemorySource;
+  /** What it may never exceed; null for the default. */
+  memoryLimitBytes: number | null;
   /** Names its repository's clone in the caches of hosts. */
   cacheKey: string;
-  /** What the host must have to run it; null for checks alone. */
-  runner: RunnerName | null;
   constraints: readonly Constraint[] | null;
   fork: boolean;
   timeoutMs: number;
@@ -44,7 +46,7 @@ export interface QueueEntry extends Footprint {
 
 /** Tasks of one repository and priority that ask for the same, so find the same refusals: in the order of the log. */
 export interface Lane {
-  readonly shape: string;
+  shape: string;
   entries: QueueEntry[];
   /** Of them, those that were removed and still lie there. */
   removed: number;
@@ -125,6 +127,16 @@ export class Queue {
     else tidy(line, shapeOf(entry));
   }
 
+  /** What is counted for tasks that ask for no memory has changed, of one repository or, for null, of all. */
+  recount(repository: string | null, count: (entry: QueueEntry) => CountedMemory): void {
+    for (const priority of PRIORITIES) {
+      const { ring } = this.levels[priority];
+      const lines = repository === null ? ring.values() : [ring.get(repository)];
+      for (const line of lines)
+        if (line !== undefined) for (const lane of [...line.lanes.values()]) recountLane(line, lane, count);
+    }
+  }
+
   /** So many urgent tasks at most, the oldest of each repository first. */
   *urgent(atMost: number): Generator<QueueEntry> {
     let left = atMost;
@@ -165,8 +177,12 @@ export class Queue {
 const newLevel = (): Level => ({ ring: new Map(), size: 0, spent: 0 });
 const newLine = (repository: string): Line => ({ repository, lanes: new Map(), size: 0, turns: 0 });
 
-const shapeOf = ({ memoryBytes, cpus, fork, runner, constraints }: QueueEntry): string =>
-  `${memoryBytes} ${cpus} ${fork} ${runner} ${constraints === null ? "" : JSON.stringify(constraints)}`;
+/** Where memory is expected and not asked for, whatever changes what is expected changes it for the whole lane. */
+function shapeOf(entry: QueueEntry): string {
+  const { memoryBytes, cpus, fork, runner, constraints, type, memoryLimitBytes } = entry;
+  const expected = isExpected(entry) ? ` ${type} ${memoryLimitBytes}` : "";
+  return `${memoryBytes}${expected} ${cpus} ${fork} ${runner} ${constraints === null ? "" : JSON.stringify(constraints)}`;
+}
 
 /** Drops the removed ones once they are half of the lane: each is copied past twice at most. */
 function tidy(line: Line, shape: string): void {
@@ -175,6 +191,20 @@ function tidy(line: Line, shape: string): void {
   lane.entries = lane.entries.filter((entry) => !entry.removed);
   lane.removed = 0;
   if (lane.entries.length === 0) line.lanes.delete(shape);
+}
+
+function recountLane(line: Line, lane: Lane, count: (entry: QueueEntry) => CountedMemory): void {
+  const first = lane.entries.find(({ removed }) => !removed);
+  if (first === undefined || !isExpected(first)) return;
+  const { memoryBytes, memorySource } = count(first);
+  if (memoryBytes === first.memoryBytes && memorySource === first.memorySource) return;
+  for (const entry of lane.entries) {
+    entry.memoryBytes = memoryBytes;
+    entry.memorySource = memorySource;
+  }
+  line.lanes.delete(lane.shape);
+  lane.shape = shapeOf(first);
+  line.lanes.set(lane.shape, lane);
 }
 
 function insertionPoint(entries: QueueEntry[], sequence: number): number {

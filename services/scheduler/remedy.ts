@@ -7,8 +7,6 @@ import type { QueueEntry } from "./queue.ts";
 import { MEMORY_SHARE } from "./room.ts";
 import type { Situation } from "./situation.ts";
 
-export type TypicalMs = (repository: string) => number | null;
-
 export interface Remedy {
   words: string;
   /** By how long attempts of the repositories took that run there; null where that is not known. */
@@ -16,17 +14,12 @@ export interface Remedy {
 }
 
 /** Null where nobody knows any. */
-export function remedy(
-  task: QueueEntry,
-  hosts: readonly FleetHost[],
-  situation: Situation,
-  typicalMs: TypicalMs,
-): Remedy | null {
+export function remedy(task: QueueEntry, hosts: readonly FleetHost[], situation: Situation): Remedy | null {
   let best: (Room & { host: FleetHost }) | null = null;
   for (const host of hosts) {
     if (refusal(task, host, situation) === "avoided")
       return { words: `would run on ${host.id} within moments`, inMs: 0 };
-    const room = roomAfter(host, task, situation, typicalMs);
+    const room = roomAfter(host, task, situation);
     if (room !== null && (best === null || isSooner(room, best))) best = { ...room, host };
   }
   return best === null
@@ -53,19 +46,14 @@ const isSooner = (one: Room, other: Room): boolean =>
       : one.isTypical;
 
 /** When the host has room for the task, if nothing more is placed there; null if room is not what it lacks. */
-export function roomAfter(
-  host: FleetHost,
-  task: QueueEntry,
-  situation: Situation,
-  typicalMs: TypicalMs,
-): Room | null {
+export function roomAfter(host: FleetHost, task: QueueEntry, situation: Situation): Room | null {
   const refused = refusal(task, host, situation);
   if (refused !== "slots" && refused !== "memory") return null;
   if (MEMORY_SHARE * host.totalBytes < task.memoryBytes) return null;
   const lacking = task.memoryBytes - host.freeBytes;
   const needsSlot = refused === "slots";
   const attempts = [...host.reservations.values()]
-    .map((attempt) => remaining(attempt, situation, typicalMs))
+    .map((attempt) => remaining(attempt, situation))
     .sort((one, other) => one.ms - other.ms);
   let freed = 0;
   let isTypical = true;
@@ -90,17 +78,14 @@ function roomInWords({ id }: FleetHost, { ms, isTypical, lacking, needsSlot }: R
     : { words: `${words}, in ${minutes(ms)} at most`, inMs: null };
 }
 
-/** How long an attempt still runs: as long as others of its repository did, or until its time-out. */
-function remaining(
-  { repository, startedAtMs, timeoutMs, memoryBytes }: Reservation,
-  { brokerNowMs }: Situation,
-  typicalMs: TypicalMs,
-) {
+/** How long an attempt still runs: as long as others like it did, or else as most of them did, or until its time-out. */
+function remaining(attempt: Reservation, { brokerNowMs, usual }: Situation) {
+  const { startedAtMs, timeoutMs, memoryBytes } = attempt;
   const elapsedMs = brokerNowMs - startedAtMs;
-  const typical = typicalMs(repository);
-  const isTypical = typical !== null && typical > elapsedMs;
-  const ms = Math.max(0, (isTypical ? typical : timeoutMs) - elapsedMs);
-  return { ms, memoryBytes, isTypical };
+  const { p50 = 0, p95 = 0 } = usual(attempt)?.durationMs ?? {};
+  const typical = [p50, p95].find((ms) => ms > elapsedMs);
+  const ms = Math.max(0, (typical ?? timeoutMs) - elapsedMs);
+  return { ms, memoryBytes, isTypical: typical !== undefined };
 }
 
 /** A host that is only away, or closed to new work. */

@@ -44,7 +44,7 @@ export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }
   const byId = new Map(hosts.map((host) => [host.id, host]));
   const queue = new Queue();
   const fleet = new Fleet();
-  const index = new QueueIndex(queue, fleet);
+  const index = new QueueIndex(queue, fleet, () => settings["placement.learn"]);
   const heardAtMs = new Map<string, number>();
   let isOpen = false;
   let roomMadeAtMs = Number.NEGATIVE_INFINITY;
@@ -91,7 +91,7 @@ export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }
         }),
       ),
     held: () => null,
-    typicalMs: (repository) => index.durations.typicalMs(repository),
+    usual: (work) => index.footprints.usual(work),
     // Nothing here is urgent.
     stop: () => {},
     publish: () => {},

@@ -193,6 +193,7 @@ export function queries(
       candidates: [],
       wouldRun: null,
       etaMs: null,
+      usual: null,
       summary: inWords(view, receipt, queuePosition, pauses.holding(view.repository)),
     });
   }
@@ -259,10 +260,10 @@ function position(ledger: Ledger, record: TaskRecord): number {
 }
 
 function outlookInWords(outlook: Outlook, pause: string | null) {
-  const { position: queuePosition, receipt, candidates, wouldRun, etaMs } = outlook;
+  const { position: queuePosition, receipt, candidates, wouldRun, etaMs, usual } = outlook;
   const why = pause ?? `${receipt.summary}${wouldRun === null ? "" : `; ${wouldRun}`}`;
   const summary = `queued, number ${queuePosition}: ${why}`;
-  return { queuePosition, receipt, candidates, wouldRun, etaMs, summary };
+  return { queuePosition, receipt, candidates, wouldRun, etaMs, usual, summary };
 }
 
 function inWords(

@@ -84,6 +84,12 @@ export const Settings = z.strictObject({
     .describe(
       "true: a high task that finds no room has attempts of low ones stopped, which are queued again without a failure",
     ),
+  "placement.learn": z
+    .boolean()
+    .default(true)
+    .describe(
+      "true: a task whose request names no memory is counted with what 95 % of the latest attempts like it needed; false: with the default",
+    ),
   "placement.avoidMs": ms(0, MINUTE_MS)
     .default(300)
     .describe("a host that refused a task, or did not answer, is passed over for so long"),

@@ -119,6 +119,7 @@ export const Explanation = z.object({
   candidates: Outlook.shape.candidates.default([]),
   wouldRun: Outlook.shape.wouldRun.default(null),
   etaMs: Outlook.shape.etaMs.default(null),
+  usual: Outlook.shape.usual,
   /** The whole answer in words. */
   summary: z.string(),
 });

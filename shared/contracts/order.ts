@@ -12,6 +12,8 @@ export const RunOrder = z.object({
   attempt: z.int().positive(),
   after: z.int().positive(),
   request: DeployRequest,
+  /** What the scheduler counts on that it uses; without, it is what the request asks for. */
+  memoryBytes: z.int().positive().optional(),
   placement: z.string().optional(),
 });
 export type RunOrder = z.infer<typeof RunOrder>;

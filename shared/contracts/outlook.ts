@@ -21,6 +21,19 @@ export const Candidate = z.object({
 });
 export type Candidate = z.infer<typeof Candidate>;
 
+/** Each was enough for that share of the attempts. */
+const Quantiles = z.object({ attempts: z.int().positive(), p50: z.number(), p95: z.number() });
+
+/** How the latest attempts of one repository, task type and runner went that came to an end of their own. */
+export const Usual = z.object({
+  durationMs: Quantiles,
+  /** Null where no host could measure it. */
+  memoryBytes: Quantiles.nullable(),
+  /** Null where no agent ran. */
+  costUsd: Quantiles.nullable(),
+});
+export type Usual = z.infer<typeof Usual>;
+
 /** Hosts that one answer lists; those that could take the task first. */
 export const CANDIDATES_MAX = 200;
 
@@ -33,5 +46,7 @@ export const Outlook = z.object({
   wouldRun: z.string().nullable(),
   /** Until then, ms, by how long attempts of the same repositories took; null where that is not known. */
   etaMs: z.number().nonnegative().nullable(),
+  /** What is known of its like; null where nothing is. */
+  usual: Usual.nullable().default(null),
 });
 export type Outlook = z.infer<typeof Outlook>;

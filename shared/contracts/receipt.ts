@@ -16,6 +16,8 @@ export const Receipt = z.object({
   summary: z.string(),
   hosts: z.int(),
   feasible: z.int(),
+  /** The memory that is counted for it, and where that number comes from. */
+  memory: z.object({ bytes: z.number(), why: z.string() }).optional(),
   /** How many hosts failed which check. */
   refusals: z.record(z.string(), z.int()),
   /** Feasible hosts that were put last because an attempt of the task has lately failed there. */

@@ -8,7 +8,7 @@ import { RECEIPTS } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
 import { Receipt, receiptSubject } from "../../shared/contracts/receipt.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { contextFor, openBus } from "../support/bus.ts";
 import { request } from "../support/facts.ts";
 import { heartbeat } from "../support/heartbeats.ts";
@@ -51,6 +51,7 @@ const receiptOf = async (bus: Bus, taskId: string): Promise<Receipt | null> => {
   const stored = await lastMessage(bus, RECEIPTS, receiptSubject.build({ taskId }));
   return stored && Receipt.parse(JSON.parse(Buffer.from(stored.payload).toString()));
 };
+const RESULT = { exitCode: 0, durationMs: 1, phases: {}, checks: [], artifacts: [] };
 const tasksOf = (host: ScriptedHost) => host.orders.map(({ taskId }) => taskId);
 const stateOf = async (bus: Bus, taskId: string) => {
   const task = await askApi(bus, "get", { taskId });
@@ -199,6 +200,42 @@ describe("a queued task", () => {
     expect(best.orders).toHaveLength(1);
     await vi.waitUntil(async () => (await receiptOf(mesh.bus, "t1"))?.hostId === "other", DEADLINE);
     expect(await receiptOf(mesh.bus, "t1")).toMatchObject({ feasible: 2, penalized: ["best"] });
+  });
+
+  it("that asks for no memory is counted with what its like needed, by a scheduler that begins anew too", async () => {
+    await using mesh = await startMesh({ tracker: true, scheduler: false });
+    const first = await startScheduler(contextFor(mesh.url));
+    const host = await mesh.host("h1", { about: ROOMY });
+    const memoryOf = async (taskId: string, about: Partial<DeployRequest> = {}) => {
+      await mesh.submit(taskId, about);
+      const order = await vi.waitUntil(() => host.orders.find((one) => one.taskId === taskId), DEADLINE);
+      await vi.waitUntil(async () => (await stateOf(mesh.bus, taskId)) === "running", DEADLINE);
+      expect(await host.say(taskId, "succeeded", { result: { ...RESULT, peakMemoryBytes: 2e9 } })).toBe(
+        "appended",
+      );
+      await vi.waitUntil(async () => (await stateOf(mesh.bus, taskId)) === "succeeded", DEADLINE);
+      return order.memoryBytes;
+    };
+    for (const taskId of ["t1", "t2", "t3", "t4", "t5"])
+      expect(await memoryOf(taskId)).toBe(REQUEST_DEFAULTS.memoryBytes);
+    expect(await memoryOf("learned")).toBe(2e9);
+    expect(await memoryOf("asks", { resources: { memoryBytes: 1e9 } })).toBe(1e9);
+    expect(await memoryOf("other", { repository: "acme/other" })).toBe(REQUEST_DEFAULTS.memoryBytes);
+    expect(await receiptOf(mesh.bus, "learned")).toMatchObject({
+      memory: { bytes: 2e9, why: "95 % of 5 attempts of acme/shop pr_deployment needed no more" },
+    });
+    await first[Symbol.asyncDispose]();
+    await mesh.scheduler();
+    expect(await memoryOf("anew")).toBe(2e9);
+    expect(await askApi(mesh.bus, "configure", { key: "placement.learn", value: false })).toMatchObject({
+      ok: true,
+    });
+    await mesh.submit("waits", { constraints: [{ label: "gpu", operator: "exists", values: [] }] });
+    await vi.waitUntil(async () => {
+      const told = await askApi(mesh.bus, "explain", { taskId: "waits" });
+      return told.ok && told.value.receipt?.memory?.why === "the default: placement.learn is false";
+    }, DEADLINE);
+    expect(await memoryOf("unlearned")).toBe(REQUEST_DEFAULTS.memoryBytes);
   });
 
   it("from a fork is rejected and offered to nobody", async () => {

@@ -94,7 +94,7 @@ export class Service {
 export const scheduler: Begin = ({ line, broker, times, choose, name }, life, bus) => {
   const queue = new Queue();
   const fleet = new Fleet();
-  const index = new QueueIndex(queue, fleet);
+  const index = new QueueIndex(queue, fleet, () => DEFAULT_SETTINGS["placement.learn"]);
   const breakers = new Breakers(probeAfterMs(times.leaseMs));
   const dispatcher = new Dispatcher(queue, fleet, silenceMs(times), {
     leads: () => true,
@@ -107,7 +107,7 @@ export const scheduler: Begin = ({ line, broker, times, choose, name }, life, bu
     request: async (entry) => index.request(entry.taskId) ?? broker.requestAt(entry.sequence),
     ask: (hostId, order) =>
       ask(bus, orderSubject.build({ hostId, order: "run" }), order, RunReply, RUN_REPLY_MS),
-    typicalMs: (repository) => index.durations.typicalMs(repository),
+    usual: (work) => index.footprints.usual(work),
     stop: (hostId, order) =>
       void ask(bus, orderSubject.build({ hostId, order: "stop" }), order, StopReply, RUN_REPLY_MS),
     runsOn: (taskId) => {
@@ -129,6 +129,7 @@ export const scheduler: Begin = ({ line, broker, times, choose, name }, life, bu
     dispatcher.wake();
   });
   setInterval(() => {
+    index.recount(performance.now(), silenceMs(times));
     dispatcher.makeRoom();
     dispatcher.pass();
   }, SWEEP_MS);

@@ -17,6 +17,9 @@ export const queued = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
   after: 1,
   attempt: 1,
   repository: "acme/shop",
+  type: "pr_deployment",
+  memorySource: "request",
+  memoryLimitBytes: null,
   cacheKey: "shop",
   runner: "command",
   constraints: null,
@@ -40,6 +43,7 @@ export const situation = (overrides: Partial<Situation> = {}): Situation => ({
   policy: "resource",
   weights: DEFAULT_SETTINGS["placement.weights"],
   barred: new Set(),
+  usual: () => null,
   random: () => 0,
   ...overrides,
 });
@@ -47,6 +51,8 @@ export const situation = (overrides: Partial<Situation> = {}): Situation => ({
 /** Of another repository, next to nothing, just begun. */
 export const reservation = (overrides: Partial<Reservation> = {}): Reservation => ({
   repository: "acme/other",
+  type: "pr_deployment",
+  runner: "command",
   priority: "normal",
   attempt: 1,
   preempted: 0,

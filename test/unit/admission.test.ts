@@ -1,7 +1,7 @@
 // Whether a host takes one more attempt.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Admitted, refusalOf } from "../../services/host-agent/admission.ts";
+import { type Admitted, countedOf, refusalOf } from "../../services/host-agent/admission.ts";
 import type { RunOrder } from "../../shared/contracts/order.ts";
 import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { capacity } from "../support/capacity.ts";
@@ -26,6 +26,17 @@ const admitted = (overrides: Partial<Admitted> = {}): Admitted => ({
 const reasonOf = (...args: Parameters<typeof refusalOf>) => refusalOf(...args)?.reason ?? null;
 
 describe("a host", () => {
+  it("judges by what the order counts on, where that differs from what the request asks for", () => {
+    const full = capacity();
+    const beyond = { ...order({ resources: { memoryBytes: GIB } }), memoryBytes: full.memoryTotalBytes };
+    expect(reasonOf(beyond, full, [])).toBe("memory");
+    expect(countedOf(beyond).memoryBytes).toBe(full.memoryTotalBytes);
+    expect(countedOf(order())).toEqual({
+      memoryBytes: REQUEST_DEFAULTS.memoryBytes,
+      cpus: REQUEST_DEFAULTS.cpus,
+    });
+  });
+
   it("takes what it has room for", () => {
     expect(refusalOf(order(), capacity(), [])).toBeNull();
     expect(refusalOf(order({ labels: { os: "linux" } }), capacity(), [admitted()])).toBeNull();

@@ -45,7 +45,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
     request: async () => request(),
     publish: () => {},
     stop: () => {},
-    typicalMs: () => null,
+    usual: () => null,
     runsOn: () => null,
     ...ports,
     ask: (hostId, order) => {

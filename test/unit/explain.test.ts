@@ -1,20 +1,26 @@
 // What a person is told of a decision: every host's refusal, what would make the task run, its place and the time.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Durations } from "../../services/scheduler/durations.ts";
+import { explanationText } from "../../services/cli/explain.ts";
 import { outlookOf } from "../../services/scheduler/explain.ts";
 import { ahead } from "../../services/scheduler/position.ts";
 import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
 import { Round } from "../../services/scheduler/round.ts";
 import type { Situation } from "../../services/scheduler/situation.ts";
 import type { Constraint } from "../../shared/contracts/constraint.ts";
-import { Outlook } from "../../shared/contracts/outlook.ts";
+import { Outlook, type Usual } from "../../shared/contracts/outlook.ts";
 import { PRIORITIES } from "../../shared/contracts/task.ts";
 import { fleetOf, queued, situation } from "../support/placement.ts";
 
 const GB = 1e9;
 const MINUTE_MS = 60_000;
 const gpu: Constraint = { label: "gpu", operator: "exists", values: [] };
+
+const usual = (ms: number): Usual => ({
+  durationMs: { attempts: 9, p50: ms, p95: ms },
+  memoryBytes: null,
+  costUsd: null,
+});
 
 const told = (
   task: Partial<QueueEntry>,
@@ -26,12 +32,16 @@ const told = (
   }: Partial<Situation> & { typicalMs?: number | null; before?: number } = {},
 ) =>
   Outlook.parse(
-    outlookOf(queued(task), fleetOf(hosts), situation(now), {
-      ahead: before,
-      heldUp: null,
-      typicalMs: () => typicalMs,
-      at: new Date(0),
-    }),
+    outlookOf(
+      queued(task),
+      fleetOf(hosts),
+      situation({ usual: () => (typicalMs === null ? null : usual(typicalMs)), ...now }),
+      {
+        ahead: before,
+        heldUp: null,
+        at: new Date(0),
+      },
+    ),
   );
 
 describe("a task that fits nowhere", () => {
@@ -110,6 +120,37 @@ it("a task that fits is told of with every host's score, the best first", () => 
   expect([wouldRun, etaMs]).toEqual([null, 0]);
 });
 
+it("a task is told of with the memory that is counted for it, and what its like took", async () => {
+  const costUsd = { attempts: 23, p50: 0.4, p95: 1.5 };
+  const memoryBytes = { attempts: 23, p50: 1.2 * GB, p95: 1.8 * GB };
+  const known = {
+    durationMs: { attempts: 30, p50: 7 * MINUTE_MS, p95: 20 * MINUTE_MS },
+    memoryBytes,
+    costUsd,
+  };
+  const task = queued({ memorySource: "attempts", memoryBytes: 1.8 * GB, runner: "claude-code" });
+  const outlook = outlookOf(task, fleetOf({ h1: {} }), situation({ usual: () => known }), {
+    ahead: 0,
+    heldUp: null,
+    at: new Date(0),
+  });
+  expect(outlook.usual).toEqual(known);
+  const { position: queuePosition, ...about } = outlook;
+  const text = await explanationText({
+    taskId: "t1",
+    state: "queued",
+    queuePosition,
+    summary: "queued",
+    ...about,
+  });
+  expect(text).toContain(
+    "1.8 GB: 95 % of 23 attempts of acme/shop pr_deployment by claude-code needed no more\n",
+  );
+  expect(text).toContain("7 min 0 s, 95 % of 30 attempts at most 20 min 0 s\n");
+  expect(text).toContain("$0.40, 95 % of 23 attempts at most $1.50\n");
+  expect(text).toContain("1.2 GB, 95 % of 23 attempts at most 1.8 GB\n");
+});
+
 it("every host is told of as refused or as fit, and never as both", () => {
   const anyHost = fc.record({
     draining: fc.boolean(),
@@ -124,15 +165,6 @@ it("every host is told of as refused or as fit, and never as both", () => {
       expect(candidates.filter(({ refusal }) => refusal === null)).toHaveLength(receipt.feasible);
     }),
   );
-});
-
-it("how long attempts take is the median of the latest", () => {
-  const durations = new Durations();
-  expect(durations.typicalMs("a")).toBeNull();
-  for (const ms of [5, 900, 7]) durations.add("a", ms);
-  expect(durations.typicalMs("a")).toBe(7);
-  for (let number = 0; number < 15; number++) durations.add("a", 100);
-  expect(durations.typicalMs("a")).toBe(100);
 });
 
 describe("a place in line", () => {
