@@ -122,7 +122,10 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
   const reserve = stack.use(await keepReserve(bus, log, leads));
   stack.use(tellIntake(bus, ledger, context.environment.MESH_QUEUE_LIMIT, reserve.isGiven, leads));
 
-  const answers = queries(bus, ledger, presence, wishes, pauses, {
+  const answers = queries(bus, ledger, {
+    presence,
+    wishes,
+    pauses,
     brokerNowMs: () => following.brokerNowMs(),
     notices: () => [...(reserve.isGiven() ? [GIVEN] : []), ...room.notices()],
   });

@@ -8,20 +8,15 @@ import type { ApiReply, ApiRequest, DeadLetter } from "../../shared/contracts/ap
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import type { DeployRequest, TaskView } from "../../shared/contracts/task.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
+import type { Known } from "./known.ts";
 import type { Ledger } from "./ledger.ts";
-import { recordOf, type TaskRecord } from "./record.ts";
+import { recordOf } from "./record.ts";
 import { failedAttempts } from "./story.ts";
 
 /** Tasks read from the log, or put on it, at once. */
 const AT_ONCE = 10;
 /** A page of stories ends early at so many bytes of JSON: a message takes 1 MiB. */
 const PAGE_BYTES = 400_000;
-
-interface Known {
-  find(taskId: string): Promise<Answer<TaskRecord>>;
-  get(taskId: string, minSequence?: number): Promise<Answer<TaskView>>;
-  upToDate(): Promise<Answer<null>>;
-}
 
 type Retries = {
   [Verb in "dead" | "retry" | "retryAll"]: (request: ApiRequest<Verb>) => Promise<Answer<ApiReply<Verb>>>;

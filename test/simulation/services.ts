@@ -173,7 +173,10 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     if (heartbeat) presence.hear(heartbeat, timeMs, performance.now());
   });
   presence.startGrace(performance.now());
-  const answers = queries(bus, ledger, presence, new Map(), NOTHING_PAUSED, {
+  const answers = queries(bus, ledger, {
+    presence,
+    wishes: new Map(),
+    pauses: NOTHING_PAUSED,
     brokerNowMs: () => EPOCH_MS + performance.now(),
     notices: () => [],
   });
