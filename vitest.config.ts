@@ -20,7 +20,7 @@ export default defineConfig({
           include: ["test/agents/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 60_000,
-          globalSetup: ["test/setup/nats-server.ts", "test/setup/claude-code.ts"],
+          globalSetup: ["test/setup/nats-server.ts", "test/setup/agent-programs.ts"],
           fileParallelism: false,
         },
       },

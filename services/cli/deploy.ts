@@ -59,7 +59,10 @@ export const deployCommand = (): Command =>
       .option("--env <key=value>", "an environment variable of the command (repeatable)", collect)
       .option("--prompt <text>", "what a coding agent is to do, in place of a command")
       .option("--prompt-file <file>", "the same from a file, `-` for standard input")
-      .option("--runner <name>", "what runs it: claude-code (if there is a prompt), command (if not)")
+      .option(
+        "--runner <name>",
+        "what runs it: claude-code (if there is a prompt), codex, command (if there is none)",
+      )
       .option("--model <name>", "the agent's model")
       .option("--max-turns <number>", "the agent is ended after so many turns")
       .option("--max-budget <usd>", "or once it has cost so much")

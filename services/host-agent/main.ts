@@ -23,8 +23,7 @@ import { createLogSink } from "./log-sink.ts";
 import { serveOrders } from "./orders.ts";
 import { startMeter } from "./readings.ts";
 import { createRedactor } from "./redaction.ts";
-import { claudeCodeRunner } from "./runner/claude-code/driver.ts";
-import { commandRunner } from "./runner/command.ts";
+import { findRunners } from "./runner/here.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { localSupervisorCommand } from "./supervisor-link.ts";
 import { Voice } from "./voice.ts";
@@ -105,24 +104,9 @@ export async function start(
   );
   const cacheDir = path.join(dataDir, "cache");
   const meter = stack.use(await startMeter(dataDir, cacheDir, METER_MS));
-  const agent = claudeCodeRunner(
-    {
-      file: environment.MESH_CLAUDE_BIN,
-      version: environment.MESH_CLAUDE_VERSION,
-      searchPath: process.env.PATH ?? "",
-    },
-    {
-      ...process.env,
-      ANTHROPIC_API_KEY: environment.ANTHROPIC_API_KEY,
-      ANTHROPIC_AUTH_TOKEN: environment.ANTHROPIC_AUTH_TOKEN,
-      ANTHROPIC_BASE_URL: environment.ANTHROPIC_BASE_URL,
-    },
-  );
-  const found = await agent.probe();
-  log.info(found, `runner ${agent.name}`);
-  const runners = found.ok ? [commandRunner, agent] : [commandRunner];
+  const { runners, versions: programs } = await findRunners(environment, log);
   const runnerNames = runners.map(({ name }) => name);
-  const versions = { node: process.versions.node, ...(found.ok ? { [agent.name]: found.version } : {}) };
+  const versions = { node: process.versions.node, ...programs };
   let heartbeats: Heartbeats | undefined;
   /** By an operator's wish, which the tracker tells; or because it has been told to stop. */
   let drained = false;
@@ -134,6 +118,7 @@ export async function start(
   const redactor = createRedactor([
     environment.ANTHROPIC_API_KEY,
     environment.ANTHROPIC_AUTH_TOKEN,
+    environment.OPENAI_API_KEY,
     environment.NATS_TOKEN,
   ]);
 

@@ -76,6 +76,13 @@ const VARIABLES = {
     .describe("provider key of this host's agents; they alone get it, and no output keeps it"),
   ANTHROPIC_AUTH_TOKEN: z.string().optional().describe("the same, for a gateway that takes a bearer token"),
   ANTHROPIC_BASE_URL: z.string().optional().describe("where agents reach the provider, or a gateway to it"),
+  MESH_CODEX_BIN: z
+    .string()
+    .optional()
+    .describe("the program `codex` of this host's agents, instead of the one on PATH"),
+  MESH_CODEX_VERSION: z.string().optional().describe("the only version of it that this host takes"),
+  OPENAI_API_KEY: z.string().optional().describe("key of Codex's provider, as ANTHROPIC_API_KEY"),
+  OPENAI_BASE_URL: z.string().optional().describe("where Codex reaches its provider, or a gateway to it"),
   MESH_ALLOW_FILE_CLONES: flag
     .default(false)
     .describe("1: this host clones file:// URLs (its own disk); `mesh up` sets it"),

@@ -34,7 +34,7 @@ export const REQUEST_DEFAULTS = {
   cpus: 1,
 };
 
-const RUNNERS = ["command", "claude-code"] as const;
+const RUNNERS = ["command", "claude-code", "codex"] as const;
 export type RunnerName = (typeof RUNNERS)[number];
 
 /** How a coding agent works; what is not given is the agent's own default, or `AGENT_DEFAULTS`. */
@@ -143,6 +143,12 @@ function runnerProblem(request: Running): string | null {
   if (runner !== null && runner !== "command" && prompt === undefined)
     return `runner "${runner}" needs a prompt`;
   if (prompt !== undefined && fork === true) return NO_AGENT_FOR_STRANGERS;
+  if (runner === "codex") {
+    const unknown = (["maxTurns", "maxBudgetUsd", "allowedTools", "approvals"] as const).find(
+      (field) => agent?.[field] !== undefined,
+    );
+    if (unknown !== undefined) return `agent.${unknown}: runner "codex" knows no such thing`;
+  }
   if (agent !== undefined && prompt === undefined) return "agent is for an agent: give a prompt";
   return null;
 }

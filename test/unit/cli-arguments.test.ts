@@ -189,6 +189,7 @@ describe("the flags of deploy", () => {
     [{ prompt: "Fix it" }, /run and prompt exclude each other/],
     [{ runner: "claude-code" }, /runner "claude-code" needs a prompt/],
     [{ runner: "clippy" }, /runner: /],
+    [{ runner: "codex" }, /runner "codex" needs a prompt/],
     [{ maxTurns: "9" }, /agent is for an agent: give a prompt/],
     [{ maxTurns: "0" }, /--max-turns/],
     [{ maxBudget: "all" }, /--max-budget/],
@@ -208,6 +209,11 @@ describe("the flags of deploy", () => {
     [{ prBranch: "--upload-pack=x" }, /branch/],
   ])("are refused with the flag that is wrong: %j", (overrides, message) => {
     expect(refusal(() => requestFromFlags(flags(overrides), ["true"]))).toMatch(message);
+  });
+
+  it("are refused for an agent that knows no such thing", () => {
+    const said = flags({ runner: "codex", prompt: "Fix it", maxTurns: "9" });
+    expect(refusal(() => requestFromFlags(said, []))).toMatch(/agent.maxTurns: runner "codex" knows no/);
   });
 
   it("name all that is missing", () => {

@@ -33,7 +33,7 @@ describe("the documentation", () => {
 
   it("lists in .env.example every variable that anything reads", () => {
     const told = new Set([...read(".env.example").matchAll(/^#(\w+)=$/gm)].map(([, name = ""]) => name));
-    const ours = /\b(?:MESH|NATS|ANTHROPIC)_[A-Z_]*[A-Z]\b/g;
+    const ours = /\b(?:MESH|NATS|ANTHROPIC|OPENAI)_[A-Z_]*[A-Z]\b/g;
     const files = filesIn("services", "shared", "scripts", "bench", "docs");
     const named = [...files, "README.md", "nats.conf", "docker-compose.yml"]
       .flatMap((file) => read(file).match(ours) ?? [])

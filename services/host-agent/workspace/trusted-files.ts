@@ -10,12 +10,14 @@ import { NO_LFS_FILTER } from "./large-files.ts";
 /** At the top of the tree. */
 export const TRUSTED_PATHS = [
   ".claude",
+  ".codex",
   ".mcp.json",
   ".claude.json",
   ".gitmodules",
   ".husky",
   "CLAUDE.md",
   "CLAUDE.local.md",
+  "AGENTS.md",
 ];
 
 /**

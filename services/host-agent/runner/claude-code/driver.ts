@@ -6,13 +6,19 @@ import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/t
 import type { GuestProcess } from "../../supervisor-link.ts";
 import { eventQueue } from "../event-queue.ts";
 import { Lines } from "../lines.ts";
+import { findProgram, type ProgramKind, type ProgramOptions } from "../program.ts";
 import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
 import { Approvals } from "./approvals.ts";
 import { type Line, type Result, readLine } from "./events.ts";
 import { denial, interruption, invocation, permission, userMessage } from "./invocation.ts";
 import { type Evidence, verdict } from "./outcome.ts";
-import { findProgram, type ProgramOptions } from "./program.ts";
 
+export const CLAUDE: ProgramKind = {
+  name: "claude",
+  lowest: "2.1.330",
+  fileVariable: "MESH_CLAUDE_BIN",
+  versionVariable: "MESH_CLAUDE_VERSION",
+};
 const COMPLAINT_CHARACTERS = 1_000;
 const SUMMARY_CHARACTERS = 4_000;
 
@@ -21,7 +27,7 @@ export function claudeCodeRunner(program: ProgramOptions, environment: NodeJS.Pr
   return {
     name: "claude-code",
     async probe() {
-      const found = await findProgram(program);
+      const found = await findProgram(CLAUDE, program);
       if (!found.ok) return found;
       file = found.file;
       if (!environment.ANTHROPIC_API_KEY && !environment.ANTHROPIC_AUTH_TOKEN)

@@ -1,0 +1,124 @@
+// The runner `codex`: Codex's CLI, which is given its prompt on stdin and takes nothing after that. Its own sandbox
+// denies what it may not do, and asks nobody.
+import type { DeployRequest } from "../../../../shared/contracts/task.ts";
+import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
+import { eventQueue } from "../event-queue.ts";
+import { Lines } from "../lines.ts";
+import { findProgram, type ProgramKind, type ProgramOptions } from "../program.ts";
+import type { Run, RunCommand, Runner, Transport } from "../runner.ts";
+import { type Line, readLine } from "./events.ts";
+import { type Evidence, verdict } from "./outcome.ts";
+
+export const CODEX: ProgramKind = {
+  name: "codex",
+  lowest: "0.169.0",
+  fileVariable: "MESH_CODEX_BIN",
+  versionVariable: "MESH_CODEX_VERSION",
+};
+const OWN_PROVIDER = "https://api.openai.com/v1";
+const COMPLAINT_CHARACTERS = 1_000;
+const SUMMARY_CHARACTERS = 4_000;
+
+export function codexRunner(program: ProgramOptions, environment: NodeJS.ProcessEnv): Runner {
+  let known = { file: program.file ?? "codex", version: "" };
+  return {
+    name: "codex",
+    async probe() {
+      const found = await findProgram(CODEX, program);
+      if (!found.ok) return found;
+      known = found;
+      if (!environment.OPENAI_API_KEY)
+        return { ok: false, reason: "no key for its provider: set OPENAI_API_KEY" };
+      return { ok: true, version: found.version };
+    },
+    start: ({ request }, transport) =>
+      startCodex(request, transport, invocation(known.file, request, environment), known.version),
+  };
+}
+
+/** How it is started: with nothing of the user's or the repository's configuration, and the key out of its tools' reach. */
+export function invocation(
+  file: string,
+  { agent = {} }: DeployRequest,
+  environment: NodeJS.ProcessEnv,
+): RunCommand {
+  const { model, silenceMs = AGENT_DEFAULTS.silenceMs } = agent;
+  const provider = {
+    name: '"mesh"',
+    base_url: JSON.stringify(environment.OPENAI_BASE_URL || OWN_PROVIDER),
+    env_key: '"OPENAI_API_KEY"',
+    wire_api: '"responses"',
+  };
+  const table = Object.entries(provider).map(([key, value]) => `${key}=${value}`);
+  const passed = ["OPENAI_API_KEY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"].flatMap(
+    (name) => (environment[name] ? [[name, environment[name]]] : []),
+  );
+  return {
+    argv: [
+      file,
+      ...["exec", "--json", "--ephemeral", "--ignore-user-config", "--ignore-rules", "--color", "never"],
+      ...["--sandbox", "workspace-write"],
+      ...["--config", 'model_provider="mesh"', "--config", `model_providers.mesh={${table.join(",")}}`],
+      ...["--config", 'shell_environment_policy.exclude=["OPENAI_API_KEY"]'],
+      ...(model === undefined ? [] : [`--model=${model}`]),
+      "-",
+    ],
+    env: Object.fromEntries(passed) as Record<string, string>,
+    stdin: "pipe",
+    silenceMs,
+    stopSignals: ["SIGINT", "SIGTERM"],
+  };
+}
+
+function startCodex(
+  { prompt = "", agent }: DeployRequest,
+  transport: Transport,
+  command: RunCommand,
+  version: string,
+): Run {
+  const about = { model: agent?.model ?? "", version };
+  const queue = eventQueue();
+  const lines = new Lines();
+  const evidence: Omit<Evidence, "exit"> = { started: false, completed: false, failure: null, complaint: "" };
+  const did: AgentResult = {
+    runner: "codex",
+    ...about,
+    sessionId: "",
+    usage: { turns: 0, costUsd: 0, inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
+    denied: 0,
+    summary: "",
+  };
+  const hear = ({ events, sessionId, said, usage, failure }: Line) => {
+    for (const event of events) queue.emit(event);
+    if (sessionId !== undefined) {
+      evidence.started = true;
+      did.sessionId = sessionId;
+    }
+    if (said !== undefined) did.summary = said.slice(0, SUMMARY_CHARACTERS);
+    if (usage !== undefined) {
+      evidence.completed = true;
+      did.usage = usage;
+    }
+    if (failure !== undefined) evidence.failure = failure;
+  };
+  const process = transport.start(command, {
+    stdout: (bytes) => {
+      for (const text of lines.push(bytes)) if (text !== null) hear(readLine(text, about));
+    },
+    stderr: (bytes) => {
+      evidence.complaint = (evidence.complaint + bytes.toString()).slice(-COMPLAINT_CHARACTERS);
+    },
+  });
+  process.write(Buffer.from(prompt));
+  process.endStdin();
+  return {
+    events: queue.events,
+    say: () => false,
+    interrupt: () => false,
+    answer: () => false,
+    outcome: process.finished.then((exit) => {
+      queue.close();
+      return { exit, failure: verdict({ ...evidence, exit }), ...(evidence.started ? { agent: did } : {}) };
+    }),
+  };
+}

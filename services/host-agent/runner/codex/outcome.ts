@@ -1,0 +1,41 @@
+// What became of a run of Codex, from its last turn and how its process ended. Pure.
+import type { Failure, FailureCategory } from "../../../../shared/contracts/failure.ts";
+import { infrastructureFailure } from "../../judgement.ts";
+import type { ExitRecord } from "../../supervisor-link.ts";
+import { statusIn } from "./events.ts";
+
+export interface Evidence {
+  exit: ExitRecord;
+  started: boolean;
+  /** Its turn was completed. */
+  completed: boolean;
+  /** Why its turn failed; null if it did not. */
+  failure: string | null;
+  /** The end of its stderr. */
+  complaint: string;
+}
+
+/** Null if it went well. */
+export function verdict({ exit, started, completed, failure, complaint }: Evidence): Failure | null {
+  const ended = infrastructureFailure(exit, "the agent");
+  if (ended !== null) return ended;
+  if (failure !== null)
+    return { category: categoryOf(failure), message: `the provider refused: ${failure.slice(0, 1_000)}` };
+  if (completed && exit.exitCode === 0) return null;
+  const how = exit.signal === null ? `exited ${exit.exitCode}` : `was ended by ${exit.signal}`;
+  const said = complaint.trim() === "" ? "" : `: ${complaint.trim()}`;
+  if (!started) return { category: "setup", message: `the agent did not begin: it ${how}${said}` };
+  const when = completed ? "after its turn" : "without a result";
+  return { category: "agent", message: `the agent ${how} ${when}${said}` };
+}
+
+/** Codex has its own words for some of them, and no other sign. */
+const LATER = /^(Quota exceeded|We.re currently experiencing high demand)/;
+
+function categoryOf(message: string): FailureCategory {
+  const status = statusIn(message);
+  // The key is this host's.
+  if (status === 401 || status === 403) return "host";
+  if (status === 429 || (status !== null && status >= 500) || LATER.test(message)) return "quota";
+  return "agent";
+}

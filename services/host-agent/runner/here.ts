@@ -1,0 +1,37 @@
+// The runners of this host: found once, when its agent begins.
+import type { Logger } from "pino";
+import type { Environment } from "../../../shared/config/environment.ts";
+import { claudeCodeRunner } from "./claude-code/driver.ts";
+import { codexRunner } from "./codex/driver.ts";
+import { commandRunner } from "./command.ts";
+import type { Runner } from "./runner.ts";
+
+/** Those that can be used, with the versions of their programs; the log tells why another one cannot. */
+export async function findRunners(
+  environment: Environment,
+  log: Logger,
+): Promise<{ runners: Runner[]; versions: Record<string, string> }> {
+  const { ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL } = environment;
+  const { OPENAI_API_KEY, OPENAI_BASE_URL } = environment;
+  const searchPath = process.env.PATH ?? "";
+  const agents = [
+    claudeCodeRunner(
+      { file: environment.MESH_CLAUDE_BIN, version: environment.MESH_CLAUDE_VERSION, searchPath },
+      { ...process.env, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL },
+    ),
+    codexRunner(
+      { file: environment.MESH_CODEX_BIN, version: environment.MESH_CODEX_VERSION, searchPath },
+      { ...process.env, OPENAI_API_KEY, OPENAI_BASE_URL },
+    ),
+  ];
+  const runners: Runner[] = [commandRunner];
+  const versions: Record<string, string> = {};
+  for (const agent of agents) {
+    const found = await agent.probe();
+    log.info(found, `runner ${agent.name}`);
+    if (!found.ok) continue;
+    runners.push(agent);
+    versions[agent.name] = found.version;
+  }
+  return { runners, versions };
+}

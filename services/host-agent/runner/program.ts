@@ -1,0 +1,69 @@
+// An agent's program on this host: where it is, which version, and whether it can be used here. It is the host's own
+// installation, and never fetched.
+import { access, constants } from "node:fs/promises";
+import path from "node:path";
+import { execa } from "execa";
+import type { Probe } from "./runner.ts";
+
+const PROBE_MS = 10_000;
+
+/** One agent's program, and what an operator calls it by. */
+export interface ProgramKind {
+  name: string;
+  /** Since this version its flags and events are known. */
+  lowest: string;
+  /** Environment variables that name its file, and the only version that is taken. */
+  fileVariable: string;
+  versionVariable: string;
+}
+
+/** What an operator has said of it. */
+export interface ProgramOptions {
+  /** The program, by its path; looked up on `searchPath` if not given. */
+  file: string | undefined;
+  searchPath: string;
+  version: string | undefined;
+}
+
+type Found = Extract<Probe, { ok: false }> | { ok: true; file: string; version: string };
+
+export async function findProgram(kind: ProgramKind, options: ProgramOptions): Promise<Found> {
+  const { name, lowest, fileVariable, versionVariable } = kind;
+  const file = options.file ?? (await onPath(name, options.searchPath));
+  if (file === null)
+    return { ok: false, reason: `no program ${name} on PATH, and none named in ${fileVariable}` };
+  const { stdout, failed } = await execa(file, ["--version"], {
+    stdin: "ignore",
+    reject: false,
+    timeout: PROBE_MS,
+  });
+  const version = /\b(\d+\.\d+\.\d+)\b/.exec(stdout)?.[1];
+  if (failed || version === undefined)
+    return { ok: false, reason: `${file} does not say which version it is` };
+  if (options.version !== undefined && version !== options.version)
+    return { ok: false, reason: `${file} is ${version}; ${versionVariable} wants ${options.version}` };
+  if (isOlder(version, lowest))
+    return { ok: false, reason: `${file} is ${version}; ${lowest} or newer is needed` };
+  return { ok: true, file, version };
+}
+
+async function onPath(name: string, searchPath: string): Promise<string | null> {
+  for (const folder of searchPath.split(path.delimiter).filter((entry) => path.isAbsolute(entry))) {
+    const file = path.join(folder, process.platform === "win32" ? `${name}.exe` : name);
+    const usable = await access(file, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (usable) return file;
+  }
+  return null;
+}
+
+function isOlder(version: string, than: string): boolean {
+  const [parts, others] = [version, than].map((text) => text.split(".").map(Number));
+  for (const [index, other] of (others ?? []).entries()) {
+    const difference = (parts?.[index] ?? 0) - other;
+    if (difference !== 0) return difference < 0;
+  }
+  return false;
+}
