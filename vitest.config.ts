@@ -21,7 +21,6 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 60_000,
           globalSetup: ["test/setup/nats-server.ts", "test/setup/agent-programs.ts"],
-          fileParallelism: false,
         },
       },
       {

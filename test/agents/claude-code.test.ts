@@ -198,7 +198,7 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
 
     it("is denied what nobody answers in time", async () => {
       api.play(ASKS, DONE);
-      const { taskId, failure } = await host.run(repository, asked({ approvals: "ask", silenceMs: 4_000 }));
+      const { taskId, failure } = await host.run(repository, asked({ approvals: "ask", silenceMs: 12_000 }));
       expect(failure).toBeNull();
       expect(await typesOf(taskId)).toEqual(expect.arrayContaining(["approval", "denied"]));
     });
