@@ -143,7 +143,8 @@ export function decodeFact(
 ): Fact | Malformed | null {
   const parameters = factSubject.parse(subjectText);
   if (parameters === null || !Object.hasOwn(FACT_BODIES, parameters.kind)) return null;
-  const { taskId, speaker } = parameters;
+  const { speaker } = parameters;
+  const taskId = ownCopy(parameters.taskId);
   const kind = parameters.kind as FactKind;
   const malformed = (problem: string): Malformed => ({
     taskId,
@@ -167,6 +168,9 @@ export function decodeFact(
   if (!body.success) return malformed(describeIssues(body.error));
   return { taskId, kind, speaker, body: body.data, sequence, timeMs } as Fact;
 }
+
+/** Readers keep ids for long: as a part of the subject each would keep all of it in memory. */
+const ownCopy = (text: string): string => decodeURIComponent(text);
 
 /** A zod error in one line: each path with what was expected there. */
 export function describeIssues(error: z.ZodError): string {

@@ -3,6 +3,7 @@
 import type { Fact, Malformed } from "../contracts/fact.ts";
 import { fold } from "./fold.ts";
 import { isEnd, type Lifecycle, UNKNOWN } from "./table.ts";
+import { Unfinished } from "./unfinished.ts";
 
 export interface FoldedFact {
   fact: Fact | Malformed;
@@ -15,7 +16,7 @@ export type OnFolded = (folded: FoldedFact) => void;
 
 export class FoldedLog {
   /** Every task that has not ended. */
-  readonly tasks = new Map<string, Lifecycle>();
+  readonly tasks = new Unfinished();
   readonly #ended = new Set<string>();
   readonly #onFolded: OnFolded;
   #sequence = 0;

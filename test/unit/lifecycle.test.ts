@@ -65,6 +65,19 @@ describe("the fold, over any interleaving of any speakers' facts", () => {
     );
   });
 
+  it("keeps of every task that has not ended what the fold says of it", () => {
+    fc.assert(
+      fc.property(anyLog, (log) => {
+        const reader = new FoldedLog(() => {});
+        log.forEach((next, index) => {
+          reader.apply(next);
+          const task = foldAll(log.slice(0, index + 1));
+          expect(reader.tasks.get(next.taskId)).toEqual(isEnd(task.state) ? undefined : task);
+        });
+      }),
+    );
+  });
+
   it("never leaves an end, and never changes attempt, host or nonce of it", () => {
     fc.assert(
       fc.property(anyLog, (log) => {
