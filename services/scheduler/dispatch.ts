@@ -44,6 +44,8 @@ const LOG_KNOWS_MORE_MS = 300;
 const ASK_MS = 20_000;
 /** A host says that it began once the log has stored it: so long may the log take to show it, ms. */
 const SHOWN_MS = 5_000;
+/** A thousand hosts beat every second, and no pass each is worth a hundredth of that second, ms. */
+const LATER_MS = 25;
 /** Tasks whose waiting is explained: the first in the queue are the ones people ask about. */
 export const WAITING_RECEIPTS = 100;
 
@@ -53,6 +55,7 @@ export class Dispatcher {
   readonly #silenceMs: number;
   readonly #ports: DispatchPorts;
   #planned = false;
+  #later: NodeJS.Timeout | null = null;
   /** Orders of which the log shows nothing yet, by task. */
   readonly #asking = new Map<string, { hostId: string; repository: string }>();
   readonly #room: MakingRoom;
@@ -66,6 +69,14 @@ export class Dispatcher {
     this.#silenceMs = silenceMs;
     this.#ports = ports;
     this.#room = new MakingRoom(queue, fleet, ports);
+  }
+
+  /** Has a pass made a little later: who calls often, and is in no haste, has few made. */
+  wakeLater(): void {
+    this.#later ??= setTimeout(() => {
+      this.#later = null;
+      this.wake();
+    }, LATER_MS).unref();
   }
 
   /** Has a pass made soon; many calls make one. */
@@ -84,28 +95,31 @@ export class Dispatcher {
     const situation = this.#situation();
     const { nowMs, brokerNowMs } = situation;
     const { admits, rules, barred } = this.#admission(brokerNowMs);
-    const offer = (entry: QueueEntry): boolean => {
+    const passed = ({ taskId }: QueueEntry) => this.#room.passed(taskId, nowMs);
+    const offer = (entry: QueueEntry): "asked" | "refused" | "too little memory" => {
       if (entry.asked !== null) this.#withdraw(entry);
       const placement = place(entry, this.#fleet, situation);
       const { host, refusals } = placement;
       if (host === null) {
-        if (refusals.memory !== undefined) this.#room.passed(entry.taskId, nowMs);
-        return false;
+        if (refusals.memory === undefined) return "refused";
+        passed(entry);
+        return "too little memory";
       }
       void this.#ask(entry, host.id, toReceipt(entry, placement, situation, new Date()), nowMs);
       // It may be the one probe of a breaker.
       if (this.#isBarred("host", host.id, brokerNowMs)) situation.barred.add(host.id);
       if (this.#isBarred("repository", entry.repository, brokerNowMs)) barred.add(entry.repository);
-      return true;
+      return "asked";
     };
     const shareOf = ({ repository }: QueueEntry) => ruleOf(repository, rules).share;
     for (const entry of this.#room.first(nowMs))
-      if (admits(entry.repository) && offer(entry)) this.#queue.charge(entry, shareOf(entry));
-    const round = new Round(this.#queue, { nowMs, admits });
+      if (admits(entry.repository) && offer(entry) === "asked") this.#queue.charge(entry, shareOf(entry));
+    const round = new Round(this.#queue, { nowMs, admits, passed });
     for (let entry = round.next(); entry !== null; entry = round.next()) {
-      if (offer(entry)) round.take(entry, shareOf(entry));
+      const came = offer(entry);
+      if (came === "asked") round.take(entry, shareOf(entry));
       else {
-        round.refuse();
+        round.refuse(entry, came === "too little memory");
         if (!this.#anyFreeSlot(nowMs)) return;
       }
     }

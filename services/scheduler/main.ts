@@ -97,7 +97,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
         if (!heartbeat) return;
         // One that was stored before this service looked may be long past.
         fleet.hear(heartbeat, performance.now() - ageMs);
-        dispatcher.wake();
+        dispatcher.wakeLater();
       },
     }),
   );

@@ -47,6 +47,8 @@ export interface QueueEntry extends Footprint, Work {
 /** Tasks of one repository and priority that ask for the same, so find the same refusals: in the order of the log. */
 export interface Lane {
   shape: string;
+  /** What they ask for, but for memory. */
+  readonly kind: string;
   entries: QueueEntry[];
   /** Of them, those that were removed and still lie there. */
   removed: number;
@@ -105,7 +107,7 @@ export class Queue {
     level.ring.set(entry.repository, line);
     line.size++;
     const shape = shapeOf(entry);
-    const lane = line.lanes.get(shape) ?? { shape, entries: [], removed: 0 };
+    const lane = line.lanes.get(shape) ?? { shape, kind: kindOf(entry), entries: [], removed: 0 };
     line.lanes.set(shape, lane);
     const last = lane.entries.at(-1);
     // A task that is tried again keeps its place.
@@ -179,10 +181,12 @@ const newLine = (repository: string): Line => ({ repository, lanes: new Map(), s
 
 /** Where memory is expected and not asked for, whatever changes what is expected changes it for the whole lane. */
 function shapeOf(entry: QueueEntry): string {
-  const { memoryBytes, cpus, fork, runner, constraints, type, memoryLimitBytes } = entry;
-  const expected = isExpected(entry) ? ` ${type} ${memoryLimitBytes}` : "";
-  return `${memoryBytes}${expected} ${cpus} ${fork} ${runner} ${constraints === null ? "" : JSON.stringify(constraints)}`;
+  const expected = isExpected(entry) ? ` ${entry.type} ${entry.memoryLimitBytes}` : "";
+  return `${entry.memoryBytes}${expected} ${kindOf(entry)}`;
 }
+
+const kindOf = ({ cpus, fork, runner, constraints }: QueueEntry): string =>
+  `${cpus} ${fork} ${runner} ${constraints === null ? "" : JSON.stringify(constraints)}`;
 
 /** Drops the removed ones once they are half of the lane: each is copied past twice at most. */
 function tidy(line: Line, shape: string): void {

@@ -42,7 +42,12 @@ export const explainScore = (
   task: QueueEntry,
   host: FleetHost,
   weights: PlacementWeights,
-): Record<string, number> => ({
-  ...Object.fromEntries(Object.entries(TERMS).map(([name, term]) => [name, term(task, host)])),
+): Record<keyof PlacementWeights | "total", number> => ({
+  memory: TERMS.memory(task, host),
+  cpu: TERMS.cpu(task, host),
+  slots: TERMS.slots(task, host),
+  speed: TERMS.speed(task, host),
+  warm: TERMS.warm(task, host),
+  spread: TERMS.spread(task, host),
   total: score(task, host, weights),
 });

@@ -7,6 +7,8 @@ export interface RoundRules {
   nowMs: number;
   /** Something of the repository may be placed now. Asked anew for each task. */
   admits(repository: string): boolean;
+  /** It was not offered, because not even less memory than it asks for is free anywhere; one of those that ask for the same. */
+  passed(entry: QueueEntry): void;
 }
 
 interface Progress {
@@ -20,12 +22,14 @@ export class Round {
   readonly #rules: RoundRules;
   readonly #progress = new Map<Priority, Progress>();
   readonly #done = new Set<Priority>();
-  /** Shapes that no host can take now. */
-  readonly #closed = new Set<string>();
+  /** Of each kind, the least memory that no host can give now, and whether a host lacked just that. */
+  readonly #closed = new Map<string, { bytes: number; forMemory: boolean }>();
+  /** What was refused, or passed. */
+  readonly #shapes = new Set<string>();
   /** Entries of each lane that have been offered. */
   readonly #offered = new Map<Lane, number>();
   /** The lane and the turn of the task that was offered last. */
-  #shape = "";
+  #lane: Lane | null = null;
   #turn: Progress | null = null;
 
   constructor(queue: Queue, rules: RoundRules) {
@@ -49,9 +53,11 @@ export class Round {
     if (this.#queue.charge(entry, share) && this.#turn !== null) this.#turn.line = null;
   }
 
-  /** No host can take the task that was offered last, nor any that asks for the same. */
-  refuse(): void {
-    this.#closed.add(this.#shape);
+  /** No host can take the task that was offered last, nor any that asks for the same or for more memory. */
+  refuse({ memoryBytes }: QueueEntry, forMemory: boolean): void {
+    if (this.#lane === null) return;
+    this.#closed.set(this.#lane.kind, { bytes: memoryBytes, forMemory });
+    this.#shapes.add(this.#lane.shape);
   }
 
   /** The one whose next task would leave it having spent the least. */
@@ -84,13 +90,20 @@ export class Round {
     let from: Lane | null = null;
     let oldest: QueueEntry | null = null;
     for (const lane of line.lanes.values()) {
-      if (this.#closed.has(lane.shape)) continue;
       const head = this.#head(lane);
-      if (head !== null && (oldest === null || head.sequence < oldest.sequence))
-        [from, oldest] = [lane, head];
+      if (head === null) continue;
+      const closed = this.#closed.get(lane.kind);
+      if (closed !== undefined && head.memoryBytes >= closed.bytes) {
+        if (closed.forMemory && !this.#shapes.has(lane.shape)) {
+          this.#shapes.add(lane.shape);
+          this.#rules.passed(head);
+        }
+        continue;
+      }
+      if (oldest === null || head.sequence < oldest.sequence) [from, oldest] = [lane, head];
     }
     if (from === null) return null;
-    this.#shape = from.shape;
+    this.#lane = from;
     this.#offered.set(from, (this.#offered.get(from) ?? 0) + 1);
     return oldest;
   }

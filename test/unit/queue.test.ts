@@ -6,11 +6,11 @@ import { Round } from "../../services/scheduler/round.ts";
 import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
 import { queued } from "../support/placement.ts";
 
-const EVERYBODY = { nowMs: 0, admits: () => true };
+const EVERYBODY = { nowMs: 0, admits: () => true, passed: () => {} };
 
 /** Places the next task of the queue; null when there is none. */
 function placeOne(queue: Queue, share = 1, admits: (repository: string) => boolean = () => true) {
-  const entry = new Round(queue, { nowMs: 0, admits }).next();
+  const entry = new Round(queue, { ...EVERYBODY, admits }).next();
   if (entry === null) return null;
   queue.charge(entry, share);
   queue.remove(entry.taskId);
@@ -167,10 +167,26 @@ describe("the queue", () => {
     const offered = [];
     for (let entry = round.next(); entry !== null; entry = round.next()) {
       offered.push(entry.memoryBytes);
-      if (entry.memoryBytes > 1) round.refuse();
+      if (entry.memoryBytes > 1) round.refuse(entry, true);
       else round.take(entry, 1);
     }
     expect(offered).toEqual([99, 1]);
+  });
+
+  it("offers no task that asks for more than another that nobody can take, and tells of one of each size", () => {
+    const queue = new Queue();
+    const sizes = [4, 6, 5, 6, 3];
+    for (const [count, memoryBytes] of sizes.entries())
+      queue.add(task({ memoryBytes, repository: `r${count}` }));
+    queue.add(task({ memoryBytes: 9, cpus: 2, repository: "r9" }));
+    const [offered, passed]: number[][] = [[], []];
+    const round = new Round(queue, { ...EVERYBODY, passed: ({ memoryBytes }) => passed?.push(memoryBytes) });
+    for (let entry = round.next(); entry !== null; entry = round.next()) {
+      offered?.push(entry.memoryBytes);
+      round.refuse(entry, true);
+    }
+    expect(offered).toEqual([4, 3, 9]);
+    expect(passed).toEqual([6, 5]);
   });
 
   it("charges a task once, though hosts refuse it", () => {
