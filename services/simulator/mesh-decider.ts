@@ -9,6 +9,7 @@ import {
 } from "../../shared/config/settings.ts";
 import type { NewFact } from "../../shared/contracts/fact.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
+import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import { LEASE, silenceMs } from "../../shared/contracts/lease.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
@@ -45,7 +46,7 @@ export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }
   const queue = new Queue();
   const fleet = new Fleet();
   const index = new QueueIndex(queue, fleet, () => settings["placement.learn"]);
-  const heardAtMs = new Map<string, number>();
+  const heard = hosts.map(() => ({ beat: null as Heartbeat | null, atMs: 0 }));
   let isOpen = false;
   let roomMadeAtMs = Number.NEGATIVE_INFINITY;
   let sequence = 0;
@@ -100,12 +101,14 @@ export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }
       return task?.active ? task.hostId : null;
     },
   });
-  // Everybody is known before the first task comes.
+  // Everybody is known before the first task comes. Who says the same again is heard only so that it counts as there.
   const hear = () => {
-    for (const host of hosts) {
-      const { heartbeat, atMs } = host.heartbeat(agenda.nowMs);
-      if (heardAtMs.get(host.id) === atMs) continue;
-      heardAtMs.set(host.id, atMs);
+    for (let index = 0; index < hosts.length; index++) {
+      const { heartbeat, atMs } = (hosts[index] as SimulatedHost).heartbeat(agenda.nowMs);
+      const last = heard[index] as (typeof heard)[number];
+      if (heartbeat === last.beat && atMs < last.atMs + times.leaseMs) continue;
+      last.beat = heartbeat;
+      last.atMs = atMs;
       fleet.hear(heartbeat, atMs);
     }
   };
