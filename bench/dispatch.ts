@@ -2,24 +2,18 @@
 // The floor is one hop: JetStream publish → consumer → core reply (starts), and its `done` onto the stream; the
 // mesh is real but for an executor that does nothing. Each is measured idle, one task after the other, and in a
 // closed loop with 100 outstanding. Prints one JSON document; times in ms, rates per second.
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { jetstream, jetstreamManager, StorageType } from "@nats-io/jetstream";
 import { Command } from "commander";
 import { askApi } from "../shared/bus/ask.ts";
-import { type Bus, connectBus } from "../shared/bus/connect.ts";
+import type { Bus } from "../shared/bus/connect.ts";
 import { followFacts } from "../shared/bus/follow.ts";
 import { submitTask } from "../shared/bus/submit.ts";
 import { type FactKind, factSubject } from "../shared/contracts/fact.ts";
 import type { DeployRequest } from "../shared/contracts/task.ts";
-import { defaultCacheDir } from "../shared/nats-server/cache.ts";
-import { launchNatsServer } from "../shared/nats-server/launch.ts";
-import { locateNatsServer } from "../shared/nats-server/locate.ts";
+import type { SyncInterval } from "../shared/nats-server/server-config.ts";
+import { startBenchMesh } from "./bench-mesh.ts";
 
-const ROOT = path.resolve(import.meta.dirname, "..");
 const OUTSTANDING = 100;
 const SLOTS = 50;
 const ENDS: FactKind[] = ["succeeded", "failed", "rejected", "cancelled"];
@@ -41,42 +35,21 @@ const request = (number: number): DeployRequest => ({
 });
 
 const rows = [];
-for (const sync of options.sync.split(",")) rows.push(await measure(sync));
+for (const sync of options.sync.split(",")) rows.push(await measure(sync as SyncInterval));
 process.stdout.write(
   `${JSON.stringify({ idle: Number(options.idle), loop: Number(options.loop), rows }, null, 2)}\n`,
 );
 
-async function measure(syncInterval: string) {
-  const folder = await mkdtemp(path.join(tmpdir(), "mesh-bench-"));
-  await using stack = new AsyncDisposableStack();
-  stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const { path: program } = await locateNatsServer({
-    env: process.env,
-    cacheDir: defaultCacheDir(process.env),
-  });
-  const server = stack.use(
-    await launchNatsServer({
-      program,
-      dataDir: path.join(folder, "nats"),
-      port: 0,
-      syncInterval: syncInterval as never,
-    }),
-  );
-  const bus = stack.use(await connectBus({ url: server.url, name: "bench" }));
-  const run = (file: string, env: NodeJS.ProcessEnv = {}) => {
-    const child = spawn(process.execPath, [path.join(ROOT, file)], {
-      env: { ...process.env, NATS_URL: server.url, MESH_LOG_LEVEL: "warn", ...env },
-      stdio: ["ignore", "inherit", "inherit"],
-    });
-    stack.defer(() => stop(child));
-  };
+async function measure(syncInterval: SyncInterval) {
+  await using bench = await startBenchMesh(syncInterval);
+  const { bus, run } = bench;
   const floor = await measureFloor(bus, run);
   run("services/scheduler/main.ts");
   run("services/status-tracker/main.ts");
   run("bench/noop-host.ts", {
     MESH_HOST_ID: "bench-host",
     MESH_HOST_SLOTS: String(SLOTS),
-    MESH_DATA_DIR: path.join(folder, "host"),
+    MESH_DATA_DIR: path.join(bench.folder, "host"),
   });
   await untilOnline(bus);
   const mesh = await measureMesh(bus);
@@ -92,7 +65,7 @@ async function measure(syncInterval: string) {
   };
 }
 
-async function measureFloor(bus: Bus, run: (file: string) => void) {
+async function measureFloor(bus: Bus, run: (file: string) => unknown) {
   const manager = await jetstreamManager(bus.connection);
   await manager.streams.add({
     name: "FLOOR",
@@ -198,14 +171,6 @@ async function untilOnline(bus: Bus): Promise<void> {
     await new Promise((later) => setTimeout(later, 100));
   }
   throw new Error("the benchmark's host did not come online");
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill("SIGTERM");
-  const force = setTimeout(() => child.kill("SIGKILL"), 5_000);
-  await once(child, "exit");
-  clearTimeout(force);
 }
 
 function quantiles(values: number[]) {
