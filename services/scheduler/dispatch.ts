@@ -272,6 +272,7 @@ export class Dispatcher {
     const avoidMs = Math.max(this.#ports.settings()["placement.avoidMs"], thenMs - nowMs);
     if (isAboutTask(reply)) entry.notBeforeMs = thenMs + LOG_KNOWS_MORE_MS;
     else this.#fleet.avoid(hostId, thenMs + avoidMs, whyRefused(reply));
+    if (whyRefused(reply) === "memory") this.#fleet.lacks(hostId, entry.memoryBytes);
     this.wake();
     setTimeout(() => this.wake(), isAboutTask(reply) ? LOG_KNOWS_MORE_MS : avoidMs).unref();
   }

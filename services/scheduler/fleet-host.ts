@@ -36,6 +36,8 @@ export interface FleetHost {
   readonly avoidUntilMs: number;
   /** Why. */
   readonly avoidedFor: string;
+  /** It said that it has less memory free than this; known until its next heartbeat. */
+  readonly freeBelowBytes: number;
   /** Room is being made there for this task: nothing else is placed before that time, ms. */
   readonly heldFor: string;
   readonly heldUntilMs: number;
@@ -97,6 +99,7 @@ export function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: KnownHost
     chosenAt: 0,
     avoidUntilMs: 0,
     avoidedFor: "",
+    freeBelowBytes: Number.POSITIVE_INFINITY,
     heldFor: "",
     heldUntilMs: 0,
     wish,
@@ -124,7 +127,7 @@ export function workOut(host: KnownHost): void {
   // Only an instance that is kept apart holds what a stranger wrote.
   host.takesStrangers = heartbeat.untrusted && heartbeat.isolation === "namespaces";
   host.isDiskFull = heartbeat.disk.freeBytes < diskFloorBytes(heartbeat.disk.totalBytes);
-  host.freeBytes = freeBytes(heartbeat, reserved, young);
+  host.freeBytes = Math.min(freeBytes(heartbeat, reserved, young), host.freeBelowBytes - 1);
   host.unknownBytes = unknownBytes(heartbeat, young);
   host.totalBytes = heartbeat.memory.totalBytes;
   host.freeCpus = freeCpus(heartbeat, reserved, young);

@@ -76,6 +76,7 @@ export class Fleet {
       this.#remember(known, heartbeat.caches);
       known.heartbeat = heartbeat;
       known.heardAtMs = nowMs;
+      known.freeBelowBytes = Number.POSITIVE_INFINITY;
       workOut(known);
       return;
     }
@@ -124,6 +125,14 @@ export class Fleet {
     if (host === undefined) return;
     host.avoidUntilMs = untilMs;
     host.avoidedFor = why;
+  }
+
+  /** It refused an attempt for want of so much memory: what it said before of what is free there is no longer so. */
+  lacks(hostId: string, memoryBytes: number): void {
+    const host = this.#hosts.get(hostId);
+    if (host === undefined) return;
+    host.freeBelowBytes = Math.min(host.freeBelowBytes, memoryBytes);
+    workOut(host);
   }
 
   /** Room is being made there for a task. A time that is past ends that, if it is for this one. */

@@ -10,11 +10,15 @@ export const MEMORY_SHARE = 0.95;
 
 /**
  * `reserved`: Σ of what its attempts asked for; `young`: of those younger than the ramp. What is measured has in it
- * whatever else the machine does, its owner's work above all.
+ * whatever else the machine does, its owner's work above all; until the next heartbeat the young ones use more of it.
  */
-export const freeBytes = ({ memory }: Heartbeat, reserved: Footprint, young: Footprint): number =>
+export const freeBytes = (
+  { memory, heartbeatMs }: Heartbeat,
+  reserved: Footprint,
+  young: Footprint,
+): number =>
   Math.min(
-    memory.availableBytes - young.memoryBytes,
+    memory.availableBytes - (1 + heartbeatMs / RAMP_MS) * young.memoryBytes,
     MEMORY_SHARE * memory.totalBytes - reserved.memoryBytes,
   );
 

@@ -15,6 +15,10 @@ const SUPERSEDED: Answer<RunReply> = {
   ok: true,
   value: { outcome: "refused", reason: "superseded", message: "the log has moved on" },
 };
+const NO_MEMORY: Answer<RunReply> = {
+  ok: true,
+  value: { outcome: "refused", reason: "memory", message: "its owner has just begun something" },
+};
 const NO_ANSWER: Answer<RunReply> = { ok: false, error: { code: "unavailable", message: "no answer" } };
 
 const entry = (taskId: string, sequence = 1): QueueEntry =>
@@ -53,10 +57,10 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
       return ports.ask(hostId, order);
     },
   });
-  /** Lets time pass, and a sweep be made. */
-  const after = async (ms: number) => {
+  /** Lets time pass, with heartbeats unless said otherwise, and a sweep be made. */
+  const after = async (ms: number, isHeard = true) => {
     clock.nowMs += ms;
-    hear();
+    if (isHeard) hear();
     dispatcher.makeRoom();
     dispatcher.pass();
     await new Promise((settled) => setImmediate(settled));
@@ -116,6 +120,21 @@ describe("an order to a host", () => {
     expect(asked).toEqual(["old a", "new a"]);
     await after(300);
     expect(asked).toEqual(["old a", "new a", "old a"]);
+  });
+
+  it("that a host lacks memory for is not given there again before its next heartbeat, nor one for more", async () => {
+    const { queue, asked, after } = scene({
+      ask: async (hostId) => (hostId === "a" ? NO_MEMORY : STARTED),
+    });
+    queue.add({ ...entry("t1"), memoryBytes: 100 });
+    await after(0);
+    expect(asked).toEqual(["t1 a", "t1 b"]);
+    queue.add({ ...entry("more", 2), memoryBytes: 101 });
+    queue.add({ ...entry("less", 3), memoryBytes: 99 });
+    await after(1_000, false);
+    expect(asked.slice(2)).toEqual(["less a"]);
+    await after(1_000);
+    expect(asked.slice(3)).toEqual(["more a", "less a"]);
   });
 
   it("is not given for a task whose request cannot be read, which is tried again", async () => {

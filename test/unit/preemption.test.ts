@@ -20,7 +20,7 @@ describe("an urgent task that finds no room", () => {
   });
 
   it("has as many stopped as it takes, on one host", () => {
-    const memory = { totalBytes: 8 * GIB, availableBytes: 3 * GIB };
+    const memory = { totalBytes: 8 * GIB, availableBytes: 3.2 * GIB };
     const slots = { total: 4, free: 1 };
     expect(chosen({ a: { memory, slots, runs: [low(0), low(1), low(2)] } })?.stops).toHaveLength(2);
   });
