@@ -13,7 +13,8 @@ import type { Work } from "./footprints.ts";
 import { MakingRoom, type RoomPorts } from "./making-room.ts";
 import { inWords, place, toReceipt } from "./placement.ts";
 import { ahead } from "./position.ts";
-import type { Queue, QueueEntry } from "./queue.ts";
+import type { Queue } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import { Round } from "./round.ts";
 import type { Situation } from "./situation.ts";
 
@@ -238,11 +239,7 @@ export class Dispatcher {
     entry.asked = asked;
     this.#asking.set(taskId, { hostId, repository });
     entry.notBeforeMs = nowMs + ASK_MS;
-    this.#fleet.reserve(hostId, taskId, {
-      ...entry,
-      sinceMs: nowMs,
-      startedAtMs: this.#ports.brokerNowMs(),
-    });
+    this.#fleet.reserve(hostId, taskId, entry.reservation(nowMs, this.#ports.brokerNowMs()));
     const request = await this.#ports.request(entry);
     const reply: Answer<RunReply> | null =
       request === null || entry.removed

@@ -2,7 +2,7 @@
 // more once an attempt of it has run out of memory. Pure.
 import type { Usual } from "../../shared/contracts/outlook.ts";
 import { type AttemptResult, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
-import type { QueueEntry } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import { gigabytes } from "./remedy.ts";
 
 /** Where the number comes from. */

@@ -6,7 +6,7 @@ import { CHECKS, type Check, refusal } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import { count, inWords, place, REFUSED, toReceipt } from "./placement.ts";
-import type { QueueEntry } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import { explainScore } from "./rank.ts";
 import { gigabytes, remedy } from "./remedy.ts";
 import type { Situation } from "./situation.ts";

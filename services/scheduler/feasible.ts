@@ -1,7 +1,7 @@
 // Which hosts could take a task at all, and why the others could not. Pure.
 import { meets } from "../../shared/contracts/constraint.ts";
 import type { FleetHost } from "./fleet-host.ts";
-import type { QueueEntry } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import type { Situation } from "./situation.ts";
 
 /** The checks in the order they are made: the first that fails is the host's refusal. */

@@ -4,7 +4,7 @@ import { diskFloorBytes, type Heartbeat } from "../../shared/contracts/heartbeat
 import type { Priority } from "../../shared/contracts/task.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Work } from "./footprints.ts";
-import type { Footprint } from "./queue.ts";
+import type { Footprint } from "./queue-entry.ts";
 import { freeBytes, freeCpus, unknownBytes } from "./room.ts";
 
 export interface Reservation extends Footprint, Work {

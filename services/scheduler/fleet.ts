@@ -11,7 +11,7 @@ import {
   settle,
   workOut,
 } from "./fleet-host.ts";
-import type { QueueEntry } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import { RAMP_MS } from "./room.ts";
 
 /** What of a task changes how the hosts look to it. */

@@ -5,7 +5,8 @@ import type { StopOrder } from "../../shared/contracts/order.ts";
 import { refusal } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
 import { sacrifice } from "./preemption.ts";
-import type { Queue, QueueEntry } from "./queue.ts";
+import type { Queue } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import { roomAfter } from "./remedy.ts";
 import type { Situation } from "./situation.ts";
 

@@ -5,7 +5,7 @@ import { CHECKS, type Check, refusal } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import { POLICIES } from "./policies.ts";
-import type { QueueEntry } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import { explainScore } from "./rank.ts";
 import type { Situation } from "./situation.ts";
 

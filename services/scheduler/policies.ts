@@ -1,7 +1,7 @@
 // Which of the feasible hosts is asked: the policies by their names, all on one seam. Pure; chance is in the situation.
 import type { PlacementPolicy, PlacementWeights } from "../../shared/config/settings.ts";
 import type { FleetHost } from "./fleet-host.ts";
-import type { QueueEntry } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import { score } from "./rank.ts";
 import type { Situation } from "./situation.ts";
 

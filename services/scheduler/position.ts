@@ -1,7 +1,8 @@
 // How many tasks are placed before one, if nothing more comes and all of them can be. Pure.
 import { type RepositoryRules, ruleOf } from "../../shared/config/settings.ts";
 import { PRIORITIES } from "../../shared/contracts/task.ts";
-import { type Line, type Queue, type QueueEntry, SHARES } from "./queue.ts";
+import { type Line, type Queue, SHARES } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 
 /** Within one turn of a repository, and one share of a priority, it may be more or less. */
 export function ahead(queue: Queue, entry: QueueEntry, rules: RepositoryRules): number {

@@ -3,7 +3,7 @@
 import type { StopOrder } from "../../shared/contracts/order.ts";
 import { refusal } from "./feasible.ts";
 import type { FleetHost } from "./fleet-host.ts";
-import type { QueueEntry } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import type { Situation } from "./situation.ts";
 
 /** A task that was stopped so often is left alone. */

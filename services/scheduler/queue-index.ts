@@ -9,7 +9,8 @@ import { cacheKey as cacheKeyOf, objectFormat } from "../../shared/repository/ca
 import { type CountedMemory, expectedMemory, isExpected, memoryAfter } from "./expectation.ts";
 import type { Fleet } from "./fleet.ts";
 import { Footprints } from "./footprints.ts";
-import type { Queue, QueueEntry } from "./queue.ts";
+import type { Queue } from "./queue.ts";
+import { countFor, QueueEntry, shared } from "./queue-entry.ts";
 
 /** Requests kept in memory for the tasks at the head; the others are read from the log. */
 export const REQUESTS_KEPT = 1_000;
@@ -67,7 +68,7 @@ export class QueueIndex {
     if (after.state === "queued") {
       if (fact.kind === "requested" && fact.body !== null && before.state !== "queued") {
         const entry = newEntry(taskId, fact.sequence, Priority.parse(fact.speaker), fact.body);
-        if (isExpected(entry)) Object.assign(entry, this.#expected(entry));
+        if (isExpected(entry)) countFor([entry], this.#expected(entry));
         this.#queue.add(entry);
         if (this.#requests.size < REQUESTS_KEPT) this.#requests.set(taskId, fact.body);
       } else if (before.state !== "queued") this.#requeue(taskId);
@@ -82,7 +83,7 @@ export class QueueIndex {
       this.#requests.delete(taskId);
       if (entry !== undefined) this.#parked.set(taskId, entry);
       if (entry !== undefined && after.active && after.hostId !== null)
-        this.#fleet.reserve(after.hostId, taskId, { ...entry, sinceMs: nowMs, startedAtMs: fact.timeMs });
+        this.#fleet.reserve(after.hostId, taskId, entry.reservation(nowMs, fact.timeMs));
     }
     if (fact.kind === "started" && after.active) this.#startedAtMs.set(taskId, fact.timeMs);
     if (before.active && !after.active) this.#ended(folded);
@@ -110,7 +111,7 @@ export class QueueIndex {
     });
     this.#queue.recount(parked.repository, this.#expected);
     if (work.category === "resource" && this.#learns())
-      this.#parked.set(taskId, { ...parked, ...memoryAfter(parked, work.result, this.#bounds(parked)) });
+      this.#parked.set(taskId, parked.again(memoryAfter(parked, work.result, this.#bounds(parked))));
   }
 
   readonly #expected = (entry: QueueEntry): CountedMemory =>
@@ -127,8 +128,7 @@ export class QueueIndex {
     const entry = this.#parked.get(taskId);
     this.#parked.delete(taskId);
     if (entry === undefined) return;
-    const counted = isExpected(entry) ? this.#expected(entry) : null;
-    this.#queue.add({ ...entry, ...counted, asked: null, notBeforeMs: 0, charged: false, removed: false });
+    this.#queue.add(entry.again(isExpected(entry) ? this.#expected(entry) : entry));
   }
 }
 
@@ -177,12 +177,8 @@ function namesOf({ repository, cloneUrl, sha }: DeployRequest): Pick<QueueEntry,
 function newEntry(taskId: string, sequence: number, priority: Priority, request: DeployRequest): QueueEntry {
   const asked = request.resources?.memoryBytes;
   const { repository, cacheKey } = namesOf(request);
-  return {
-    taskId,
+  const demand = shared({
     priority,
-    sequence,
-    after: sequence,
-    attempt: 1,
     repository,
     // One string for all tasks: there is one type.
     type: DeployRequest.shape.type.value,
@@ -195,11 +191,6 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     memorySource: asked === undefined ? "default" : "request",
     memoryLimitBytes: request.limits?.memoryBytes ?? null,
     cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
-    preempted: 0,
-    failedAtMs: null,
-    asked: null,
-    notBeforeMs: 0,
-    charged: false,
-    removed: false,
-  };
+  });
+  return new QueueEntry(taskId, sequence, demand);
 }

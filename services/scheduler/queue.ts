@@ -1,48 +1,8 @@
 // The queue: an index over the log of the tasks whose fold is `queued`. It holds what placement needs; the requests
 // themselves stay on the log. Its order is fair: see `round.ts`.
-import type { Constraint } from "../../shared/contracts/constraint.ts";
 import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
-import { type CountedMemory, isExpected, type MemorySource } from "./expectation.ts";
-import type { Work } from "./footprints.ts";
-
-export interface Footprint {
-  memoryBytes: number;
-  cpus: number;
-}
-
-interface Asked {
-  hostId: string;
-}
-
-export interface QueueEntry extends Footprint, Work {
-  taskId: string;
-  priority: Priority;
-  /** Sequence of its request on the log: the order inside a repository. */
-  sequence: number;
-  /** What the guard of its next `started` must name. */
-  after: number;
-  /** Number of its next attempt. */
-  attempt: number;
-  memorySource: MemorySource;
-  /** What it may never exceed; null for the default. */
-  memoryLimitBytes: number | null;
-  /** Names its repository's clone in the caches of hosts. */
-  cacheKey: string;
-  constraints: readonly Constraint[] | null;
-  fork: boolean;
-  timeoutMs: number;
-  /** How often an attempt of it was stopped to make room. */
-  preempted: number;
-  /** When an attempt of it last failed on each host, by the broker's clock, ms; null if none has. */
-  failedAtMs: ReadonlyMap<string, number> | null;
-  /** A host is being asked, or has just begun and the log has not shown it yet. */
-  asked: Asked | null;
-  /** Offered to no host before this time, ms: an order that was given is not given again, or the log is awaited. */
-  notBeforeMs: number;
-  /** Its place in line was used already by an order that came to nothing: it is not charged for the next. */
-  charged: boolean;
-  removed: boolean;
-}
+import { type CountedMemory, isExpected } from "./expectation.ts";
+import { countFor, type QueueEntry } from "./queue-entry.ts";
 
 /** Tasks of one repository and priority that ask for the same, so find the same refusals: in the order of the log. */
 export interface Lane {
@@ -200,12 +160,10 @@ function tidy(line: Line, shape: string): void {
 function recountLane(line: Line, lane: Lane, count: (entry: QueueEntry) => CountedMemory): void {
   const first = lane.entries.find(({ removed }) => !removed);
   if (first === undefined || !isExpected(first)) return;
-  const { memoryBytes, memorySource } = count(first);
+  const counted = count(first);
+  const { memoryBytes, memorySource } = counted;
   if (memoryBytes === first.memoryBytes && memorySource === first.memorySource) return;
-  for (const entry of lane.entries) {
-    entry.memoryBytes = memoryBytes;
-    entry.memorySource = memorySource;
-  }
+  countFor(lane.entries, counted);
   line.lanes.delete(lane.shape);
   lane.shape = shapeOf(first);
   line.lanes.set(lane.shape, lane);

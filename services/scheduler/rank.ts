@@ -1,7 +1,7 @@
 // How good a feasible host is for a task: terms between 0 and 1, higher is better, weighted by the operator. Pure.
 import type { PlacementWeights } from "../../shared/config/settings.ts";
 import type { FleetHost } from "./fleet-host.ts";
-import type { QueueEntry } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import { OVERUSE } from "./room.ts";
 
 type Term = (task: QueueEntry, host: FleetHost) => number;

@@ -3,7 +3,7 @@
 import { constraintInWords } from "../../shared/contracts/constraint.ts";
 import { refusal } from "./feasible.ts";
 import type { FleetHost, Reservation } from "./fleet-host.ts";
-import type { QueueEntry } from "./queue.ts";
+import type { QueueEntry } from "./queue-entry.ts";
 import { MEMORY_SHARE } from "./room.ts";
 import type { Situation } from "./situation.ts";
 

@@ -1,6 +1,6 @@
 // What a new attempt may count on of a host: what is measured there, less what its own attempts will still take. Pure.
 import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
-import type { Footprint } from "./queue.ts";
+import type { Footprint } from "./queue-entry.ts";
 
 /** An attempt may take so long to reach the memory and the CPU it will use. */
 export const RAMP_MS = 45_000;

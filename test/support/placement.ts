@@ -1,7 +1,7 @@
 // Builders for tests of the scheduler's decisions; what is not given is the ordinary case.
 import { Fleet } from "../../services/scheduler/fleet.ts";
 import type { Reservation } from "../../services/scheduler/fleet-host.ts";
-import type { QueueEntry } from "../../services/scheduler/queue.ts";
+import { type Demand, QueueEntry } from "../../services/scheduler/queue-entry.ts";
 import type { Situation } from "../../services/scheduler/situation.ts";
 import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
@@ -10,31 +10,27 @@ import { heartbeat } from "./heartbeats.ts";
 export const GIB = 1_073_741_824;
 
 /** A task that waits for its first attempt and asks for 1 GiB and one core. */
-export const queued = (overrides: Partial<QueueEntry> = {}): QueueEntry => ({
-  taskId: "t1",
-  priority: "normal",
-  sequence: 1,
-  after: 1,
-  attempt: 1,
-  repository: "acme/shop",
-  type: "pr_deployment",
-  memorySource: "request",
-  memoryLimitBytes: null,
-  cacheKey: "shop",
-  runner: "command",
-  constraints: null,
-  fork: false,
-  timeoutMs: 1_800_000,
-  memoryBytes: GIB,
-  cpus: 1,
-  preempted: 0,
-  failedAtMs: null,
-  asked: null,
-  notBeforeMs: 0,
-  charged: false,
-  removed: false,
-  ...overrides,
-});
+export function queued(overrides: Partial<QueueEntry> = {}): QueueEntry {
+  const { taskId = "t1", sequence = 1, ...others } = overrides;
+  const demand: Demand = {
+    priority: "normal",
+    repository: "acme/shop",
+    type: "pr_deployment",
+    memorySource: "request",
+    memoryLimitBytes: null,
+    cacheKey: "shop",
+    runner: "command",
+    constraints: null,
+    fork: false,
+    timeoutMs: 1_800_000,
+    memoryBytes: GIB,
+    cpus: 1,
+  };
+  const rest = Object.entries(others);
+  const wanted = Object.fromEntries(rest.filter(([name]) => name in demand));
+  const own = Object.fromEntries(rest.filter(([name]) => !(name in demand)));
+  return Object.assign(new QueueEntry(taskId, sequence, { ...demand, ...wanted }), { after: 1 }, own);
+}
 
 export const situation = (overrides: Partial<Situation> = {}): Situation => ({
   nowMs: 0,

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Dispatcher, type DispatchPorts } from "../../services/scheduler/dispatch.ts";
 import { Fleet } from "../../services/scheduler/fleet.ts";
-import { Queue, type QueueEntry } from "../../services/scheduler/queue.ts";
+import { Queue } from "../../services/scheduler/queue.ts";
+import type { QueueEntry } from "../../services/scheduler/queue-entry.ts";
 import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunReply } from "../../shared/contracts/order.ts";
@@ -21,8 +22,8 @@ const NO_MEMORY: Answer<RunReply> = {
 };
 const NO_ANSWER: Answer<RunReply> = { ok: false, error: { code: "unavailable", message: "no answer" } };
 
-const entry = (taskId: string, sequence = 1): QueueEntry =>
-  queued({ taskId, sequence, after: sequence, memoryBytes: 1 });
+const entry = (taskId: string, sequence = 1, about: Partial<QueueEntry> = {}): QueueEntry =>
+  queued({ taskId, sequence, after: sequence, memoryBytes: 1, ...about });
 
 /** A dispatcher on a clock of the test's own, with hosts `a` and `b`, of which `a` has more room. */
 function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
@@ -126,11 +127,11 @@ describe("an order to a host", () => {
     const { queue, asked, after } = scene({
       ask: async (hostId) => (hostId === "a" ? NO_MEMORY : STARTED),
     });
-    queue.add({ ...entry("t1"), memoryBytes: 100 });
+    queue.add(entry("t1", 1, { memoryBytes: 100 }));
     await after(0);
     expect(asked).toEqual(["t1 a", "t1 b"]);
-    queue.add({ ...entry("more", 2), memoryBytes: 101 });
-    queue.add({ ...entry("less", 3), memoryBytes: 99 });
+    queue.add(entry("more", 2, { memoryBytes: 101 }));
+    queue.add(entry("less", 3, { memoryBytes: 99 }));
     await after(1_000, false);
     expect(asked.slice(2)).toEqual(["less a"]);
     await after(1_000);
@@ -161,11 +162,11 @@ describe("a task that asks for most of a host", () => {
       ask: async () => STARTED,
     });
     fleet.wish("b", "cordoned");
-    queue.add({ ...entry("big"), priority: "low", memoryBytes: 6 * GIB });
+    queue.add(entry("big", 1, { priority: "low", memoryBytes: 6 * GIB }));
     const running = new Map<string, { hostId: string; untilMs: number }>();
     for (let second = 0, number = 0, seen = 0; second < withinS; second++) {
       for (; queue.size < 5; number++)
-        queue.add({ ...entry(`small-${number}`, number + 2), priority: "high", memoryBytes: GIB });
+        queue.add(entry(`small-${number}`, number + 2, { priority: "high", memoryBytes: GIB }));
       await after(1_000);
       for (; seen < asked.length; seen++) {
         const [taskId = "", hostId = ""] = (asked[seen] ?? "").split(" ");

@@ -4,7 +4,7 @@ import { refusalOf } from "../../services/host-agent/admission.ts";
 import { refusal } from "../../services/scheduler/feasible.ts";
 import type { Fleet } from "../../services/scheduler/fleet.ts";
 import { inWords, place } from "../../services/scheduler/placement.ts";
-import type { QueueEntry } from "../../services/scheduler/queue.ts";
+import type { QueueEntry } from "../../services/scheduler/queue-entry.ts";
 import { DEFAULT_SETTINGS } from "../../shared/config/settings.ts";
 import type { Constraint } from "../../shared/contracts/constraint.ts";
 import { capacity } from "../support/capacity.ts";

@@ -1,7 +1,8 @@
 // The order in which queued tasks are offered: fair between repositories, and between priorities with a bound.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Queue, type QueueEntry, SHARES } from "../../services/scheduler/queue.ts";
+import { Queue, SHARES } from "../../services/scheduler/queue.ts";
+import type { QueueEntry } from "../../services/scheduler/queue-entry.ts";
 import { Round } from "../../services/scheduler/round.ts";
 import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
 import { queued } from "../support/placement.ts";
