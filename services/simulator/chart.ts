@@ -40,12 +40,7 @@ function utilisation(charted: Charted[]): string[] {
     ...[0, 0.25, 0.5, 0.75, 1].map((share) =>
       below(x(share * untilMs), PANEL.top, `${((share * untilMs) / 3_600_000).toFixed(1)} h`),
     ),
-    ...charted.map(({ line }, index) =>
-      polyline(
-        line.map(({ atMs, used }) => [x(atMs), y(used)]),
-        index,
-      ),
-    ),
+    ...lines(charted, ({ line }) => line.map(({ atMs, used }) => [x(atMs), y(used)])),
   ];
 }
 
@@ -61,12 +56,11 @@ function waits(charted: Charted[]): string[] {
     ...ticks
       .filter((ms) => ms <= longestMs)
       .map((ms) => below(x(ms), SECOND_TOP, ms < 1_000 ? `${ms} ms` : `${ms / 1_000} s`)),
-    ...charted.map(({ delayQuantilesMs }, index) =>
-      polyline(
-        delayQuantilesMs.map((ms, hundredth) => [x(ms), y(hundredth / 100)]),
-        index,
-      ),
-    ),
+    ...lines(charted, ({ delayQuantilesMs }) => [
+      ...delayQuantilesMs.map((ms, hundredth): [number, number] => [x(ms), y(hundredth / 100)]),
+      // After the longest wait all have begun.
+      [PANEL.left + PANEL.width, y(1)],
+    ]),
   ];
 }
 
@@ -89,6 +83,10 @@ const across = (y: number, label: string): string =>
 const below = (x: number, top: number, label: string): string =>
   `<text x="${fixed(x)}" y="${top + PANEL.height + 18}" text-anchor="middle" fill="#444">${label}</text>`;
 
+/** The first, which the others are measured against, lies on top of them. */
+const lines = (charted: Charted[], pointsOf: (one: Charted) => [number, number][]): string[] =>
+  charted.map((one, index) => polyline(pointsOf(one), index)).toReversed();
+
 const polyline = (points: [number, number][], index: number): string =>
   `<polyline fill="none" ${stroke(index)} points="${points.map(([x, y]) => `${fixed(x)},${fixed(y)}`).join(" ")}"/>`;
 
@@ -106,8 +104,9 @@ export function htmlPage(title: string, svg: string, heads: string[], rows: stri
 <title>${escaped(title)}</title>
 <style>
   body { font: 14px system-ui, sans-serif; max-width: 1000px; margin: 2em auto; color: #111; background: #fff }
-  table { border-collapse: collapse; margin: 1em 0 }
-  th, td { padding: 4px 12px; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
+  h1 { font-size: 20px }
+  table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto }
+  th, td { padding: 4px 9px; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
   th:first-child, td:first-child { text-align: left }
   svg { width: 100%; height: auto }
 </style>
