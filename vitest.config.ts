@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 // Unit tests touch no server and no process; integration tests start their own on free ports.
 export default defineConfig({
   test: {
+    // Work that is judged writes down what it does where its test can read it. Tests of the sandbox ask for one.
+    env: { MESH_HOST_SANDBOX: "0" },
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
       {

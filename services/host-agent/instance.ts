@@ -6,7 +6,7 @@ import { finished } from "node:stream/promises";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { Work } from "./executor.ts";
-import { HOME_PATH, WORK_PATH } from "./guest/sandbox.ts";
+import { GIT_PATH, HOME_PATH, type Isolation, WORK_PATH } from "./guest/inside.ts";
 import type { Guest } from "./guest-keeper.ts";
 import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
@@ -42,19 +42,20 @@ export function createInstance(
   options: { hostId: string; budgetMs: number; redactor: Redactor; outOfPatch?: readonly string[] },
 ): Instance {
   const { taskId, attempt, request } = work.order;
-  const apart = guest.hello()?.isolation === "namespaces";
+  const isolation = guest.hello()?.isolation;
+  const apart = isolation === "sandbox" || isolation === "namespaces";
   const workTree = apart ? WORK_PATH : tree.workTree;
   const home = apart ? HOME_PATH : tree.home;
   let budgetMs = options.budgetMs;
   const base = {
     attempt: work.attemptKey,
     cwd: workTree,
-    mounts: { workTree: tree.workTree, home: tree.home },
+    mounts: { workTree: tree.workTree, home: tree.home, temporary: tree.temporary },
     stdin: "none" as const,
     limits: { memoryBytes: request.limits?.memoryBytes ?? REQUEST_DEFAULTS.memoryLimitBytes },
   };
   const environment = {
-    ...machineEnvironment(process.env),
+    ...machineEnvironment(process.env, isolation),
     HOME: home,
     MESH_TASK_ID: taskId,
     MESH_ATTEMPT: String(attempt),
@@ -85,7 +86,7 @@ export function createInstance(
     async writePatch(file) {
       const { argv, env } = patchCommand({
         workTree,
-        gitDir: tree.gitDir,
+        gitDir: apart ? GIT_PATH : tree.gitDir,
         sha: request.sha,
         leaveOut: options.outOfPatch ?? [],
       });
@@ -100,6 +101,7 @@ export function createInstance(
       const process = guest.exec(
         {
           ...base,
+          mounts: { ...base.mounts, gitDir: tree.gitDir },
           stretch: await work.stretch(),
           argv,
           env: { ...environment, ...env },
@@ -139,10 +141,15 @@ function patchFailure(
 }
 
 /** Of the host's environment, only what programs need to run at all. */
-const PASSED_ON = ["PATH", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+const PASSED_ON = ["PATH", "LANG", "LC_ALL", "TZ"];
 
-function machineEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
-  const passed = PASSED_ON.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]]));
+function machineEnvironment(
+  env: NodeJS.ProcessEnv,
+  isolation: Isolation | undefined,
+): Record<string, string> {
+  // A sandbox has a /tmp of its own, and no other folder for such files.
+  const names = isolation === "sandbox" ? PASSED_ON : [...PASSED_ON, "TMPDIR"];
+  const passed = names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]]));
   return { PATH: "/usr/local/bin:/usr/bin:/bin", ...Object.fromEntries(passed) };
 }
 

@@ -86,6 +86,8 @@ export async function start(
         leaseMs: times.leaseMs,
         checkMs: times.checkMs,
         frozenLimitMs: times.frozenLimitMs,
+        sandbox: environment.MESH_HOST_SANDBOX,
+        tools: [...environment.MESH_HOST_TOOLS, environment.MESH_CLAUDE_BIN ?? []].flat(),
       }),
       silenceMs: silenceMs(times),
       endFormerLife: () => endFormerLife(stateDir),
@@ -112,8 +114,8 @@ export async function start(
   let drained = false;
   let stopping = false;
   const draining = () => drained || stopping;
-  // What is not kept apart from the machine is never a stranger's, whatever the machine was told.
-  const takesStrangers = () => environment.MESH_HOST_UNTRUSTED && guest.hello()?.isolation === "namespaces";
+  // What can see the machine is never a stranger's, whatever the machine was told.
+  const takesStrangers = () => environment.MESH_HOST_UNTRUSTED && guest.hello()?.isolation === "sandbox";
 
   const redactor = createRedactor([
     environment.ANTHROPIC_API_KEY,

@@ -217,6 +217,10 @@ export const localSupervisorCommand = (options: {
   leaseMs: number;
   checkMs: number;
   frozenLimitMs: number;
+  /** False: not even where one is to be had. */
+  sandbox?: boolean;
+  /** Paths besides the system's own that it shows. */
+  tools?: string[];
 }): string[] => [
   process.execPath,
   path.join(import.meta.dirname, "guest", "supervisor.ts"),
@@ -225,4 +229,6 @@ export const localSupervisorCommand = (options: {
   ...["--check-ms", String(options.checkMs)],
   ...["--tick-ms", String(options.checkMs * 2)],
   ...["--frozen-limit-ms", String(options.frozenLimitMs)],
+  ...(options.sandbox === false ? ["--no-sandbox"] : []),
+  ...(options.tools ?? []).flatMap((tool) => ["--tool", tool]),
 ];

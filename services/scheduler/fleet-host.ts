@@ -125,7 +125,7 @@ export function workOut(host: KnownHost): void {
   const { heartbeat, reserved, young } = host;
   host.closed = heartbeat.draining ? "draining" : host.wish;
   // Only an instance that is kept apart holds what a stranger wrote.
-  host.takesStrangers = heartbeat.untrusted && heartbeat.isolation === "namespaces";
+  host.takesStrangers = heartbeat.untrusted && heartbeat.isolation === "sandbox";
   host.isDiskFull = heartbeat.disk.freeBytes < diskFloorBytes(heartbeat.disk.totalBytes);
   host.freeBytes = Math.min(freeBytes(heartbeat, reserved, young), host.freeBelowBytes - 1);
   host.unknownBytes = unknownBytes(heartbeat, young);

@@ -201,7 +201,7 @@ export class SimulatedHost {
       labels: {},
       caches: [],
       runners: ["command"],
-      isolation: "namespaces",
+      isolation: "sandbox",
       untrusted: false,
       stopping: false,
       draining: false,

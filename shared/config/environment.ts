@@ -19,6 +19,13 @@ const labels = z.string().transform((text, context) => {
   return Object.fromEntries(entries) as Record<string, string>;
 });
 
+const paths = z.string().transform((text, context) => {
+  const entries = text.split(":").filter((entry) => entry !== "");
+  if (entries.some((entry) => !path.isAbsolute(entry)))
+    context.addIssue("expected full paths with colons between");
+  return entries;
+});
+
 const syncInterval = z
   .string()
   .regex(/^(always|[1-9]\d{0,5}(ms|s|m|h))$/, "expected always, or a time such as 1s or 2m")
@@ -63,7 +70,15 @@ const VARIABLES = {
   MESH_HOST_UNTRUSTED: flag
     .default(false)
     .describe(
-      "1: this host takes the work of strangers, pull requests from forks, if it keeps attempts in namespaces",
+      "1: this host takes the work of strangers, pull requests from forks, if it keeps attempts in a sandbox",
+    ),
+  MESH_HOST_SANDBOX: flag
+    .default(true)
+    .describe("0: attempts see this machine, and as root may change it; then none is a stranger's"),
+  MESH_HOST_TOOLS: paths
+    .default([])
+    .describe(
+      "paths, with colons between, that attempts may read besides the system's programs and the folders on PATH",
     ),
   MESH_CLAUDE_BIN: z
     .string()

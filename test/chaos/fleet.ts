@@ -52,7 +52,12 @@ export async function startFleet({ folder, program, hosts, slots, leaseMs }: Fle
   };
 
   const processes = stack.use(
-    await startServiceProcesses(folder, { MESH_LEASE_MS: String(leaseMs), MESH_LOG_LEVEL: "info" }),
+    await startServiceProcesses(folder, {
+      MESH_LEASE_MS: String(leaseMs),
+      MESH_LOG_LEVEL: "info",
+      // Workloads write down what they do where the checker reads it.
+      MESH_HOST_SANDBOX: "0",
+    }),
   );
   const httpPort = await freePort();
   const member = async (name: string, service: ServiceName, env: NodeJS.ProcessEnv = {}): Promise<Member> => {

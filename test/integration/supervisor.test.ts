@@ -16,7 +16,7 @@ import {
 } from "../../services/host-agent/guest/protocol.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
 import { isAlive } from "../support/nats.ts";
-import { DEADLINE, MODES, startSupervisor, type TestSupervisor } from "../support/supervisor.ts";
+import { DEADLINE, MODES, placedIn, startSupervisor, type TestSupervisor } from "../support/supervisor.ts";
 
 /** As `statfs` names a file system in memory. */
 const TMPFS = 0x01021994;
@@ -399,7 +399,7 @@ describe("a command", () => {
 
   it("sees and signals no process but its own, where there are namespaces", async ({ skip }) => {
     await using supervisor = await startSupervisor();
-    skip(supervisor.link.hello.isolation !== "namespaces", "this machine gives no namespaces");
+    skip(supervisor.link.hello.isolation === "process-group", "this machine gives no namespaces");
     const script = `ls /proc | grep -c '^[0-9]'; kill -9 -1; kill -0 ${supervisor.pid} 2>&1; echo alive`;
     const command = supervisor.exec(script, { stretch: await supervisor.lease() });
     await command.finished;
@@ -461,7 +461,7 @@ describe("the line to the host", () => {
   ])("is given up after %s, with a word why", async (_, bytes) => {
     await using line = openLine();
     line.stdin.write(bytes);
-    await line.heard(({ type }) => type === "protocolError");
+    await line.heard("protocolError");
     await line.ended;
     expect(line.process.exitCode).toBe(0);
   });
@@ -470,17 +470,18 @@ describe("the line to the host", () => {
     await using line = openLine();
     line.stdin.write(encodeControl({ type: "from-the-future" } as never));
     line.say({ type: "kill", attempt: "unknown" });
-    expect(await line.heard(({ type }) => type === "gone")).toEqual({ type: "gone", attempt: "unknown" });
+    expect(await line.heard("gone")).toEqual({ type: "gone", attempt: "unknown" });
   });
 
   it("that nobody reads any more keeps no tree from being frozen", async () => {
     await using line = openLine({ leaseMs: 1_000 });
-    const first = await line.heard((message) => message.type === "tick");
+    const first = await line.heard("tick");
     line.say({ type: "lease", stamp: first.stamp });
-    const { stretch } = await line.heard((message) => message.type === "tick" && message.stretch !== null);
+    const { stretch } = await line.heard("tick", (tick) => tick.stretch !== null);
     const command = { process: 1, attempt: "a", stretch: String(stretch), stdin: "none" as const };
     const argv = ["/bin/sh", "-c", `${ACT} & yes`];
-    line.say({ type: "exec", ...command, argv, cwd: line.folder, env: { PATH: "/usr/bin:/bin" } });
+    const placed = placedIn(line.folder, (await line.heard("hello")).isolation);
+    line.say({ type: "exec", ...command, ...placed, argv, env: { PATH: "/usr/bin:/bin" } });
     await untilActs(line);
     line.process.stdout?.pause();
     await untilStill(line);
@@ -506,9 +507,13 @@ function openLine({ leaseMs = 60_000 } = {}) {
     folder,
     ended,
     say: (message: ToGuest) => void child.stdin.write(encodeControl(message)),
-    async heard(matches: (message: FromGuest) => boolean) {
-      const found = await vi.waitUntil(() => said.find(matches), DEADLINE);
-      return found as FromGuest & Extract<FromGuest, { type: "tick" }>;
+    async heard<Type extends FromGuest["type"]>(
+      type: Type,
+      matches: (message: Extract<FromGuest, { type: Type }>) => boolean = () => true,
+    ) {
+      const found = (message: FromGuest): message is Extract<FromGuest, { type: Type }> =>
+        message.type === type && matches(message as Extract<FromGuest, { type: Type }>);
+      return vi.waitUntil(() => said.find(found), DEADLINE);
     },
     async [Symbol.asyncDispose]() {
       child.stdin.end();

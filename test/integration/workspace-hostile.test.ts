@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { branchProblem } from "../../shared/contracts/clone-url.ts";
 import { startAttemptHost } from "../support/attempt.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
+import { isRoot, WITHOUT_BUBBLEWRAP } from "../support/supervisor.ts";
 import { gitIn, makeWorkspace, type Workspace } from "../support/workspace.ts";
 
 let repository: Repository;
@@ -145,7 +146,8 @@ describe("a repository", () => {
 
 describe("an attempt's work", () => {
   it("that sets traps in every git it can find runs nothing outside its instance", async ({ skip }) => {
-    await using host = await startAttemptHost();
+    // In a sandbox it can find one only, its own.
+    await using host = await startAttemptHost({ through: isRoot ? WITHOUT_BUBBLEWRAP : [] });
     if (host.hello.isolation !== "namespaces") skip("this machine has no namespaces: there is no outside");
     // Inside the instance there is /srv/mesh/work; outside there is not.
     const trap = `test -d /srv/mesh/work || touch ${mark}`;

@@ -39,8 +39,8 @@ async function copyTree(): Promise<PreparedTree> {
   const copy = path.join(workspace.folder, "copies", String(++copies));
   await execa("mkdir", ["-p", path.dirname(copy)]);
   await execa("cp", ["-a", path.dirname(prepared.workTree), copy]);
-  const [workTree, gitDir, home] = ["work", "git", "home"].map((name) => path.join(copy, name));
-  return { workTree: workTree ?? "", gitDir: gitDir ?? "", home: home ?? "" };
+  const within = (name: string) => path.join(copy, name);
+  return { workTree: within("work"), gitDir: within("git"), home: within("home"), temporary: within("tmp") };
 }
 
 /** What a shell command in the tree does, as an attempt would. */

@@ -167,7 +167,7 @@ export class Agent {
           caches: [],
           runners: ["command"],
           untrusted: false,
-          isolation: "namespaces",
+          isolation: "sandbox",
           draining: false,
           stopping: false,
           versions: {},

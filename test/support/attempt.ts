@@ -70,7 +70,14 @@ export interface AttemptHost extends AsyncDisposable {
   processes(): number[];
 }
 
-export async function startAttemptHost({ runners = [] }: { runners?: Runner[] } = {}): Promise<AttemptHost> {
+/** `through`: what its supervisor is started through, such as `WITHOUT_BUBBLEWRAP`. */
+export async function startAttemptHost({
+  runners = [],
+  through = [],
+}: {
+  runners?: Runner[];
+  through?: string[];
+} = {}): Promise<AttemptHost> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(tmpdir(), "mesh-attempts-"));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
@@ -79,12 +86,8 @@ export async function startAttemptHost({ runners = [] }: { runners?: Runner[] } 
   await provision(bus);
   const log = pino({ level: "silent" });
   const stateDir = path.join(folder, "supervisor");
-  const command = localSupervisorCommand({
-    stateDir,
-    leaseMs: LEASE_MS,
-    checkMs: 50,
-    frozenLimitMs: LEASE_MS,
-  });
+  const times = { leaseMs: LEASE_MS, checkMs: 50, frozenLimitMs: LEASE_MS };
+  const command = [...through, ...localSupervisorCommand({ stateDir, ...times })];
   const guest = stack.use(
     await keepGuest({ command, silenceMs: LEASE_MS, endFormerLife: () => endFormerLife(stateDir), log }),
   );

@@ -18,7 +18,7 @@ export const heartbeat = (overrides: Partial<Heartbeat> = {}): Heartbeat => ({
   labels: {},
   caches: [],
   runners: ["command"],
-  isolation: "namespaces",
+  isolation: "sandbox",
   untrusted: false,
   draining: false,
   stopping: false,

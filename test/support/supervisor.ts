@@ -1,6 +1,6 @@
 // A real guest supervisor for tests, in a folder of its own that goes with it, and what tests ask of it. It holds
 // no lease before a test hands a stamp back; by then it holds one for a minute, unless the test says otherwise.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -9,6 +9,7 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { vi } from "vitest";
 import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
+import { type Isolation, WORK_PATH } from "../../services/host-agent/guest/inside.ts";
 import type { Stamp } from "../../services/host-agent/guest/lease.ts";
 import { markedWith } from "../../services/host-agent/guest/processes.ts";
 import {
@@ -58,6 +59,7 @@ interface Wanted {
   frozenLimitMs?: number;
   /** Leaves what a dead supervisor has left to itself. */
   leaveLeftovers?: boolean;
+  tools?: string[];
 }
 
 export async function startSupervisor({
@@ -66,6 +68,7 @@ export async function startSupervisor({
   checkMs = 25,
   frozenLimitMs = 60_000,
   leaveLeftovers = false,
+  tools = [],
 }: Wanted = {}): Promise<TestSupervisor> {
   const folder = mkdtempSync(path.join(tmpdir(), "mesh-supervisor-"));
   chmodSync(folder, 0o777);
@@ -74,7 +77,7 @@ export async function startSupervisor({
   chmodSync(stateDir, 0o777);
   const tag = `MESH_TEST_TAG=${randomUUID()}`;
   const link = await connectSupervisor({
-    command: [...through, ...localSupervisorCommand({ stateDir, leaseMs, checkMs, frozenLimitMs })],
+    command: [...through, ...localSupervisorCommand({ stateDir, leaseMs, checkMs, frozenLimitMs, tools })],
     onStderr: (text) => process.stderr.write(text),
     silenceMs: 60_000,
     endLeftovers: async () => {
@@ -107,11 +110,12 @@ export async function startSupervisor({
     },
     exec(script, overrides) {
       const output = { stdout: "", stderr: "" };
+      const placed = placedIn(folder, link.hello.isolation);
       const command = link.exec(
         {
           attempt: "a",
           argv: ["/bin/sh", "-c", script],
-          cwd: folder,
+          ...placed,
           stdin: "none",
           ...overrides,
           env: { PATH: process.env.PATH ?? "/usr/bin:/bin", ...env(tag), ...overrides.env },
@@ -141,10 +145,20 @@ export async function startSupervisor({
   };
 }
 
+/** Where a command begins that is to write into the folder, in any isolation. */
+export const placedIn = (folder: string, isolation: Isolation): Pick<ExecSpec, "cwd" | "mounts"> => ({
+  cwd: isolation === "process-group" ? folder : WORK_PATH,
+  mounts: { workTree: folder, home: folder, temporary: folder },
+});
+
 const env = (entry: string): Record<string, string> => Object.fromEntries([entry.split("=")]);
 
-const isRoot = process.getuid?.() === 0;
+/** Where it is not, tests of the sandbox are skipped. */
+export const hasBubblewrap = spawnSync("bwrap", ["--version"]).status === 0;
+export const isRoot = process.getuid?.() === 0;
 /** What is left suffices to make control groups, and for no namespace. */
+/** Takes root. */
+export const WITHOUT_BUBBLEWRAP = ["unshare", "--mount", "--", "sh", "-c", hide("bwrap"), "sh"];
 const POWERLESS = ["setpriv", "--bounding-set=-all,+dac_override", "--inh-caps=-all", "--"];
 const NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
 
@@ -157,11 +171,18 @@ function tidyAsSeenThrough(through: string[], stateDir: string): void {
 }
 
 const CGROUPS = "/sys/fs/cgroup";
+/** Puts what nobody may run in the place of a program, for whoever begins in a mount namespace of his own. */
+function hide(program: string): string {
+  return `for at in $(which -a ${program}); do mount --bind /dev/null $at || exit 1; done; exec "$@"`;
+}
 const HIDE_VERSION_2 = `mount -t tmpfs mesh ${CGROUPS}/unified && exec "$@"`;
 
 /** Ways to start a supervisor with less and less that the kernel gives it; what cannot be tried here is left out. */
-export const MODES: { mode: string; through: string[]; isolation?: string; freezer?: RegExp }[] = [
+export const MODES: { mode: string; through: string[]; isolation?: Isolation; freezer?: RegExp }[] = [
   { mode: "with all that this machine gives", through: [] },
+  ...(isRoot
+    ? [{ mode: "without bubblewrap", through: WITHOUT_BUBBLEWRAP, isolation: "namespaces" as const }]
+    : []),
   ...(isRoot && existsSync(`${CGROUPS}/freezer/cgroup.procs`) && existsSync(`${CGROUPS}/unified`)
     ? [
         {
@@ -175,14 +196,24 @@ export const MODES: { mode: string; through: string[]; isolation?: string; freez
     ? [
         {
           mode: "with namespaces, without control groups",
-          through: NOBODY,
-          isolation: "namespaces",
+          through: [...WITHOUT_BUBBLEWRAP, ...NOBODY],
+          isolation: "namespaces" as const,
           freezer: /signals/,
         },
+        ...(hasBubblewrap
+          ? [
+              {
+                mode: "in a sandbox, as an ordinary user without control groups",
+                through: NOBODY,
+                isolation: "sandbox" as const,
+                freezer: /signals/,
+              },
+            ]
+          : []),
         {
           mode: "with control groups, without namespaces",
           through: POWERLESS,
-          isolation: "process-group",
+          isolation: "process-group" as const,
           freezer: /cgroup/,
         },
       ]

@@ -31,7 +31,8 @@ describe("a host is refused", () => {
   it("when the work is a stranger's", () => expect(refused({ fork: true }, {})).toBe("untrusted"));
   it("not when it takes strangers' work and keeps it apart", () => {
     expect(refused({ fork: true }, { untrusted: true })).toBeNull();
-    expect(refused({ fork: true }, { untrusted: true, isolation: "process-group" })).toBe("untrusted");
+    for (const isolation of ["namespaces", "process-group", "none"])
+      expect(refused({ fork: true }, { untrusted: true, isolation })).toBe("untrusted");
   });
   it("when it has not what runs it", () =>
     expect(refused({ runner: "claude-code" }, { runners: ["command"] })).toBe("runner"));

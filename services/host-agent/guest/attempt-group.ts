@@ -3,11 +3,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Cgroup, type CgroupSupport, createCgroup, type MemoryUse } from "./cgroup.ts";
+import type { Sandbox } from "./inside.ts";
 import { Permission } from "./permission.ts";
 import type { Priority } from "./priority.ts";
 import { markedWith, signalAll, signalEach, treeOf } from "./processes.ts";
 import type { Exec, Exit, ExitCause } from "./protocol.ts";
-import type { Sandbox } from "./sandbox.ts";
 import { commandMark } from "./state.ts";
 
 export interface GroupPorts {
@@ -170,6 +170,7 @@ export class AttemptGroup {
     this.#cgroup ??= createCgroup(this.#ports.cgroups, this.#name, exec.limits?.memoryBytes);
     const beganMs = performance.now();
     const [program = "", ...args] = this.#ports.sandbox.wrap({
+      attempt: this.#name,
       argv: exec.argv,
       cwd: exec.cwd,
       mounts: exec.mounts ?? null,
@@ -179,7 +180,7 @@ export class AttemptGroup {
     const child = this.#ports.priority.atOrdinary(() =>
       spawn(program, args, {
         // Inside the sandbox it is set by the sandbox's own init.
-        cwd: this.#ports.sandbox.isolation === "namespaces" ? "/" : exec.cwd,
+        cwd: this.#ports.sandbox.isolation === "process-group" ? exec.cwd : "/",
         env: { ...exec.env, ...Object.fromEntries(marks) },
         stdio: [exec.stdin === "pipe" ? "pipe" : "ignore", "pipe", "pipe"],
         detached: true,
@@ -280,7 +281,7 @@ export class AttemptGroup {
     if (child.pid === undefined) return [];
     const tree = treeOf(child.pid);
     // Launcher and init come first; a signal to them would be lost, or end the sandbox before its time.
-    return this.#ports.sandbox.isolation === "namespaces" ? tree.slice(2) : tree;
+    return this.#ports.sandbox.isolation === "process-group" ? tree : tree.slice(2);
   }
 
   /** What the command has started, as far as it is no longer below it; the command itself may be gone. */

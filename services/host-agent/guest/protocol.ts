@@ -1,5 +1,6 @@
 // The frames that host agent and guest supervisor exchange over stdio. A frame is a 32-bit length, a kind byte and
 // its payload; data frames begin with the number of their process. What does not fit is an error, never skipped.
+import type { Isolation, Mounts } from "./inside.ts";
 import type { Stamp } from "./lease.ts";
 
 export const PROTOCOL_VERSION = 1;
@@ -16,8 +17,8 @@ export interface Exec {
   cwd: string;
   /** The whole environment: nothing is inherited. */
   env: Record<string, string>;
-  /** Folders that appear at `WORK_PATH` and `HOME_PATH`, where namespaces allow it. */
-  mounts?: { workTree: string; home: string };
+  /** Appear at the paths of `inside.ts`, where namespaces allow it. */
+  mounts?: Mounts;
   /** Time frozen does not count, ms. */
   timeoutMs?: number;
   /** It is ended as well once it has printed nothing for so long; time frozen does not count, ms. */
@@ -60,7 +61,7 @@ export interface Hello {
   supervisor: string;
   pid: number;
   protocol: number;
-  isolation: "namespaces" | "process-group";
+  isolation: Isolation;
   freezer: "cgroup-v2" | "cgroup-v1" | "signals";
   memoryLimits: boolean;
 }

@@ -1,55 +1,67 @@
-// How one command is started so that its whole tree can be ended: in PID and mount namespaces of its own where the
-// kernel gives them, tied to this supervisor's life; else in a session of its own.
+// How one command is started so that its whole tree can be ended: in namespaces of its own where this machine gives
+// them, tied to this supervisor's life; else in a session of its own. Tried in the order of what they keep away.
 import { spawnSync } from "node:child_process";
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
-
-/** The same in every instance of every host. */
-export const WORK_PATH = "/srv/mesh/work";
-export const HOME_PATH = "/srv/mesh/home";
-
-export interface Sandbox {
-  isolation: "namespaces" | "process-group";
-  /** Argv that starts the command; `procsFiles` are the control groups it joins first. */
-  wrap(command: {
-    argv: string[];
-    cwd: string;
-    mounts: { workTree: string; home: string } | null;
-    procsFiles: string[];
-  }): string[];
-}
+import { bubblewrap } from "./bubblewrap.ts";
+import { GIT_PATH, HOME_PATH, type Sandbox, WORK_PATH } from "./inside.ts";
+import { type Hidden, visibleArguments } from "./visible.ts";
 
 /** Joins the control groups before anything else runs. */
 const JOIN = `while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift; exec "$@"`;
 
 /** Is process 1 of its namespace, so that the command is not: that one would be deaf to SIGTERM. */
-const INIT = `mount=$1 work=$2 home=$3 cwd=$4; shift 4
+const INIT = `mount=$1 work=$2 home=$3 git=$4 cwd=$5; shift 5
 if [ -n "$work" ]; then
-  "$mount" -t tmpfs -o mode=755 mesh /srv && mkdir -p ${WORK_PATH} ${HOME_PATH} &&
+  "$mount" -t tmpfs -o mode=755 mesh /srv && mkdir -p ${WORK_PATH} ${HOME_PATH} ${GIT_PATH} &&
   "$mount" --bind "$work" ${WORK_PATH} && "$mount" --bind "$home" ${HOME_PATH} || exit 125
+  test -z "$git" || "$mount" --bind "$git" ${GIT_PATH} || exit 125
 fi
 cd "$cwd" || exit 125
 "$@"
 exit $?`;
 
-/** What the kernel gives, found out by trying it on a folder of ours: whole file systems are not ours to mount. */
-export function findSandbox(folder: string): Sandbox {
-  const tools = { setpriv: find("setpriv"), unshare: find("unshare"), mount: find("mount") };
-  if (process.platform === "linux" && tools.setpriv && tools.unshare && tools.mount) {
-    const sandbox = namespaces(tools.setpriv, tools.unshare, tools.mount, process.getuid?.() === 0);
-    const probe = {
-      argv: ["/bin/true"],
-      cwd: WORK_PATH,
-      mounts: { workTree: folder, home: folder },
-      procsFiles: [],
-    };
-    const [program = "", ...args] = sandbox.wrap(probe);
-    if (spawnSync(program, args, { env: {}, timeout: 10_000 }).status === 0) return sandbox;
+/** What this machine gives, found out by trying it on a folder of ours. Null: what can be seen inside is no matter. */
+export function findSandbox(folder: string, hidden: Hidden | null): Sandbox {
+  const isRoot = process.getuid?.() === 0;
+  const tools = {
+    setpriv: find("setpriv"),
+    unshare: find("unshare"),
+    mount: find("mount"),
+    bwrap: find("bwrap"),
+  };
+  if (process.platform === "linux" && tools.setpriv) {
+    const { setpriv, unshare, mount, bwrap } = tools;
+    const visible = hidden && visibleArguments(process.env.PATH ?? "", hidden);
+    const found = [
+      ...(bwrap && visible ? [bubblewrap({ setpriv, bwrap, isRoot, visible })] : []),
+      ...(unshare && mount ? [namespaces(setpriv, unshare, mount, isRoot)] : []),
+    ].find((sandbox) => works(sandbox, folder));
+    if (found !== undefined) return found;
   }
   return {
     isolation: "process-group",
     wrap: ({ argv, procsFiles }) => ["/bin/sh", "-c", JOIN, "sh", ...procsFiles, "--", ...argv],
   };
+}
+
+/** With folders as an attempt's are, that is: below one which nobody else may enter. */
+function works(sandbox: Sandbox, folder: string): boolean {
+  const probe = path.join(folder, "sandbox-probe");
+  try {
+    mkdirSync(path.join(probe, "own"), { recursive: true, mode: 0o700 });
+    const own = path.join(probe, "own");
+    const [program = "", ...args] = sandbox.wrap({
+      attempt: "probe",
+      argv: ["/bin/sh", "-c", ": > probe"],
+      cwd: WORK_PATH,
+      mounts: { workTree: own, home: own, temporary: own, gitDir: own },
+      procsFiles: [],
+    });
+    return spawnSync(program, args, { cwd: "/", env: {}, timeout: 10_000 }).status === 0;
+  } finally {
+    rmSync(probe, { recursive: true, force: true });
+  }
 }
 
 function namespaces(setpriv: string, unshare: string, mount: string, isRoot: boolean): Sandbox {
@@ -65,7 +77,8 @@ function namespaces(setpriv: string, unshare: string, mount: string, isRoot: boo
       ...apart,
       ...(isRoot ? [] : asUser),
       ...spaces,
-      ...["/bin/sh", "-c", INIT, "sh", mount, mounts?.workTree ?? "", mounts?.home ?? "", cwd],
+      ...["/bin/sh", "-c", INIT, "sh", mount],
+      ...[mounts?.workTree ?? "", mounts?.home ?? "", mounts?.gitDir ?? "", cwd],
       ...(isRoot ? [] : powerless),
       ...argv,
     ],

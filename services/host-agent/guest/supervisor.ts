@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { Socket } from "node:net";
+import path from "node:path";
 import { parseArgs } from "node:util";
 import { AttemptGroup, type GroupPorts } from "./attempt-group.ts";
 import { findCgroups, removeSupport } from "./cgroup.ts";
@@ -34,6 +35,8 @@ const { values: options } = parseArgs({
     "tick-ms": { type: "string", default: "500" },
     "frozen-limit-ms": { type: "string", default: "3600000" },
     "state-dir": { type: "string", default: "/tmp" },
+    "no-sandbox": { type: "boolean", default: false },
+    tool: { type: "string", multiple: true, default: [] },
   },
 });
 const stateDir = options["state-dir"];
@@ -53,7 +56,10 @@ const watchdog = startWatchdog({
   onLost: () => void end(),
 });
 mkdirSync(stateDir, { recursive: true });
-const sandbox = findSandbox(stateDir);
+const sandbox = findSandbox(
+  stateDir,
+  options["no-sandbox"] ? null : { dataDir: path.dirname(stateDir), tools: options.tool },
+);
 const cgroups = findCgroups(cgroupTag(stateDir));
 
 // Not process.stdout: that one blocks on a pipe nobody reads, and a blocked supervisor freezes nothing.

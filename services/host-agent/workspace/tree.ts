@@ -18,6 +18,7 @@ export interface PreparedTree {
   /** The host's own git folder beside it, with an index at the commit: what a patch is taken against. */
   gitDir: string;
   home: string;
+  temporary: string;
   /** Where a base branch was asked to be trusted alone: whether there is one. */
   hasBase?: boolean;
 }
@@ -57,6 +58,7 @@ const treeIn = (attemptDir: string): PreparedTree => ({
   workTree: path.join(attemptDir, "work"),
   gitDir: path.join(attemptDir, "git"),
   home: path.join(attemptDir, "home"),
+  temporary: path.join(attemptDir, "tmp"),
 });
 
 /** The commit and its history into the tree's own git folder. */
@@ -78,6 +80,7 @@ async function checkOut(options: TreeOptions, cache: string): Promise<Prepared> 
   const tree = treeIn(attemptDir);
   await mkdir(tree.workTree);
   await mkdir(tree.home);
+  await mkdir(tree.temporary);
   const base: GitOptions = { cwd: tree.workTree, allowFileClones, signal };
   const own = (args: string[]) =>
     git(args, { ...base, env: { GIT_DIR: tree.gitDir, GIT_WORK_TREE: tree.workTree } });

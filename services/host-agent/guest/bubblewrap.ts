@@ -1,0 +1,88 @@
+// The sandbox by bubblewrap: PID, mount, IPC and UTS namespaces of its own, its own folders writable, the machine's
+// programs to be read, nothing else there, and no power to change that. The network is the machine's.
+import { createHash } from "node:crypto";
+import { GIT_PATH, HOME_PATH, type Sandbox, type SandboxedCommand, WORK_PATH } from "./inside.ts";
+
+/** Linux and systemd give the ids from here on to nobody (systemd's UIDS-GIDS.md). */
+const FIRST_ID = 0x7000_0000;
+const ID_BITS = 0x0fff_ffff;
+
+/**
+ * Joins the control groups, gives the attempt's folders to its user, once, and hands the sandbox its files of users
+ * and groups: programs ask them who they are. Short, or the shell would need a process to write them.
+ */
+const BEGIN = `
+while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift
+user=$1 group=$2; shift 2
+while [ "$1" != -- ]; do
+  [ "$(stat -c %u -- "$1")" = "$user" ] || chown -hR -- "$user:$group" "$1" || exit 125
+  shift
+done; shift
+exec "$@" 8<<PASSWD 9<<GROUP
+root:x:0:0:root:/nonexistent:/bin/false
+mesh:x:$user:$group:agent-mesh:${HOME_PATH}:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/bin/false
+PASSWD
+root:x:0:
+mesh:x:$group:
+nogroup:x:65534:
+GROUP`;
+
+/** As its user: what that one keeps for himself, nobody else could enter. */
+const ENTER = `cd -- "$0" || exit 125; exec "$@"`;
+
+/** `visible`: the arguments that show the machine's programs. */
+export function bubblewrap(options: {
+  setpriv: string;
+  bwrap: string;
+  isRoot: boolean;
+  visible: string[];
+}): Sandbox {
+  const { setpriv, bwrap, isRoot, visible } = options;
+  // A machine's root could read everything that is shown: each attempt gets a user of its own instead. Root it has
+  // to remain until the folders are mounted, for nobody else may reach those.
+  const become = ["SETUID", "SETGID", "SETPCAP"].flatMap((name) => ["--cap-add", `CAP_${name}`]);
+  const powers = isRoot ? ["--cap-drop", "ALL", ...become] : ["--unshare-user", "--cap-drop", "ALL"];
+  const none = ["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"];
+
+  function wrap({ attempt, argv, cwd, mounts, procsFiles }: SandboxedCommand): string[] {
+    const user = String(isRoot ? userOf(attempt) : process.getuid?.());
+    const group = String(isRoot ? user : process.getgid?.());
+    const as = isRoot ? [`--reuid=${user}`, `--regid=${group}`, "--clear-groups"] : [];
+    return [
+      ...["/bin/sh", "-c", BEGIN, "sh", ...procsFiles, "--"],
+      ...[user, group, ...(isRoot ? Object.values(mounts ?? {}) : []), "--"],
+      // Dies with the supervisor, even when that is killed; and its namespace with it.
+      ...[setpriv, "--pdeathsig", "KILL", "--", bwrap, "--die-with-parent"],
+      ...["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "mesh"],
+      ...powers,
+      ...visible,
+      ...["--perms", "0644", "--ro-bind-data", "8", "/etc/passwd"],
+      ...["--perms", "0644", "--ro-bind-data", "9", "/etc/group"],
+      ...["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"],
+      ...["--remount-ro", "/dev"],
+      ...ownFolders(mounts),
+      // What lies between the mounts is nobody's to write.
+      ...["--remount-ro", "/", "--chdir", "/", "--"],
+      ...[setpriv, ...as, ...none, "/bin/sh", "-c", ENTER, cwd],
+      ...argv,
+    ];
+  }
+  return { isolation: "sandbox", wrap };
+}
+
+function ownFolders(mounts: SandboxedCommand["mounts"]): string[] {
+  if (mounts === null) return [];
+  const { workTree, home, temporary, gitDir } = mounts;
+  // Whoever made the folders for himself alone would otherwise have their parents be so too.
+  const open = ["/srv", "/srv/mesh", "/var"].flatMap((folder) => ["--perms", "0755", "--dir", folder]);
+  return [
+    ...open,
+    ...["--bind", workTree, WORK_PATH, "--bind", home, HOME_PATH],
+    ...["--bind", temporary, "/tmp", "--bind", temporary, "/var/tmp"],
+    ...(gitDir === undefined ? [] : ["--bind", gitDir, GIT_PATH]),
+  ];
+}
+
+const userOf = (attempt: string): number =>
+  FIRST_ID + (createHash("sha256").update(attempt).digest().readUInt32BE() & ID_BITS);
