@@ -87,7 +87,10 @@ export async function start(
         checkMs: times.checkMs,
         frozenLimitMs: times.frozenLimitMs,
         sandbox: environment.MESH_HOST_SANDBOX,
-        tools: [...environment.MESH_HOST_TOOLS, environment.MESH_CLAUDE_BIN ?? []].flat(),
+        tools: [
+          ...environment.MESH_HOST_TOOLS,
+          ...[environment.MESH_CLAUDE_BIN, environment.MESH_CODEX_BIN].filter((file) => file !== undefined),
+        ],
       }),
       silenceMs: silenceMs(times),
       endFormerLife: () => endFormerLife(stateDir),

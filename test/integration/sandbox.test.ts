@@ -30,7 +30,6 @@ beforeAll(async () => {
   writeFileSync(path.join(keys, "id_ed25519"), SECRET, { mode: 0o644 });
 });
 afterAll(async () => {
-  expect(await host.folders()).toEqual([]);
   await host[Symbol.asyncDispose]();
   repository[Symbol.dispose]();
   rmSync(keys, { recursive: true, force: true });

@@ -28,15 +28,15 @@ export interface Hidden {
 /** Arguments for bubblewrap; they come in the order in which they are carried out. */
 export function visibleArguments(searchPath: string, { dataDir, tools }: Hidden): string[] {
   const system = [...SYSTEM, ...SYSTEM_BESIDES].filter((folder) => existsSync(folder));
-  const private_ = [dataDir, homedir()].map(real).filter((folder) => folder !== "/");
+  const personal = [dataDir, homedir()].map(real).filter((folder) => folder !== "/");
   const shown = new Set<string>();
   const isShown = (file: string) =>
     [...shown].some((folder) => isBelow(file, folder)) ||
     (system.some((folder) => isBelow(file, real(folder))) &&
-      !private_.some((folder) => isBelow(file, folder)));
+      !personal.some((folder) => isBelow(file, folder)));
   const show = (file: string) => {
     // What holds somebody's home would show all of it.
-    if (!existsSync(file) || private_.some((folder) => isBelow(folder, real(file))) || isShown(real(file)))
+    if (!existsSync(file) || personal.some((folder) => isBelow(folder, real(file))) || isShown(real(file)))
       return;
     shown.add(file);
   };
@@ -45,7 +45,7 @@ export function visibleArguments(searchPath: string, { dataDir, tools }: Hidden)
   for (const tool of tools) for (const file of [tool, real(tool)]) show(file);
   // A system may keep its resolver's settings elsewhere, and a link to them in /etc.
   show(real("/etc/resolv.conf"));
-  const covers = private_.filter((folder) => system.some((above) => isBelow(folder, real(above))));
+  const covers = personal.filter((folder) => system.some((above) => isBelow(folder, real(above))));
   const inSystem = (file: string) =>
     system.some((folder) => isBelow(file, folder)) && !covers.some((folder) => isBelow(file, folder));
   // Otherwise what lies above a folder that is its owner's alone would be that owner's alone too.
