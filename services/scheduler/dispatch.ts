@@ -56,7 +56,7 @@ export class Dispatcher {
   readonly #silenceMs: number;
   readonly #ports: DispatchPorts;
   #planned = false;
-  #later: NodeJS.Timeout | null = null;
+  #plannedLater = false;
   /** Orders of which the log shows nothing yet, by task. */
   readonly #asking = new Map<string, { hostId: string; repository: string }>();
   readonly #room: MakingRoom;
@@ -74,8 +74,10 @@ export class Dispatcher {
 
   /** Has a pass made a little later: who calls often, and is in no haste, has few made. */
   wakeLater(): void {
-    this.#later ??= setTimeout(() => {
-      this.#later = null;
+    if (this.#plannedLater) return;
+    this.#plannedLater = true;
+    setTimeout(() => {
+      this.#plannedLater = false;
       this.wake();
     }, LATER_MS).unref();
   }
