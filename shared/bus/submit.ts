@@ -6,6 +6,7 @@ import type { Fact, Malformed } from "../contracts/fact.ts";
 import { type Answer, answer, refuse } from "../contracts/failure.ts";
 import type { DeployRequest, Priority } from "../contracts/task.ts";
 import { appendFact } from "./append.ts";
+import { isUnanswered } from "./ask.ts";
 import type { Bus } from "./connect.ts";
 import { takePlace } from "./intake.ts";
 import { factsOfTask } from "./read.ts";
@@ -27,14 +28,13 @@ export async function submitTask(bus: Bus, request: DeployRequest): Promise<Answ
   const place = await takePlace(bus, priority);
   if (!place.ok) {
     // What is on the log already is taken, however often it is sent.
-    const facts = request.taskId === undefined ? [] : await factsOfTask(bus, taskId);
-    return facts.length > 0 ? known(taskId, body, facts) : place;
+    const facts = request.taskId === undefined ? answer([]) : await factsNow(bus, taskId);
+    return facts.ok && facts.value.length > 0 ? known(taskId, body, facts.value) : place;
   }
   const appended = await appendFact(
     bus,
     { taskId, kind: "requested", speaker: priority, body },
-    // Read from the log itself, so that a tracker's absence refuses nobody.
-    { deadlineMs: DEADLINE_MS, truth: async () => answer(await factsOfTask(bus, taskId)) },
+    { deadlineMs: DEADLINE_MS, truth: () => factsNow(bus, taskId) },
   );
   place.value.settle(appended.outcome === "appended" ? appended.sequence : null);
   switch (appended.outcome) {
@@ -49,6 +49,16 @@ export async function submitTask(bus: Bus, request: DeployRequest): Promise<Answ
       );
     case "refused":
       return known(taskId, body, appended.now);
+  }
+}
+
+/** Read from the log itself, so that a tracker's absence refuses nobody. */
+async function factsNow(bus: Bus, taskId: string): Promise<Answer<(Fact | Malformed)[]>> {
+  try {
+    return answer(await factsOfTask(bus, taskId));
+  } catch (error) {
+    if (!isUnanswered(error)) throw error;
+    return refuse("unavailable", `the log of task ${taskId} does not answer; ask again`);
   }
 }
 
