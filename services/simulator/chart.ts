@@ -106,7 +106,7 @@ export function htmlPage(title: string, svg: string, heads: string[], rows: stri
   body { font: 14px system-ui, sans-serif; max-width: 1000px; margin: 2em auto; color: #111; background: #fff }
   h1 { font-size: 20px }
   table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto }
-  th, td { padding: 4px 9px; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
+  th, td { padding: 4px 8px; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
   th:first-child, td:first-child { text-align: left }
   svg { width: 100%; height: auto }
 </style>

@@ -153,6 +153,34 @@ describe("an order to a host", () => {
   });
 });
 
+describe("a permanent flood of high tasks", () => {
+  it("holds up no low task beyond the stated bound: of 21 that begin one is low", async () => {
+    const LOW = 200;
+    const { queue, fleet, asked, after } = scene({ ask: async () => STARTED });
+    let number = 0;
+    const add = (priority: "high" | "low") => {
+      number++;
+      queue.add(entry(`${priority}-${number}`, number, { priority, repository: `acme/r${number % 7}` }));
+    };
+    for (let count = 0; count < LOW; count++) add("low");
+    let ended = 0;
+    while (queue.levels.low.size > 0) {
+      while (queue.levels.high.size < 1_000) add("high");
+      await after(10);
+      // What has begun ends at once, and another high task comes for each.
+      for (const [taskId = "", hostId = ""] of asked.slice(ended).map((order) => order.split(" "))) {
+        queue.remove(taskId);
+        fleet.release(hostId, taskId);
+      }
+      expect(asked.length).toBeGreaterThan(ended);
+      ended = asked.length;
+    }
+    const places = asked.flatMap((order, index) => (order.startsWith("low") ? [index + 1] : []));
+    expect(places).toHaveLength(LOW);
+    for (const [before, place] of places.entries()) expect(place).toBeLessThanOrEqual(21 * (before + 1) + 2);
+  });
+});
+
 describe("a task that asks for most of a host", () => {
   /** Small urgent tasks keep coming; each runs for a minute. Seconds until the big one is placed, null if it is not. */
   async function placedAfter(patienceMs: number, withinS: number): Promise<number | null> {
