@@ -58,7 +58,9 @@ What is printed:
   refused        share of the orders that hosts refused
   imbalance      coefficient of variation of the hosts' use of memory, averaged over the run
   Jain           Jain's index of the repositories' mean slowdowns: 1 if all are served alike
-Limits: 1,000,000 tasks, 10,000 machines, arrivals within a year.
+Limits: 1,000,000 tasks, 10,000 machines, arrivals within a year, 100,000 tasks waiting at once.
+How long it takes: of each policy a million tasks over 30 days on 100 machines keep a core busy for about two minutes;
+it grows with tasks times machines. Tasks that wait cost more: 20,000 that arrive at once on 50 machines, half a minute.
 Examples:
   mesh simulate --runs 5
   mesh simulate --policy resource,power-of-two --burst 60 --heartbeat 15s --html burst.html
