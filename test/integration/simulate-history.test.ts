@@ -51,8 +51,9 @@ describe("the history of a mesh", () => {
     expect([...workload.askedBytes].sort((one, other) => one - other)).toEqual(
       Array.from({ length: ENDED }, (_, number) => (number + 1) * 100 * MEBIBYTE),
     );
-    const names = [...workload.repository].map((place) => String(workload.repositories[place]));
-    expect(names.toSorted()).toEqual(["acme/r0", "acme/r0", "acme/r0", "acme/r1", "acme/r1", "acme/r1"]);
+    const names = [...workload.repository].map((place) => workload.repositories[place]);
+    for (const name of ["acme/r0", "acme/r1"])
+      expect(names.filter((one) => one === name)).toHaveLength(ENDED / 2);
     expect(hosts).toMatchObject({ data: [{ hostId: "h1", online: true }] });
   });
 
