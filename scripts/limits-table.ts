@@ -87,6 +87,18 @@ export const limitRows = (): string[][] => [
     "its tree is ended; failure `resource`",
   ],
   [
+    "CPU time of an attempt",
+    `${REQUEST_DEFAULTS.cpuLimit} cores`,
+    "`limits.cpus` of the request",
+    "it is slowed down to that, where the host has the controller `cpu`",
+  ],
+  [
+    "processes and threads of an attempt at once",
+    String(REQUEST_DEFAULTS.processLimit),
+    "`limits.processes` of the request",
+    "its tree is ended, where the host has the controller `pids`; failure `resource`",
+  ],
+  [
     "attempts of a task",
     String(REQUEST_DEFAULTS.maxAttempts),
     "`maxAttempts` of the request",

@@ -52,7 +52,11 @@ export function createInstance(
     cwd: workTree,
     mounts: { workTree: tree.workTree, home: tree.home, temporary: tree.temporary },
     stdin: "none" as const,
-    limits: { memoryBytes: request.limits?.memoryBytes ?? REQUEST_DEFAULTS.memoryLimitBytes },
+    limits: {
+      memoryBytes: request.limits?.memoryBytes ?? REQUEST_DEFAULTS.memoryLimitBytes,
+      cpus: request.limits?.cpus ?? REQUEST_DEFAULTS.cpuLimit,
+      processes: request.limits?.processes ?? REQUEST_DEFAULTS.processLimit,
+    },
   };
   const environment = {
     ...machineEnvironment(process.env, isolation),

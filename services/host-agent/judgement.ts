@@ -17,6 +17,11 @@ export function infrastructureFailure(exit: ExitRecord, what: string): Failure |
       return { category: "timeout", message: `${what} took longer than the task may` };
     case "silent":
       return { category: "timeout", message: `${what} was ended: it had said nothing for too long` };
+    case "too-many-processes":
+      return {
+        category: "resource",
+        message: `${what} was ended: it had more processes than it may at once`,
+      };
     case "spawn-failed":
       return {
         category: "setup",

@@ -31,6 +31,8 @@ export const REQUEST_DEFAULTS = {
   maxAttempts: 3,
   memoryBytes: 536_870_912,
   memoryLimitBytes: 4_294_967_296,
+  cpuLimit: 2,
+  processLimit: 2_048,
   cpus: 1,
 };
 
@@ -84,7 +86,15 @@ const fields = {
     .strictObject({ memoryBytes: BYTES.optional(), cpus: z.number().positive().optional() })
     .optional(),
   /** What it may never exceed. */
-  limits: z.strictObject({ memoryBytes: BYTES.optional() }).optional(),
+  limits: z
+    .strictObject({
+      memoryBytes: BYTES.optional(),
+      /** Cores' worth of time. */
+      cpus: z.number().min(0.1).max(1_024).optional(),
+      /** At once; threads count too, and a few that hold its sandbox. */
+      processes: z.int().min(16).max(1_000_000).optional(),
+    })
+    .optional(),
   timeoutMs: z.int().positive().max(86_400_000).optional(),
   maxAttempts: z.int().positive().max(100).optional(),
   run: z

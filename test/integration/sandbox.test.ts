@@ -13,7 +13,9 @@ import {
 import { homedir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../../services/host-agent/log-sink.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
+import { untilGone } from "../support/mesh-program.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { hasBubblewrap, isRoot, startSupervisor, WITHOUT_BUBBLEWRAP } from "../support/supervisor.ts";
 
@@ -134,6 +136,38 @@ describe.skipIf(!hasBubblewrap)("an attempt in a sandbox (needs bubblewrap)", ()
     }
     // Without root there is nobody else that it could be.
     if (isRoot) expect(users.size).toBe(2);
+  });
+});
+
+describe("an attempt that will not end", () => {
+  it("by forking for ever ends as resource, in words, and leaves nothing", async ({ skip }) => {
+    if (!host.hello.processLimits) skip("this machine gives no limits of processes");
+    const { failure } = await host.run(repository, {
+      run: { command: "bomb() { bomb | bomb & }; bomb; sleep 600" },
+      limits: { processes: 64 },
+    });
+    expect(failure).toEqual({
+      category: "resource",
+      message: "the command was ended: it had more processes than it may at once",
+    });
+  });
+
+  it("for daemons of its own, deaf to all that can be ignored, ends with its command", async () => {
+    const sleep = `sleep 95${process.pid}`;
+    const daemon = `trap '' TERM HUP INT; (setsid sh -c "trap '' TERM HUP INT; ${sleep}; ${sleep}" &) &`;
+    const { failure } = await host.run(repository, { run: { command: `${daemon} echo begun` } });
+    expect(failure).toBeNull();
+    expect(await untilGone(sleep)).toEqual([]);
+  });
+
+  it("its line, of 200 MB, is cut in its log, and told to be", async () => {
+    const { taskId, failure } = await host.run(repository, {
+      run: { command: "head -c 200000000 /dev/zero | tr '\\0' a" },
+    });
+    expect(failure).toBeNull();
+    const log = await logOf(taskId);
+    expect(log.length).toBeLessThan(LOG_HEAD_BYTES + LOG_TAIL_BYTES + 1_000);
+    expect(log).toMatch(/\d+ bytes/);
   });
 });
 

@@ -450,6 +450,40 @@ describe("a command", () => {
     expect(peakMemoryBytes).toBeGreaterThan(30e6);
     expect(peakMemoryBytes).toBeLessThan(300e6);
   });
+
+  it("that forks for ever is ended at its limit with all of it, while its neighbour works on", async ({
+    skip,
+  }) => {
+    await using supervisor = await startSupervisor();
+    skip(!supervisor.link.hello.processLimits, "this machine gives no limits of processes");
+    const stretch = await supervisor.lease();
+    const neighbour = supervisor.exec("read line; (echo worked)", { attempt: "b", stretch, stdin: "pipe" });
+    const bomb = supervisor.exec("bomb() { bomb | bomb & }; bomb; sleep 600", {
+      stretch,
+      limits: { processes: 64 },
+    });
+    expect(await bomb.finished).toMatchObject({ cause: "too-many-processes" });
+    neighbour.write("go\n");
+    expect(await neighbour.finished).toMatchObject({ cause: "exited", exitCode: 0 });
+    expect(neighbour.stdout()).toBe("worked\n");
+    expect(supervisor.commands()).toEqual([]);
+  });
+
+  it("gets no more CPU time than it may", async ({ skip }) => {
+    await using supervisor = await startSupervisor();
+    skip(!supervisor.link.hello.cpuLimits, "this machine gives no limits of CPU time");
+    // User and system time of the children, in a loop that takes a second of both by the clock.
+    const command = supervisor.exec(
+      "sh -c 'end=$(($(date +%s) + 3)); while [ $(date +%s) -lt $end ]; do :; done'; times | tail -n 1",
+      { stretch: await supervisor.lease(), limits: { cpus: 0.2 } },
+    );
+    expect(await command.finished).toMatchObject({ exitCode: 0 });
+    const [user = Number.NaN, system = Number.NaN] = [...command.stdout().matchAll(/0m([\d.]+)s/g)].map(
+      ([, seconds]) => Number(seconds),
+    );
+    // By less than one core's worth of the three to four seconds that it ran.
+    expect(user + system).toBeLessThan(2);
+  });
 });
 
 describe("the line to the host", () => {

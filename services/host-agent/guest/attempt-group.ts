@@ -2,7 +2,8 @@
 // together, and ended with everything they have started. What one stretch has let run, no later one lets go on.
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Cgroup, type CgroupSupport, createCgroup, type MemoryUse } from "./cgroup.ts";
+import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
+import type { MemoryUse } from "./cgroup-limits.ts";
 import type { Sandbox } from "./inside.ts";
 import { Permission } from "./permission.ts";
 import type { Priority } from "./priority.ts";
@@ -58,6 +59,8 @@ export class AttemptGroup {
   #killed = false;
   /** The most memory that it was seen to need, bytes; 0 before the first look. */
   #neededBytes = 0;
+  /** So often its limit of processes had been met when the last command began. */
+  #forksRefused = 0;
   #measuredAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(name: string, ports: GroupPorts) {
@@ -122,6 +125,9 @@ export class AttemptGroup {
   look(nowMs: number, sinceLastMs: number, frozenLimitMs: number): void {
     if (this.#permission.frozenForMs(nowMs) > frozenLimitMs) this.kill("frozen-too-long", nowMs);
     if (nowMs - this.#measuredAtMs >= MEASURE_MS) this.#measure(nowMs);
+    // Whatever forks for ever goes on trying: it is not waited for.
+    if ((this.#cgroup?.forksRefused() ?? 0) > this.#forksRefused)
+      for (const running of this.#running.values()) this.#end(running, "too-many-processes", nowMs, true);
     for (const running of this.#running.values()) {
       if (!this.frozen) running.activeMs += sinceLastMs;
       const { timeoutMs, silenceMs } = running.exec;
@@ -167,7 +173,7 @@ export class AttemptGroup {
   }
 
   #start(exec: Exec): void {
-    this.#cgroup ??= createCgroup(this.#ports.cgroups, this.#name, exec.limits?.memoryBytes);
+    this.#cgroup ??= createCgroup(this.#ports.cgroups, this.#name, exec.limits ?? {});
     const beganMs = performance.now();
     const [program = "", ...args] = this.#ports.sandbox.wrap({
       attempt: this.#name,
@@ -186,6 +192,7 @@ export class AttemptGroup {
         detached: true,
       }),
     );
+    this.#forksRefused = this.#cgroup.forksRefused();
     const outOfMemoryBefore = this.#cgroup.memory()?.outOfMemory ?? false;
     const running: Running = {
       exec,

@@ -1,35 +1,80 @@
 // Control groups of attempts, where this process may make them: the freezer, memory limits, and a list of members
 // that nobody leaves. Version 2, or version 1's hierarchies; none is no error.
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import {
+  forksRefused,
+  type GroupAt,
+  type Limits,
+  limitCpu,
+  limitMemory,
+  limitProcesses,
+  type MemoryUse,
+  memoryUse,
+  readable,
+  tryWrite,
+} from "./cgroup-limits.ts";
 
-export interface CgroupSupport {
-  /** Folder below which attempts' groups are made, for freezing. */
-  freezer: { version: 1 | 2; parent: string } | null;
-  /** The same for memory; null where no memory controller is to be had. */
-  memory: { version: 1 | 2; parent: string } | null;
+/** A folder below which attempts' groups are made. */
+interface Place {
+  version: 1 | 2;
+  parent: string;
 }
+
+/** Null where there is no such controller to be had. */
+export type CgroupSupport = Record<"freezer" | Controller, Place | null>;
+
+/** By its name, and the file that tells of it in version 1. */
+const CONTROLLERS = {
+  memory: ["memory", "memory.limit_in_bytes"],
+  processes: ["pids", "pids.max"],
+  cpu: ["cpu", "cpu.cfs_quota_us"],
+} as const;
+type Controller = keyof typeof CONTROLLERS;
 
 const ROOT = "/sys/fs/cgroup";
 
 /** What this process may use, found out by trying it. */
 export function findCgroups(tag: string): CgroupSupport {
-  if (process.platform !== "linux") return { freezer: null, memory: null };
+  if (process.platform !== "linux") return { freezer: null, memory: null, processes: null, cpu: null };
   const own = ownGroups();
-  const unified = readable(`${ROOT}/cgroup.controllers`) ? ROOT : `${ROOT}/unified`;
   // A hierarchy is tried only where it is wanted: what a trial leaves behind is removed with the support only.
-  const v2 = usable(path.join(unified, own.get("") ?? "/", tag), "cgroup.freeze");
-  const version1 = (controller: string, file: string) => {
+  const version2 = findVersion2(own.get("") ?? "/", tag);
+  const version1 = (controller: string, file: string): Place | null => {
     const parent = usable(path.join(ROOT, controller, own.get(controller) ?? "/", tag), file);
-    return parent === null ? null : { version: 1 as const, parent };
+    return parent === null ? null : { version: 1, parent };
+  };
+  const placeOf = (controller: Controller): Place | null => {
+    const [name, file] = CONTROLLERS[controller];
+    if (version2?.controllers.has(name)) return { version: 2, parent: version2.parent };
+    return version1(name, file);
   };
   return {
-    freezer: v2 !== null ? { version: 2, parent: v2 } : version1("freezer", "freezer.state"),
-    memory:
-      v2 !== null && enableMemory(v2)
-        ? { version: 2, parent: v2 }
-        : version1("memory", "memory.limit_in_bytes"),
+    freezer: version2 ? { version: 2, parent: version2.parent } : version1("freezer", "freezer.state"),
+    memory: placeOf("memory"),
+    processes: placeOf("processes"),
+    cpu: placeOf("cpu"),
   };
+}
+
+/**
+ * Below this process's own group; or at the top, where that one has no controllers to hand down because processes are
+ * in it, as under systemd without delegation. There only root may.
+ */
+function findVersion2(own: string, tag: string): { parent: string; controllers: Set<string> } | null {
+  const unified = readable(`${ROOT}/cgroup.controllers`) ? ROOT : `${ROOT}/unified`;
+  let best: { parent: string; controllers: Set<string> } | null = null;
+  for (const group of new Set([own, "/"])) {
+    const parent = usable(path.join(unified, group, tag), "cgroup.freeze");
+    if (parent === null) continue;
+    const controllers = handDown(parent);
+    if (best !== null && controllers.size <= best.controllers.size) removeGroup(parent);
+    else {
+      if (best !== null) removeGroup(best.parent);
+      best = { parent, controllers };
+    }
+  }
+  return best;
 }
 
 /** This process's group in each hierarchy, by controller; the unified one under "". */
@@ -58,26 +103,13 @@ function usable(folder: string, file: string): string | null {
   return null;
 }
 
-/** Hands the memory controller down to the attempts' groups, where version 2 has one to hand. */
-function enableMemory(parent: string): boolean {
-  for (const folder of [path.dirname(parent), parent]) {
-    if (!(readable(path.join(folder, "cgroup.controllers")) ?? "").split(/\s/).includes("memory"))
-      return false;
-    try {
-      writeFileSync(path.join(folder, "cgroup.subtree_control"), "+memory");
-    } catch {
-      return false;
-    }
-  }
-  return true;
-}
-
-export interface MemoryUse {
-  outOfMemory: boolean;
-  /** The most that was ever charged, file cache included; 0 where the kernel does not tell. */
-  peakBytes: number;
-  /** In use now, without what the kernel takes back once somebody needs the room. */
-  neededBytes: number;
+/** Hands controllers down to the attempts' groups, as far as there are any to hand; those that they have then. */
+function handDown(parent: string): Set<string> {
+  for (const folder of [path.dirname(parent), parent])
+    for (const [name] of Object.values(CONTROLLERS))
+      tryWrite(path.join(folder, "cgroup.subtree_control"), `+${name}`);
+  const given = (readable(path.join(parent, "cgroup.subtree_control")) ?? "").trim().split(/\s+/);
+  return new Set(given.filter((name) => name !== ""));
 }
 
 export interface Cgroup {
@@ -87,58 +119,33 @@ export interface Cgroup {
   /** Null where there is no freezer. */
   freeze: ((frozen: boolean) => void) | null;
   memory(): MemoryUse | null;
+  /** So often a member could not begin another process because of the limit. */
+  forksRefused(): number;
   /** The groups must be empty. */
   remove(): void;
 }
 
-export function createCgroup(support: CgroupSupport, name: string, memoryBytes: number | undefined): Cgroup {
-  const { freezer, memory } = support;
-  const folders = [
-    ...new Set([freezer, memory].flatMap((one) => (one ? [path.join(one.parent, name)] : []))),
-  ];
+export function createCgroup(support: CgroupSupport, name: string, limits: Limits): Cgroup {
+  const places = Object.values(support).filter((place) => place !== null);
+  const folders = [...new Set(places.map(({ parent }) => path.join(parent, name)))];
   for (const folder of folders) mkdirSync(folder, { recursive: true });
-  const freezerFolder = freezer && path.join(freezer.parent, name);
-  const memoryFolder = memory && path.join(memory.parent, name);
-  if (memory && memoryFolder && memoryBytes !== undefined)
-    limitMemory(memory.version, memoryFolder, memoryBytes);
+  const at = (controller: keyof CgroupSupport): GroupAt | null => {
+    const place = support[controller];
+    return place && { version: place.version, folder: path.join(place.parent, name) };
+  };
+  const [freezer, memory, processes, cpu] = [at("freezer"), at("memory"), at("processes"), at("cpu")];
+  if (memory && limits.memoryBytes !== undefined) limitMemory(memory, limits.memoryBytes);
+  if (processes && limits.processes !== undefined) limitProcesses(processes, limits.processes);
+  if (cpu && limits.cpus !== undefined) limitCpu(cpu, limits.cpus);
   return {
     procsFiles: folders.map((folder) => path.join(folder, "cgroup.procs")),
     members: () => [...new Set(folders.flatMap(pidsIn))],
-    freeze: freezer && freezerFolder ? (frozen) => setFreezer(freezer.version, freezerFolder, frozen) : null,
-    memory: () => (memory && memoryFolder ? memoryUse(memory.version, memoryFolder) : null),
+    freeze: freezer && ((frozen) => setFreezer(freezer.version, freezer.folder, frozen)),
+    memory: () => memory && memoryUse(memory),
+    forksRefused: () => (processes ? forksRefused(processes) : 0),
     remove: () => {
       for (const folder of folders) removeGroup(folder);
     },
-  };
-}
-
-function limitMemory(version: 1 | 2, folder: string, bytes: number): void {
-  const limit = String(bytes);
-  if (version === 1) {
-    writeFileSync(path.join(folder, "memory.limit_in_bytes"), limit);
-    return;
-  }
-  writeFileSync(path.join(folder, "memory.max"), limit);
-  // Where there is swap, it would only make the end slower.
-  tryWrite(path.join(folder, "memory.swap.max"), "0");
-  tryWrite(path.join(folder, "memory.oom.group"), "1");
-}
-
-/** File cache, and in version 2 what the kernel keeps of names and inodes. */
-const RECLAIMABLE = {
-  1: /^total_(?:in)?active_file (\d+)$/gm,
-  2: /^(?:(?:in)?active_file|slab_reclaimable) (\d+)$/gm,
-};
-
-function memoryUse(version: 1 | 2, folder: string): MemoryUse {
-  const read = (file: string) => readable(path.join(folder, `memory.${file}`)) ?? "";
-  const events = read(version === 2 ? "events" : "oom_control");
-  let neededBytes = Number(read(version === 2 ? "current" : "usage_in_bytes"));
-  for (const [, bytes] of read("stat").matchAll(RECLAIMABLE[version])) neededBytes -= Number(bytes);
-  return {
-    outOfMemory: Number(/oom_kill (\d+)/.exec(events)?.[1] ?? 0) > 0,
-    peakBytes: Number(read(version === 2 ? "peak" : "max_usage_in_bytes")),
-    neededBytes: Math.max(0, neededBytes),
   };
 }
 
@@ -149,9 +156,8 @@ const pidsIn = (folder: string): number[] =>
     .map(Number);
 
 /** Groups of attempts below the supports' folders, with their members: what a former life may have left. */
-export function leftGroups({ freezer, memory }: CgroupSupport): { folder: string; pids: number[] }[] {
-  const parents = new Set([freezer?.parent, memory?.parent].filter((parent) => parent !== undefined));
-  return [...parents].flatMap((parent) =>
+export function leftGroups(support: CgroupSupport): { folder: string; pids: number[] }[] {
+  return [...parentsOf(support)].flatMap((parent) =>
     foldersIn(parent).map((folder) => ({ folder, pids: pidsIn(folder) })),
   );
 }
@@ -194,22 +200,9 @@ export function removeGroup(folder: string): boolean {
 }
 
 /** Removes the supports' own folders, if nothing is left in them. */
-export function removeSupport({ freezer, memory }: CgroupSupport): void {
-  for (const one of [freezer, memory]) if (one) removeGroup(one.parent);
+export function removeSupport(support: CgroupSupport): void {
+  for (const parent of parentsOf(support)) removeGroup(parent);
 }
 
-function tryWrite(file: string, text: string): void {
-  try {
-    writeFileSync(file, text);
-  } catch {
-    // Not there, or not permitted: optional.
-  }
-}
-
-function readable(file: string): string | null {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return null;
-  }
-}
+const parentsOf = (support: CgroupSupport): Set<string> =>
+  new Set(Object.values(support).flatMap((place) => (place ? [place.parent] : [])));

@@ -1,5 +1,6 @@
 // The frames that host agent and guest supervisor exchange over stdio. A frame is a 32-bit length, a kind byte and
 // its payload; data frames begin with the number of their process. What does not fit is an error, never skipped.
+import type { Limits } from "./cgroup-limits.ts";
 import type { Isolation, Mounts } from "./inside.ts";
 import type { Stamp } from "./lease.ts";
 
@@ -28,7 +29,7 @@ export interface Exec {
   /** What each of them has time for, ms. */
   killGraceMs?: number;
   stdin: "none" | "pipe";
-  limits?: { memoryBytes?: number };
+  limits?: Limits;
 }
 
 export type ToGuest =
@@ -40,7 +41,14 @@ export type ToGuest =
   | { type: "signal"; process: number; signal: NodeJS.Signals }
   | { type: "stdinEnd"; process: number };
 
-export type ExitCause = "exited" | "timeout" | "silent" | "killed" | "frozen-too-long" | "spawn-failed";
+export type ExitCause =
+  | "exited"
+  | "timeout"
+  | "silent"
+  | "too-many-processes"
+  | "killed"
+  | "frozen-too-long"
+  | "spawn-failed";
 
 /** The last record of a process: its output has been passed on, and its whole tree is gone. */
 export interface Exit {
@@ -63,7 +71,10 @@ export interface Hello {
   protocol: number;
   isolation: Isolation;
   freezer: "cgroup-v2" | "cgroup-v1" | "signals";
+  /** Which limits hold by control groups. */
   memoryLimits: boolean;
+  processLimits: boolean;
+  cpuLimits: boolean;
 }
 
 /** `stretch` is null while no lease holds. */

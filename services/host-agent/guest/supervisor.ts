@@ -105,6 +105,8 @@ say({
   isolation: sandbox.isolation,
   freezer: cgroups.freezer === null ? "signals" : cgroups.freezer.version === 2 ? "cgroup-v2" : "cgroup-v1",
   memoryLimits: cgroups.memory !== null,
+  processLimits: cgroups.processes !== null,
+  cpuLimits: cgroups.cpu !== null,
 });
 
 let toldStretch: string | null = null;
