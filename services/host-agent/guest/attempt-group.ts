@@ -126,7 +126,7 @@ export class AttemptGroup {
     if (this.#permission.frozenForMs(nowMs) > frozenLimitMs) this.kill("frozen-too-long", nowMs);
     if (nowMs - this.#measuredAtMs >= MEASURE_MS) this.#measure(nowMs);
     // Whatever forks for ever goes on trying: it is not waited for.
-    if ((this.#cgroup?.forksRefused() ?? 0) > this.#forksRefused)
+    if (this.#hasTooManyProcesses())
       for (const running of this.#running.values()) this.#end(running, "too-many-processes", nowMs, true);
     for (const running of this.#running.values()) {
       if (!this.frozen) running.activeMs += sinceLastMs;
@@ -234,11 +234,16 @@ export class AttemptGroup {
           exitCode,
           signal,
           durationMs,
-          cause: running.ending ?? "exited",
+          // It may have given up before anybody looked.
+          cause: running.ending ?? (this.#hasTooManyProcesses() ? "too-many-processes" : "exited"),
           ...(memory ? { outOfMemory, ...this.#peak(memory, outOfMemory) } : {}),
         });
       });
     });
+  }
+
+  #hasTooManyProcesses(): boolean {
+    return (this.#cgroup?.forksRefused() ?? 0) > this.#forksRefused;
   }
 
   #measure(nowMs: number): void {
