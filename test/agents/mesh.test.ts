@@ -19,7 +19,7 @@ describe.skipIf(program === null)("a prompt for Claude Code", () => {
     api = await startMessagesApi();
     repository = makeRepository();
     const agent = { MESH_CLAUDE_BIN: program ?? "", ANTHROPIC_API_KEY: KEY, ANTHROPIC_BASE_URL: api.url };
-    up = await startUp(["--hosts", "1"], { env: agent });
+    up = await startUp(["--hosts", "1"], { env: { ...agent, MESH_HOST_SANDBOX: "1" } });
   });
   afterAll(async () => {
     await up[Symbol.asyncDispose]();
