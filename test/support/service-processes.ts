@@ -46,6 +46,11 @@ export async function startServiceProcesses(
   const living = new Set<ChildProcess>();
   const restarts = new Set<Promise<void>>();
   const ending = new AbortController();
+  // What ends by a bug of its own disposes of nothing.
+  const killAll = () => {
+    for (const { pid } of living) if (pid !== undefined) signalAll(treeOf(pid), "SIGKILL");
+  };
+  process.once("exit", killAll);
 
   function start(service: ServiceName, own: NodeJS.ProcessEnv = {}, name: string = service): ServiceProcess {
     const main = path.join(ROOT, "services", service, "main.ts");
@@ -108,6 +113,7 @@ export async function startServiceProcesses(
       ending.abort();
       await Promise.all(restarts);
       await Promise.all([...living].map(endProcess));
+      process.off("exit", killAll);
       await log.close();
     },
   };
