@@ -6,7 +6,7 @@ import { SSE_LIMITS } from "../services/gateway/sse.ts";
 import { PATCH_MAX_BYTES } from "../services/host-agent/instance.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
 import { CACHES_KEPT } from "../services/host-agent/workspace/cache.ts";
-import { WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
+import { ORDERS_AT_ONCE, WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
 import { ATTEMPTS_REMEMBERED, WORK_REMEMBERED } from "../services/scheduler/footprints.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
 import { TRACE_LIMITS } from "../services/simulator/trace.ts";
@@ -194,6 +194,12 @@ export const limitRows = (): string[][] => [
     `${WORK_REMEMBERED}, of each ${ATTEMPTS_REMEMBERED} attempts`,
     "`services/scheduler/footprints.ts`",
     "the one whose attempts ended longest ago is forgotten: its tasks are counted with the default, and `explain` knows time-outs only",
+  ],
+  [
+    "orders to hosts without an answer",
+    String(ORDERS_AT_ONCE),
+    "`services/scheduler/dispatch.ts`",
+    "the next one is given when an answer comes",
   ],
   [
     "waiting tasks whose reason is kept up to date",

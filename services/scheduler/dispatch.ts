@@ -47,6 +47,8 @@ const ASK_MS = 20_000;
 const SHOWN_MS = 5_000;
 /** A thousand hosts beat every second, and no pass each is worth a hundredth of that second, ms. */
 const LATER_MS = 25;
+/** Hosts are asked so many orders at once; more wait for the next answer, and the bus is not flooded. */
+export const ORDERS_AT_ONCE = 256;
 /** Tasks whose waiting is explained: the first in the queue are the ones people ask about. */
 export const WAITING_RECEIPTS = 100;
 
@@ -59,6 +61,8 @@ export class Dispatcher {
   #plannedLater = false;
   /** Orders of which the log shows nothing yet, by task. */
   readonly #asking = new Map<string, { hostId: string; repository: string }>();
+  /** Of them, those that have no answer yet. */
+  #unanswered = 0;
   readonly #room: MakingRoom;
   /** Latest words about a task that fits nowhere, so that a receipt is written only when they change. */
   readonly #waiting = new Map<string, string>();
@@ -116,9 +120,10 @@ export class Dispatcher {
     };
     const shareOf = ({ repository }: QueueEntry) => ruleOf(repository, rules).share;
     for (const entry of this.#room.first(nowMs))
-      if (admits(entry.repository) && offer(entry) === "asked") this.#queue.charge(entry, shareOf(entry));
+      if (this.#mayAsk() && admits(entry.repository) && offer(entry) === "asked")
+        this.#queue.charge(entry, shareOf(entry));
     const round = new Round(this.#queue, { nowMs, admits, passed });
-    for (let entry = round.next(); entry !== null; entry = round.next()) {
+    for (let entry = round.next(); entry !== null && this.#mayAsk(); entry = round.next()) {
       const came = offer(entry);
       if (came === "asked") round.take(entry, shareOf(entry));
       else {
@@ -242,6 +247,7 @@ export class Dispatcher {
     this.#asking.set(taskId, { hostId, repository });
     entry.notBeforeMs = nowMs + ASK_MS;
     this.#fleet.reserve(hostId, taskId, entry.reservation(nowMs, this.#ports.brokerNowMs()));
+    this.#unanswered++;
     const request = await this.#ports.request(entry);
     const reply: Answer<RunReply> | null =
       request === null || entry.removed
@@ -254,6 +260,7 @@ export class Dispatcher {
             memoryBytes,
             placement: receipt.summary,
           });
+    if (this.#unanswered-- === ORDERS_AT_ONCE) this.wake();
     const began = reply?.ok === true && reply.value.outcome === "started";
     if (began) this.#ports.publish(receipt);
     if (entry.asked !== asked) return;
@@ -283,6 +290,10 @@ export class Dispatcher {
     this.#asking.delete(taskId);
     if (asked !== null && this.#ports.runsOn(taskId) !== asked.hostId)
       this.#fleet.release(asked.hostId, taskId);
+  }
+
+  #mayAsk(): boolean {
+    return this.#unanswered < ORDERS_AT_ONCE;
   }
 
   #anyFreeSlot(nowMs: number): boolean {

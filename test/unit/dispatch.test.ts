@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Dispatcher, type DispatchPorts } from "../../services/scheduler/dispatch.ts";
+import { Dispatcher, type DispatchPorts, ORDERS_AT_ONCE } from "../../services/scheduler/dispatch.ts";
 import { Fleet } from "../../services/scheduler/fleet.ts";
 import { Queue } from "../../services/scheduler/queue.ts";
 import type { QueueEntry } from "../../services/scheduler/queue-entry.ts";
@@ -90,6 +90,22 @@ describe("an order to a host", () => {
     expect(asked).toEqual(["t1 a"]);
     await after(10_000);
     expect(asked).toHaveLength(2);
+  });
+
+  it("waits for an answer to another one once so many are without", async () => {
+    const answers: ((reply: typeof STARTED) => void)[] = [];
+    const { clock, queue, fleet, asked, after } = scene({
+      ask: () => new Promise((answered) => answers.push(answered)),
+    });
+    const slots = { total: 1_000, free: 1_000 };
+    fleet.hear(heartbeat({ hostId: "a", cpu: { cores: 9_999, busy: 0, mhz: 3_000 }, slots }), clock.nowMs);
+    for (let number = 1; number <= ORDERS_AT_ONCE + 5; number++)
+      queue.add(entry(`t${number}`, number, { cpus: 1 }));
+    await after(0, false);
+    expect(asked).toHaveLength(ORDERS_AT_ONCE);
+    answers[0]?.(STARTED);
+    await after(0, false);
+    expect(asked).toHaveLength(ORDERS_AT_ONCE + 1);
   });
 
   it("makes a host that let us wait be passed over for as long", async () => {
