@@ -109,7 +109,7 @@ export async function start(
   );
   const cacheDir = path.join(dataDir, "cache");
   const meter = stack.use(await startMeter(dataDir, cacheDir, METER_MS));
-  const { runners, versions: programs } = await findRunners(environment, log);
+  const { runners, versions: programs } = await findRunners(environment, guest.hello()?.isolation, log);
   const runnerNames = runners.map(({ name }) => name);
   const versions = { node: process.versions.node, ...programs };
   let heartbeats: Heartbeats | undefined;

@@ -68,7 +68,7 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       environment,
     );
     await runner.probe();
-    host = await startAttemptHost({ runners: [runner] });
+    host = await startAttemptHost({ runners: [runner], tools: [program ?? ""] });
     repository = makeRepository();
   });
   afterAll(async () => {

@@ -10,6 +10,7 @@ import { startMessagesApi } from "../support/messages-api.ts";
 import { anthropic, openai, type Provider } from "../support/provider.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { startResponsesApi } from "../support/responses-api.ts";
+import { WITHOUT_BUBBLEWRAP } from "../support/supervisor.ts";
 
 const KEY = "sk-ant-test-0123456789";
 const DEADLINE = { timeout: 30_000, interval: 25 };
@@ -19,6 +20,8 @@ interface Agent {
   program: string | null;
   /** What lets it run commands that write. */
   may: DeployRequest["agent"];
+  /** What the host's supervisor is started through. */
+  through: string[];
   start(stack: AsyncDisposableStack, program: string): Promise<{ runner: Runner; provider: Provider }>;
 }
 
@@ -27,6 +30,7 @@ const AGENTS: Agent[] = [
     name: "claude-code",
     program: inject("claudeProgram"),
     may: { approvals: "allow" },
+    through: [],
     async start(stack, file) {
       const api = stack.use(await startMessagesApi());
       const environment = { ANTHROPIC_API_KEY: KEY, ANTHROPIC_BASE_URL: api.url };
@@ -40,6 +44,8 @@ const AGENTS: Agent[] = [
     name: "codex",
     program: inject("codexProgram"),
     may: {},
+    // Its own sandbox cannot begin inside that of attempts.
+    through: WITHOUT_BUBBLEWRAP,
     async start(stack, file) {
       const api = stack.use(await startResponsesApi());
       const environment = { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: api.url };
@@ -51,7 +57,7 @@ const AGENTS: Agent[] = [
   },
 ];
 
-describe.each(AGENTS)("$name", ({ name, program, may, start }) => {
+describe.each(AGENTS)("$name", ({ name, program, may, through, start }) => {
   describe.skipIf(program === null)("as a runner", () => {
     const stack = new AsyncDisposableStack();
     let provider: Provider;
@@ -63,7 +69,7 @@ describe.each(AGENTS)("$name", ({ name, program, may, start }) => {
       provider = agent.provider;
       const found = await agent.runner.probe();
       if (!found.ok) throw new Error(found.reason);
-      host = stack.use(await startAttemptHost({ runners: [agent.runner] }));
+      host = stack.use(await startAttemptHost({ runners: [agent.runner], tools: [program ?? ""], through }));
     });
     afterAll(() => stack.disposeAsync());
     afterEach(async () => {

@@ -70,12 +70,14 @@ export interface AttemptHost extends AsyncDisposable {
   processes(): number[];
 }
 
-/** `through`: what its supervisor is started through, such as `WITHOUT_BUBBLEWRAP`. */
+/** `tools`: what its sandbox shows besides; `through`: what its supervisor is started through, as `WITHOUT_BUBBLEWRAP`. */
 export async function startAttemptHost({
   runners = [],
+  tools = [],
   through = [],
 }: {
   runners?: Runner[];
+  tools?: string[];
   through?: string[];
 } = {}): Promise<AttemptHost> {
   await using stack = new AsyncDisposableStack();
@@ -87,7 +89,7 @@ export async function startAttemptHost({
   const log = pino({ level: "silent" });
   const stateDir = path.join(folder, "supervisor");
   const times = { leaseMs: LEASE_MS, checkMs: 50, frozenLimitMs: LEASE_MS };
-  const command = [...through, ...localSupervisorCommand({ stateDir, ...times })];
+  const command = [...through, ...localSupervisorCommand({ stateDir, ...times, tools })];
   const guest = stack.use(
     await keepGuest({ command, silenceMs: LEASE_MS, endFormerLife: () => endFormerLife(stateDir), log }),
   );

@@ -1,14 +1,16 @@
 // The runners of this host: found once, when its agent begins.
 import type { Logger } from "pino";
 import type { Environment } from "../../../shared/config/environment.ts";
+import type { Hello } from "../guest/protocol.ts";
 import { claudeCodeRunner } from "./claude-code/driver.ts";
 import { codexRunner } from "./codex/driver.ts";
 import { commandRunner } from "./command.ts";
-import type { Runner } from "./runner.ts";
+import type { Probe, Runner } from "./runner.ts";
 
 /** Those that can be used, with the versions of their programs; the log tells why another one cannot. */
 export async function findRunners(
   environment: Environment,
+  isolation: Hello["isolation"] | undefined,
   log: Logger,
 ): Promise<{ runners: Runner[]; versions: Record<string, string> }> {
   const { ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL } = environment;
@@ -27,7 +29,7 @@ export async function findRunners(
   const runners: Runner[] = [commandRunner];
   const versions: Record<string, string> = {};
   for (const agent of agents) {
-    const found = await agent.probe();
+    const found: Probe = agent.name === "codex" && isolation === "sandbox" ? NO_CODEX : await agent.probe();
     log.info(found, `runner ${agent.name}`);
     if (!found.ok) continue;
     runners.push(agent);
@@ -35,3 +37,9 @@ export async function findRunners(
   }
   return { runners, versions };
 }
+
+/** Its commands would all fail. */
+const NO_CODEX: Probe = {
+  ok: false,
+  reason: "its own sandbox cannot begin inside that of attempts: MESH_HOST_SANDBOX=0 does without the latter",
+};
