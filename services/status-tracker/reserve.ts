@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { lastIntake } from "../../shared/bus/intake.ts";
 import { ReserveStore } from "../../shared/bus/reserve-store.ts";
+import { makeRounds } from "./rounds.ts";
 
 const EVERY_MS = 1_000;
 /** Parts stored in each round of a reserve that grows at leisure. */
@@ -52,22 +53,17 @@ export async function keepReserve(bus: Bus, log: Logger, leads: () => boolean): 
     if (hasRoom || performance.now() - triedAtMs > TRY_ANYWAY_MS) await grow(Number.POSITIVE_INFINITY);
   }
 
-  let busy: Promise<void> | null = null;
-  const timer = setInterval(() => {
-    leading &&= leads();
-    if (busy !== null || !leads() || bus.connectedSince() === null) return;
-    // A bus that does not answer is asked again.
-    busy = round()
-      .catch(() => {})
-      .finally(() => {
-        busy = null;
-      });
-  }, EVERY_MS);
+  const rounds = makeRounds({
+    bus,
+    everyMs: EVERY_MS,
+    round,
+    isDue() {
+      leading &&= leads();
+      return leads();
+    },
+  });
   return {
     isGiven: () => given,
-    async [Symbol.asyncDispose]() {
-      clearInterval(timer);
-      await busy;
-    },
+    [Symbol.asyncDispose]: () => rounds[Symbol.asyncDispose](),
   };
 }

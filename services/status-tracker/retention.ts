@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { purgeBeforeEnd } from "../../shared/bus/purge.ts";
 import type { Ledger } from "./ledger.ts";
+import { makeRounds } from "./rounds.ts";
 
 const EVERY_MS = 1_000;
 export const PURGED_AT_ONCE = 10;
@@ -32,21 +33,11 @@ export function retain(options: RetentionOptions): AsyncDisposable {
     if (purged > 0) log.info({ purged }, "only the end is kept of tasks that ended long ago");
   }
 
-  let busy: Promise<void> | null = null;
-  const timer = setInterval(() => {
-    if (busy !== null || bus.connectedSince() === null) return;
-    // A bus that does not answer is asked again.
-    busy = round()
-      .catch(() => {})
-      .finally(() => {
-        busy = null;
-      });
-  }, everyMs);
+  const rounds = makeRounds({ bus, everyMs, round });
   return {
     async [Symbol.asyncDispose]() {
       over = true;
-      clearInterval(timer);
-      await busy;
+      await rounds[Symbol.asyncDispose]();
     },
   };
 }

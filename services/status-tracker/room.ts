@@ -2,6 +2,7 @@
 import type { Logger } from "pino";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { cramped, cutShort } from "../../shared/bus/provision.ts";
+import { makeRounds } from "./rounds.ts";
 
 const EVERY_MS = 5_000;
 
@@ -22,21 +23,9 @@ export async function watchRoom(bus: Bus, log: Logger): Promise<Room> {
     short = now;
   }
 
-  let busy: Promise<void> | null = null;
-  const timer = setInterval(() => {
-    if (busy !== null || bus.connectedSince() === null) return;
-    // A bus that does not answer is asked again.
-    busy = look()
-      .catch(() => {})
-      .finally(() => {
-        busy = null;
-      });
-  }, EVERY_MS);
+  const rounds = makeRounds({ bus, everyMs: EVERY_MS, round: look });
   return {
     notices: () => [...small, ...short.values()],
-    async [Symbol.asyncDispose]() {
-      clearInterval(timer);
-      await busy;
-    },
+    [Symbol.asyncDispose]: () => rounds[Symbol.asyncDispose](),
   };
 }
