@@ -51,7 +51,7 @@ const AGENTS: Agent[] = [
       const environment = { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: api.url };
       return {
         provider: openai(api),
-        runner: codexRunner({ file, searchPath: "", version: undefined }, environment),
+        runner: codexRunner({ file, searchPath: "", version: undefined }, environment, "namespaces"),
       };
     },
   },

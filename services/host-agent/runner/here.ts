@@ -5,7 +5,7 @@ import type { Hello } from "../guest/protocol.ts";
 import { claudeCodeRunner } from "./claude-code/driver.ts";
 import { codexRunner } from "./codex/driver.ts";
 import { commandRunner } from "./command.ts";
-import type { Probe, Runner } from "./runner.ts";
+import type { Runner } from "./runner.ts";
 
 /** Those that can be used, with the versions of their programs; the log tells why another one cannot. */
 export async function findRunners(
@@ -24,12 +24,13 @@ export async function findRunners(
     codexRunner(
       { file: environment.MESH_CODEX_BIN, version: environment.MESH_CODEX_VERSION, searchPath },
       { ...process.env, OPENAI_API_KEY, OPENAI_BASE_URL },
+      isolation,
     ),
   ];
   const runners: Runner[] = [commandRunner];
   const versions: Record<string, string> = {};
-  for (const agent of agents) {
-    const found: Probe = agent.name === "codex" && isolation === "sandbox" ? NO_CODEX : await agent.probe();
+  const probes = await Promise.all(agents.map(async (agent) => ({ agent, found: await agent.probe() })));
+  for (const { agent, found } of probes) {
     log.info(found, `runner ${agent.name}`);
     if (!found.ok) continue;
     runners.push(agent);
@@ -37,9 +38,3 @@ export async function findRunners(
   }
   return { runners, versions };
 }
-
-/** Its commands would all fail. */
-const NO_CODEX: Probe = {
-  ok: false,
-  reason: "its own sandbox cannot begin inside that of attempts: MESH_HOST_SANDBOX=0 does without the latter",
-};

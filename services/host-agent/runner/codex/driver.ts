@@ -2,6 +2,7 @@
 // denies what it may not do, and asks nobody.
 import type { DeployRequest } from "../../../../shared/contracts/task.ts";
 import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
+import type { Hello } from "../../guest/protocol.ts";
 import { eventQueue } from "../event-queue.ts";
 import { Lines } from "../lines.ts";
 import { findProgram, type ProgramKind, type ProgramOptions } from "../program.ts";
@@ -19,11 +20,23 @@ const OWN_PROVIDER = "https://api.openai.com/v1";
 const COMPLAINT_CHARACTERS = 1_000;
 const SUMMARY_CHARACTERS = 4_000;
 
-export function codexRunner(program: ProgramOptions, environment: NodeJS.ProcessEnv): Runner {
+/** `isolation`: of attempts on this host. */
+export function codexRunner(
+  program: ProgramOptions,
+  environment: NodeJS.ProcessEnv,
+  isolation: Hello["isolation"] | undefined,
+): Runner {
   let known = { file: program.file ?? "codex", version: "" };
   return {
     name: "codex",
     async probe() {
+      // Its commands would all fail.
+      if (isolation === "sandbox")
+        return {
+          ok: false,
+          reason:
+            "its own sandbox cannot begin inside that of attempts: MESH_HOST_SANDBOX=0 does without the latter",
+        };
       const found = await findProgram(CODEX, program);
       if (!found.ok) return found;
       known = found;
