@@ -1,10 +1,10 @@
 // A mesh as real processes, each behind a link of its own: nats-server, two schedulers, two status trackers, a gateway
 // and the hosts. What dies is started again, as a service manager would; everything has ended when the fleet has.
-import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ServiceName } from "../../shared/contracts/service.ts";
 import { launchNatsServer, type NatsServer } from "../../shared/nats-server/launch.ts";
+import { freePort } from "../support/free-port.ts";
 import { type Link, openLink } from "../support/link.ts";
 import { type ServiceProcess, startServiceProcesses } from "../support/service-processes.ts";
 
@@ -95,13 +95,4 @@ export async function startFleet({ folder, program, hosts, slots, leaseMs }: Fle
     hostIds,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const address = server.address();
-  await new Promise<void>((done) => server.close(() => done()));
-  if (typeof address !== "object" || address === null) throw new Error("no free port");
-  return address.port;
 }

@@ -11,7 +11,7 @@ import { factsOfTask, lastMessage } from "../../shared/bus/read.ts";
 import { bucketStream, bucketSubject, LEASES } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { openBus } from "../support/bus.ts";
-import { request } from "../support/facts.ts";
+import { smallRequest } from "../support/facts.ts";
 import { untilGone } from "../support/mesh-program.ts";
 import { type MortalNats, startMortalNats } from "../support/nats.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
@@ -107,17 +107,8 @@ async function submit(name: string, count: number, seconds: number): Promise<str
     "say end",
   ].join("\n");
   for (const taskId of taskIds) {
-    const submitted = await submitTask(
-      bus,
-      request({
-        taskId,
-        branch: repository.branch,
-        sha: repository.headSha,
-        cloneUrl: repository.url,
-        resources: { memoryBytes: 1_000_000, cpus: 0.1 },
-        run: { command, env: { WITNESS: witness } },
-      }),
-    );
+    const run = { command, env: { WITNESS: witness } };
+    const submitted = await submitTask(bus, smallRequest(repository, { taskId, run }));
     expect(submitted).toMatchObject({ ok: true, value: { created: true } });
   }
   return taskIds;

@@ -11,7 +11,7 @@ import { factsOfTask } from "../../shared/bus/read.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import { openBus } from "../support/bus.ts";
-import { request } from "../support/facts.ts";
+import { smallRequest } from "../support/facts.ts";
 import { runMesh, untilGone } from "../support/mesh-program.ts";
 import { type MortalNats, startMortalNats } from "../support/nats.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
@@ -65,17 +65,8 @@ async function submit(bus: Bus, taskId: string, seconds: number): Promise<void> 
     `n=0; while [ $n -lt ${seconds * 10} ]; do echo "$MESH_TASK_ID $me" >> "$WITNESS"; sleep 0.1; n=$((n+1)); done`,
     "echo done > done.txt",
   ].join("\n");
-  const submitted = await submitTask(
-    bus,
-    request({
-      taskId,
-      branch: repository.branch,
-      sha: repository.headSha,
-      cloneUrl: repository.url,
-      resources: { memoryBytes: 1_000_000, cpus: 0.1 },
-      run: { command, env: { WITNESS: path.join(folder, "witness") } },
-    }),
-  );
+  const run = { command, env: { WITNESS: path.join(folder, "witness") } };
+  const submitted = await submitTask(bus, smallRequest(repository, { taskId, run }));
   expect(submitted).toMatchObject({ ok: true });
 }
 

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { Fact, FactBody, FactKind, Malformed } from "../../shared/contracts/fact.ts";
 import { SPEAKER_OF } from "../../shared/contracts/fact.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { Repository } from "./repository.ts";
 
 export const request = (overrides: Partial<DeployRequest> = {}): DeployRequest => ({
   type: "pr_deployment",
@@ -12,6 +13,19 @@ export const request = (overrides: Partial<DeployRequest> = {}): DeployRequest =
   cloneUrl: "https://example.invalid/acme/shop.git",
   ...overrides,
 });
+
+/** Of a real repository, and so small that a test's hosts have room for many. */
+export const smallRequest = (
+  { branch, headSha, url }: Repository,
+  overrides: Partial<DeployRequest>,
+): DeployRequest =>
+  request({
+    branch,
+    sha: headSha,
+    cloneUrl: url,
+    resources: { memoryBytes: 1_000_000, cpus: 0.1 },
+    ...overrides,
+  });
 
 const RESULT = { exitCode: 0, durationMs: 1, phases: {}, checks: [], artifacts: [] };
 const FAILURE = { category: "agent" as const, message: "the command exited 1" };

@@ -1,7 +1,6 @@
 // A mesh of real processes on a real server, under a steady flow of short tasks, over NATS and HTTP, whose commands
 // write down that they begin and end. It must hold no expectations.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -12,8 +11,10 @@ import { httpClient } from "../../shared/client/http-client.ts";
 import { natsClient } from "../../shared/client/nats-client.ts";
 import type { HostView } from "../../shared/contracts/api.ts";
 import type { TaskView } from "../../shared/contracts/task.ts";
+import { isEnd } from "../../shared/lifecycle/table.ts";
 import { openBus } from "./bus.ts";
-import { request } from "./facts.ts";
+import { smallRequest } from "./facts.ts";
+import { freePort } from "./free-port.ts";
 import { startNats } from "./nats.ts";
 import { makeRepository } from "./repository.ts";
 import { type ServiceProcess, startServiceProcesses } from "./service-processes.ts";
@@ -77,14 +78,8 @@ export async function startLoadedMesh(env: Record<string, NodeJS.ProcessEnv> = {
   const clients = [natsClient(bus), httpClient(`http://127.0.0.1:${port}`)];
   const submitOne = async (number: number): Promise<string> => {
     const taskId = `load-${number}`;
-    const task = request({
-      taskId,
-      branch: repository.branch,
-      sha: repository.headSha,
-      cloneUrl: repository.url,
-      resources: { memoryBytes: 1_000_000, cpus: 0.1 },
-      run: { command, env: { WITNESS: witness } },
-    });
+    const run = { command, env: { WITNESS: witness } };
+    const task = smallRequest(repository, { taskId, run });
     while (!(await clients[number % clients.length]?.submit(task))?.ok) await delay(PAUSE_MS);
     return taskId;
   };
@@ -131,19 +126,8 @@ export async function startLoadedMesh(env: Record<string, NodeJS.ProcessEnv> = {
   };
 }
 
-const ENDS = new Set(["succeeded", "failed", "cancelled"]);
-
 const ended = (bus: Bus, taskId: string): Promise<TaskView> =>
   vi.waitUntil(async () => {
     const task = await askApi(bus, "get", { taskId }, 1_000);
-    return task.ok && ENDS.has(task.value.state) && task.value;
+    return task.ok && isEnd(task.value.state) && task.value;
   }, DEADLINE);
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const address = server.address();
-  await new Promise<void>((done) => server.close(() => done()));
-  if (typeof address !== "object" || address === null) throw new Error("no free port");
-  return address.port;
-}
