@@ -44,6 +44,8 @@ export class HeldAttempt {
   /** Its tree stands still, and nobody has been allowed yet to let it go on. */
   #frozen = false;
   #resuming = false;
+  /** What it had to do has been done, or ended: there is nothing left that could go on. */
+  #ended = false;
 
   constructor(ports: HeldAttemptPorts, claim: Claim, room: { memoryBytes: number; cpus: number }) {
     this.#ports = ports;
@@ -90,6 +92,7 @@ export class HeldAttempt {
   /** Does what was ordered, sees nothing of it left, and has its end said; resolves when that is settled. */
   async work(order: RunOrder): Promise<void> {
     const outcome = await this.#execute(order);
+    this.#ended = true;
     await this.#ports.guest.release(this.key);
     // Nothing is said of an attempt before the log has decided whether it is one.
     await this.#stretch.promise.catch(() => {});
@@ -174,7 +177,8 @@ export class HeldAttempt {
   async #tryToResume(): Promise<boolean> {
     const { guest, voice } = this.#ports;
     const stretch = await guest.nextStretch(this.#stop.signal);
-    if (stretch === null) return false;
+    // What has ended asks no more: the supervisor knows nothing of it, so it would be asked for again for ever.
+    if (stretch === null || this.#ended) return false;
     const standing = await voice.begin(this.claim, "resumed", {}, this.#stop.signal);
     if (standing !== "mine") {
       this.stop(standing === "gone" ? "dropped" : CANCELLED);

@@ -1,19 +1,22 @@
 // What a host does about a tree that freezes just when it is let go on: the supervisor is scripted, because no real
 // one can be made to do it in that moment; log and tracker are real.
+import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { Attempts } from "../../services/host-agent/attempts.ts";
-import type { Outcome } from "../../services/host-agent/executor.ts";
+import type { Executor, Outcome } from "../../services/host-agent/executor.ts";
 import { finishedIn } from "../../services/host-agent/finished.ts";
 import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import { Voice } from "../../services/host-agent/voice.ts";
 import { askTracker } from "../../shared/bus/append.ts";
 import { capacity } from "../support/capacity.ts";
-import { DEADLINE, startHostMesh } from "../support/host.ts";
+import { DEADLINE, type HostMesh, startHostMesh } from "../support/host.ts";
 
-/** Freezes the attempt again while it answers that it has let it go on, the first `times` times. */
-function scriptedGuest(times: number): { guest: Guest; thaws: () => number; freeze: (key: string) => void } {
-  let thaws = 0;
+/** A supervisor that answers as told when an attempt is to go on. */
+function scriptedGuest(
+  thaw: (key: string) => boolean,
+  release: () => Promise<void> = async () => {},
+): { guest: Guest; freeze: (key: string) => void } {
   let freeze: (key: string) => void = () => {};
   const guest: Guest = {
     hello: () => null,
@@ -25,45 +28,75 @@ function scriptedGuest(times: number): { guest: Guest; thaws: () => number; free
       throw new Error("nothing is to be run");
     },
     freeze() {},
-    async thaw(key) {
-      if (++thaws <= times) freeze(key);
-      return true;
-    },
-    release: async () => {},
+    thaw: async (key) => thaw(key),
+    release,
     onFrozen: (listener) => {
       freeze = listener;
     },
     onDied() {},
     [Symbol.asyncDispose]: async () => {},
   };
-  return { guest, thaws: () => thaws, freeze: (key) => freeze(key) };
+  return { guest, freeze: (key) => freeze(key) };
 }
 
-it("a tree that freezes again while it is let go on is asked about again", async () => {
-  await using mesh = await startHostMesh();
-  const { guest, thaws, freeze } = scriptedGuest(1);
-  let key = "";
-  const attempts = new Attempts({
+const attemptsOf = (mesh: HostMesh, guest: Guest, executor: Executor) =>
+  new Attempts({
     hostId: "h1",
     voice: new Voice(mesh.bus, askTracker(mesh.bus)),
     guest,
-    executor: async ({ attemptKey, signal }): Promise<Outcome> => {
-      key = attemptKey;
-      await new Promise((stopped) => signal.addEventListener("abort", stopped));
-      throw signal.reason;
-    },
+    executor,
     finished: finishedIn(mesh.folder),
     log: pino({ level: "silent" }),
     tellOvertaken: () => {},
     capacity: () => capacity({ slots: 1 }),
     moment: () => ({ installation: "i", boot: 1, counter: 1 }),
   });
+
+it("a tree that freezes again while it is let go on is asked about again", async () => {
+  await using mesh = await startHostMesh();
+  let key = "";
+  let thaws = 0;
+  const { guest, freeze } = scriptedGuest((frozen) => {
+    if (++thaws === 1) freeze(frozen);
+    return true;
+  });
+  const attempts = attemptsOf(mesh, guest, async ({ attemptKey, signal }) => {
+    key = attemptKey;
+    await new Promise((stopped) => signal.addEventListener("abort", stopped));
+    throw signal.reason;
+  });
   const task = await mesh.submit("true");
   expect(await attempts.run(await task.order())).toMatchObject({ outcome: "started" });
   freeze(key);
   await task.said("resumed", 2);
-  await vi.waitFor(() => expect(thaws()).toBe(2), DEADLINE);
+  await vi.waitFor(() => expect(thaws).toBe(2), DEADLINE);
   await attempts.close({ category: "host", message: "the test is over" }, 5_000);
   await task.said("faulted");
   expect((await task.kinds()).slice(0, 5)).toEqual(["requested", "started", "resumed", "resumed", "faulted"]);
+});
+
+it("what has ended while it stood still does not ask for ever whether it may go on", async () => {
+  await using mesh = await startHostMesh();
+  let key = "";
+  const end = Promise.withResolvers<void>();
+  const { guest, freeze } = scriptedGuest(
+    () => {
+      // The supervisor has ended it meanwhile, and knows nothing of it any more.
+      end.resolve();
+      return false;
+    },
+    () => delay(500),
+  );
+  const attempts = attemptsOf(mesh, guest, async ({ attemptKey }): Promise<Outcome> => {
+    key = attemptKey;
+    await end.promise;
+    return { ok: false, failure: { category: "host", message: "it was frozen too long" } };
+  });
+  const task = await mesh.submit("true");
+  expect(await attempts.run(await task.order())).toMatchObject({ outcome: "started" });
+  freeze(key);
+  await task.said("faulted");
+  await attempts.close({ category: "host", message: "the test is over" }, 5_000);
+  const asked = (await task.kinds()).filter((kind) => kind === "resumed");
+  expect(asked.length).toBeLessThan(4);
 });
