@@ -74,16 +74,13 @@ function decisionCost(): number {
   const now = situation();
   const decide = () => place(task, fleet, now).host;
   const scan = () => bareScan(hosts, task.memoryBytes, now);
-  const ratios: number[] = [];
-  for (let round = 0; round < 60; round++) {
-    const [decideUs, scanUs] = [microseconds(decide), microseconds(scan)];
-    if (round === 59)
-      say(
-        `\none decision over ${MANY} hosts: ${decideUs.toFixed(1)} µs; a bare scan: ${scanUs.toFixed(1)} µs`,
-      );
-    if (round >= 10) ratios.push(decideUs / scanUs);
+  let [decideUs, scanUs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  for (let round = 0; round < 400; round++) {
+    decideUs = Math.min(decideUs, microseconds(decide));
+    scanUs = Math.min(scanUs, microseconds(scan));
   }
-  return median(ratios);
+  say(`\none decision over ${MANY} hosts: ${decideUs.toFixed(1)} µs; a bare scan: ${scanUs.toFixed(1)} µs`);
+  return decideUs / scanUs;
 }
 
 function bareScan(
@@ -168,8 +165,9 @@ function manyHosts(): Fleet {
   return fleet;
 }
 
+/** Of one, from so few at once that most rounds are not disturbed by other programs. */
 function microseconds(work: () => unknown): number {
-  const times = 500;
+  const times = 50;
   const beganMs = performance.now();
   for (let time = 0; time < times; time++) work();
   return ((performance.now() - beganMs) * 1_000) / times;

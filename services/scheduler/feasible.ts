@@ -22,6 +22,24 @@ export const CHECKS = [
 ] as const;
 export type Check = (typeof CHECKS)[number];
 
+/** Tasks for which `isOpen` says enough: most of them. */
+export const isPlain = ({ fork, constraints }: QueueEntry, { barred }: Situation): boolean =>
+  !fork && constraints === null && barred.size === 0;
+
+/** True of most hosts that `refusal` refuses nothing to a plain task, in a few comparisons; of others that has to be asked. */
+export const isOpen = (
+  host: FleetHost,
+  memoryBytes: number,
+  cpus: number,
+  runnerBit: number,
+  { nowMs, silenceMs }: Situation,
+): boolean =>
+  host.openFromMs <= nowMs &&
+  nowMs - host.heardAtMs <= silenceMs &&
+  host.freeBytes >= memoryBytes &&
+  host.cores >= cpus &&
+  (host.runnerBits & runnerBit) === runnerBit;
+
 /** Null if the host could begin the task now. */
 export function refusal(task: QueueEntry, host: FleetHost, situation: Situation): Check | null {
   if (situation.nowMs - host.heardAtMs > situation.silenceMs) return "offline";

@@ -43,6 +43,10 @@ export interface FleetHost {
   readonly heldUntilMs: number;
   /** It takes nothing new, by its own word or an operator's. */
   readonly closed: HostWish["kind"] | null;
+  /** From then on it may be given work at all, ms; infinite while it is closed, or has no slot or disk left. */
+  readonly openFromMs: number;
+  /** One bit for each runner that it has, by `Fleet.runnerBit`. */
+  readonly runnerBits: number;
   readonly takesStrangers: boolean;
   readonly isDiskFull: boolean;
   readonly freeBytes: number;
@@ -53,6 +57,8 @@ export interface FleetHost {
   readonly cores: number;
   readonly running: number;
   readonly slots: number;
+  /** The share of them that is left once one more attempt runs there. */
+  readonly slotShare: number;
   /** Of its cores, between 0 and 1. */
   readonly speed: number;
   /** Attempts there of the repository that was last regarded. */
@@ -104,6 +110,8 @@ export function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: KnownHost
     heldUntilMs: 0,
     wish,
     closed: null,
+    openFromMs: 0,
+    runnerBits: 0,
     takesStrangers: false,
     isDiskFull: false,
     freeBytes: 0,
@@ -113,6 +121,7 @@ export function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: KnownHost
     cores: 0,
     running: 0,
     slots: 0,
+    slotShare: 0,
     speed: 0,
     same: 0,
     warm: 0,
@@ -135,4 +144,7 @@ export function workOut(host: KnownHost): void {
   host.speed = Math.min(1, heartbeat.cpu.mhz / FAST_MHZ);
   host.running = host.reservations.size;
   host.slots = heartbeat.slots.total;
+  host.slotShare = 1 - (host.running + 1) / host.slots;
+  const shut = host.closed !== null || host.isDiskFull || host.running >= host.slots;
+  host.openFromMs = shut ? Number.POSITIVE_INFINITY : Math.max(host.avoidUntilMs, host.heldUntilMs);
 }

@@ -14,6 +14,9 @@ import {
 import type { QueueEntry } from "./queue-entry.ts";
 import { RAMP_MS } from "./room.ts";
 
+/** As many bits as the fast integers of JavaScript have. */
+const LAST_BIT = 2 ** 29;
+
 /** What of a task changes how the hosts look to it. */
 type Regarded = Pick<QueueEntry, "repository" | "cacheKey">;
 
@@ -34,6 +37,7 @@ export class Fleet {
   /** Hosts that keep a clone of each repository. */
   readonly #warm = new Map<string, Set<KnownHost>>();
   #regarded: Regarded = { repository: "", cacheKey: "" };
+  readonly #runnerBits = new Map<string, number>();
 
   get hosts(): ReadonlyMap<string, FleetHost> {
     return this.#hosts;
@@ -56,6 +60,9 @@ export class Fleet {
     return this.#list;
   }
 
+  /** The bit that stands for a runner on every host; 0 for one that has none: no host has it, or too many are known. */
+  runnerBit = (runner: string): number => this.#runnerBits.get(runner) ?? 0;
+
   /** Memory of the largest host that could be given work; null if there is none. */
   largestBytes(nowMs: number, silenceMs: number): number | null {
     let largest: number | null = null;
@@ -74,6 +81,8 @@ export class Fleet {
     const known = this.#hosts.get(heartbeat.hostId);
     if (known) {
       this.#remember(known, heartbeat.caches);
+      if (!sameNames(heartbeat.runners, known.heartbeat.runners))
+        known.runnerBits = this.#bitsOf(heartbeat.runners);
       known.heartbeat = heartbeat;
       known.heardAtMs = nowMs;
       known.freeBelowBytes = Number.POSITIVE_INFINITY;
@@ -81,6 +90,7 @@ export class Fleet {
       return;
     }
     const host = newHost(heartbeat, nowMs, this.#wishes.get(heartbeat.hostId) ?? null);
+    host.runnerBits = this.#bitsOf(heartbeat.runners);
     this.#hosts.set(host.id, host);
     this.#list.push(host);
     this.#remember(host, heartbeat.caches, []);
@@ -125,6 +135,7 @@ export class Fleet {
     if (host === undefined) return;
     host.avoidUntilMs = untilMs;
     host.avoidedFor = why;
+    workOut(host);
   }
 
   /** It refused an attempt for want of so much memory: what it said before of what is free there is no longer so. */
@@ -141,6 +152,7 @@ export class Fleet {
     if (host === undefined || (untilMs === 0 && host.heldFor !== taskId)) return;
     host.heldFor = taskId;
     host.heldUntilMs = untilMs;
+    workOut(host);
   }
 
   /** Drops hosts that were not heard of since: they have left. */
@@ -201,13 +213,23 @@ export class Fleet {
     if (repository === this.#regarded.repository) host.same = attempts;
   }
 
-  /** Most heartbeats say the same as the one before. */
+  #bitsOf(runners: readonly string[]): number {
+    let bits = 0;
+    for (const runner of runners) {
+      const bit = this.#runnerBits.get(runner) ?? 2 ** this.#runnerBits.size;
+      if (bit > LAST_BIT) continue;
+      this.#runnerBits.set(runner, bit);
+      bits |= bit;
+    }
+    return bits;
+  }
+
   #remember(
     host: KnownHost,
     caches: readonly string[],
     before: readonly string[] = host.heartbeat.caches,
   ): void {
-    if (caches.length === before.length && caches.every((key, index) => key === before[index])) return;
+    if (sameNames(caches, before)) return;
     for (const key of before) {
       const hosts = this.#warm.get(key);
       hosts?.delete(host);
@@ -230,3 +252,7 @@ export class Fleet {
     }
   }
 }
+
+/** Most heartbeats say the same as the one before. */
+const sameNames = (some: readonly string[], others: readonly string[]): boolean =>
+  some.length === others.length && some.every((name, index) => name === others[index]);

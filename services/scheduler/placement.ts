@@ -1,7 +1,7 @@
 // Decides where a task goes, or tells why nowhere: feasible → rank. Pure: the clock is an argument.
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import { memoryInWords } from "./expectation.ts";
-import { CHECKS, type Check, refusal } from "./feasible.ts";
+import { CHECKS, type Check, isOpen, isPlain, refusal } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import { POLICIES } from "./policies.ts";
@@ -23,21 +23,29 @@ const PENALTY_MS = 600_000;
 
 const NONE = Object.fromEntries(CHECKS.map((check) => [check, 0])) as Record<Check, number>;
 
-/** Filled anew by each decision, so that none allocates by the number of hosts. */
-const candidates: FleetHost[] = [];
-const secondChoice: FleetHost[] = [];
+/** Places of hosts in the fleet's list; filled anew by each decision, so that none allocates by the number of hosts. */
+let firstChoice = new Int32Array(64);
+let secondChoice = new Int32Array(64);
 
 export function place(task: QueueEntry, fleet: Fleet, situation: Situation): Placement {
   const hosts = fleet.regard(task, situation.nowMs);
+  if (firstChoice.length < hosts.length) {
+    firstChoice = new Int32Array(2 * hosts.length);
+    secondChoice = new Int32Array(2 * hosts.length);
+  }
+  const { memoryBytes, cpus, runner, failedAtMs } = task;
+  const runnerBit = runner === null ? 0 : fleet.runnerBit(runner);
+  const plain = isPlain(task, situation) && (runner === null || runnerBit !== 0);
   const counts = { ...NONE };
   let first = 0;
   let second = 0;
   for (let index = 0; index < hosts.length; index++) {
     const host = hosts[index] as FleetHost;
-    const refused = refusal(task, host, situation);
+    const refused =
+      plain && isOpen(host, memoryBytes, cpus, runnerBit, situation) ? null : refusal(task, host, situation);
     if (refused !== null) counts[refused]++;
-    else if (hasLatelyFailed(task, host, situation)) secondChoice[second++] = host;
-    else candidates[first++] = host;
+    else if (failedAtMs !== null && hasLatelyFailed(task, host, situation)) secondChoice[second++] = index;
+    else firstChoice[first++] = index;
   }
   const feasible = first + second;
   const choose = POLICIES[situation.policy];
@@ -45,12 +53,15 @@ export function place(task: QueueEntry, fleet: Fleet, situation: Situation): Pla
     feasible === 0
       ? null
       : first > 0
-        ? choose(candidates, first, task, situation)
-        : choose(secondChoice, second, task, situation);
+        ? choose({ hosts, places: firstChoice, count: first }, task, situation)
+        : choose({ hosts, places: secondChoice, count: second }, task, situation);
   const refusals: Placement["refusals"] = {};
   if (feasible < hosts.length)
     for (const check of CHECKS) if (counts[check] > 0) refusals[check] = counts[check];
-  const penalized = second === 0 ? [] : secondChoice.slice(0, second).map(({ id }) => id);
+  const penalized =
+    second === 0
+      ? []
+      : Array.from(secondChoice.subarray(0, second), (place) => (hosts[place] as FleetHost).id);
   return { host, hosts: hosts.length, feasible, refusals, penalized };
 }
 

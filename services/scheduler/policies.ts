@@ -5,22 +5,24 @@ import type { QueueEntry } from "./queue-entry.ts";
 import { score } from "./rank.ts";
 import type { Situation } from "./situation.ts";
 
-/** Chooses from the first `count` candidates, one or more, that could all take the task. */
-export type Policy = (
-  candidates: readonly FleetHost[],
-  count: number,
-  task: QueueEntry,
-  situation: Situation,
-) => FleetHost;
+/** Hosts by their places in a list, `count` of them: a scan that copied references would cost twice as much. */
+interface Candidates {
+  hosts: readonly FleetHost[];
+  places: Int32Array;
+  count: number;
+}
+
+/** Chooses from one or more candidates that could all take the task. */
+export type Policy = (candidates: Candidates, task: QueueEntry, situation: Situation) => FleetHost;
 
 /** The first of those with the greatest value. */
 const greatest =
   (value: (task: QueueEntry, host: FleetHost, weights: PlacementWeights) => number): Policy =>
-  (candidates, count, task, { weights }) => {
-    let best = candidates[0] as FleetHost;
+  ({ hosts, places, count }, task, { weights }) => {
+    let best = hosts[places[0] as number] as FleetHost;
     let most = value(task, best, weights);
     for (let index = 1; index < count; index++) {
-      const host = candidates[index] as FleetHost;
+      const host = hosts[places[index] as number] as FleetHost;
       const its = value(task, host, weights);
       if (its <= most) continue;
       best = host;
@@ -36,12 +38,12 @@ export const POLICIES: Record<PlacementPolicy, Policy> = {
   "round-robin": greatest((_, host) => -host.chosenAt),
   "least-connections": greatest((_, host) => -host.running),
   weighted: greatest((_, host) => -(host.running + 1) / weightOf(host)),
-  "power-of-two": (candidates, count, task, situation) => {
+  "power-of-two": ({ hosts, places, count }, task, situation) => {
     const first = Math.floor(situation.random() * count);
     // Of the others, so that two hosts are compared wherever there are two.
     const second = (first + 1 + Math.floor(situation.random() * (count - 1))) % count;
-    const pair = [candidates[first] as FleetHost, candidates[second] as FleetHost];
-    return mostRoom(pair, 2, task, situation);
+    const pair = Int32Array.of(places[first] as number, places[second] as number);
+    return mostRoom({ hosts, places: pair, count: 2 }, task, situation);
   },
 };
 

@@ -19,13 +19,13 @@ const TERMS = {
   },
   /** The same of its cores, of which less than none may be left. */
   cpu: (task, host) => Math.max(0, host.freeCpus - task.cpus) / host.cores,
-  slots: (_, host) => 1 - (host.running + 1) / host.slots,
+  slots: (_, host) => host.slotShare,
   /** Of its cores, as the machine says: it tells two kinds of machine apart, and no more. */
   speed: (_, host) => host.speed,
   /** It keeps a clone of the task's repository. */
   warm: (_, host) => host.warm,
   /** Few attempts of the repository run there: one host that fails, or is slow, does not hold up all of them. */
-  spread: (_, host) => 1 - host.same / host.slots,
+  spread: (_, host) => (host.same === 0 ? 1 : 1 - host.same / host.slots),
 } as const satisfies Record<keyof PlacementWeights, Term>;
 
 /** Allocates nothing: it is the inside of every scan. */

@@ -153,14 +153,26 @@ describe("placement", () => {
   });
 
   it("never takes a host that is not feasible, nor leaves one that is, by any policy", () => {
+    // Most would take it but for one reason, so that each reason is seen.
+    const mostly = <Value>(usual: Value, other: fc.Arbitrary<Value>) =>
+      fc.oneof({ weight: 7, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: other });
     const anyHost = fc
       .record({
-        free: fc.nat(8),
-        slots: fc.integer({ min: 1, max: 3 }),
+        free: mostly(8, fc.nat(8)),
+        slots: mostly(5, fc.integer({ min: 1, max: 3 })),
         taken: fc.nat(4),
-        age: fc.nat(30_000),
+        age: mostly(0, fc.nat(30_000)),
+        cores: mostly(2, fc.constant(1)),
+        draining: mostly(false, fc.constant(true)),
+        runners: mostly(["command", "codex"], fc.subarray(["command", "codex"])),
+        freeDisk: mostly(1e12, fc.constant(0)),
+        avoidUntilMs: mostly(0, fc.constant(1)),
+        heldFor: mostly<string | null>(null, fc.constantFrom("t1", "t2")),
       })
-      .map(({ free, slots, taken, age }) => ({
+      .map(({ free, slots, taken, age, cores, freeDisk, ...others }) => ({
+        ...others,
+        cpu: { cores, busy: 0, mhz: 0 },
+        disk: { totalBytes: 1e12, freeBytes: freeDisk },
         memory: { totalBytes: 8 * GIB, availableBytes: free * GIB },
         slots: { total: slots, free: slots },
         heardAtMs: -age,
@@ -169,17 +181,27 @@ describe("placement", () => {
     const anyPolicy = fc.constantFrom(
       ...(["resource", "round-robin", "least-connections", "weighted", "power-of-two"] as const),
     );
+    const anyTask = fc
+      .record({
+        cpus: fc.constantFrom(1, 2),
+        runner: fc.constantFrom(null, "command", "codex", "claude-code"),
+        fork: mostly(false, fc.constant(true)),
+      })
+      .map((wants) => queued(wants));
     fc.assert(
       fc.property(
         fc.array(anyHost, { maxLength: 8 }),
+        anyTask,
         anyPolicy,
         fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
-        (machines, policy, chance) => {
+        (machines, task, policy, chance) => {
           const fleet = fleetOf(Object.fromEntries(machines.map((machine, index) => [`h${index}`, machine])));
+          for (const [index, { heldFor }] of machines.entries())
+            if (heldFor !== null) fleet.hold(`h${index}`, heldFor, 1);
           const now = situation({ policy, random: () => chance });
-          const { hostId, feasible } = placed(queued(), fleet, now);
+          const { hostId, feasible } = placed(task, fleet, now);
           const possible = [...fleet.hosts.values()]
-            .filter((one) => refusal(queued(), one, now) === null)
+            .filter((one) => refusal(task, one, now) === null)
             .map(({ id }) => id);
           expect(feasible).toBe(possible.length);
           if (hostId === null) expect(possible).toEqual([]);
