@@ -1,6 +1,6 @@
 // The work of one attempt: prepare the tree → run → take the patch → validate on a fresh tree → keep what
 // there is to show. It knows nothing of the log but the stretch it may run under.
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
 import type { Bus } from "../../shared/bus/connect.ts";
@@ -25,17 +25,18 @@ import type { Runner } from "./runner/runner.ts";
 import { runRunner } from "./runner-run.ts";
 import type { ExitRecord } from "./supervisor-link.ts";
 import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
-import { applyPatch, type Patch } from "./workspace/patch.ts";
-import { type PreparedTree, prepareTree, removeTree } from "./workspace/tree.ts";
+import type { Patch } from "./workspace/patch.ts";
+import type { PreparedTree } from "./workspace/tree.ts";
 import { TRUSTED_PATHS } from "./workspace/trusted-files.ts";
+import type { Workspaces } from "./workspace/workspaces.ts";
 
 export interface AttemptOptions {
   bus: Bus;
   guest: Guest;
+  workspaces: Workspaces;
   hostId: string;
-  cacheDir: string;
-  attemptsFolder: string;
-  allowFileClones: boolean;
+  /** Where what an attempt leaves lies until it is on the bus. */
+  artifactsFolder: string;
   runners: Runner[];
   /** Takes secrets out of all that leaves an attempt; a patch with one of this host's own does not leave it. */
   redactor: Redactor;
@@ -54,7 +55,7 @@ class Failed extends Error {
 export const attemptExecutor =
   (options: AttemptOptions): Executor =>
   async (work) => {
-    const folder = path.join(options.attemptsFolder, work.attemptKey);
+    const folder = path.join(options.artifactsFolder, work.attemptKey);
     const end = () => void options.guest.release(work.attemptKey);
     work.signal.addEventListener("abort", end);
     try {
@@ -63,14 +64,21 @@ export const attemptExecutor =
     } finally {
       work.signal.removeEventListener("abort", end);
       await options.guest.release(work.attemptKey);
-      await removeTree(folder).catch((error: unknown) =>
-        options.log.error({ error, folder }, "an attempt's folder could not be removed"),
-      );
+      const removed = [
+        options.workspaces.remove(work.attemptKey),
+        rm(folder, { recursive: true, force: true }),
+      ];
+      for (const outcome of await Promise.allSettled(removed))
+        if (outcome.status === "rejected")
+          options.log.error(
+            { error: outcome.reason as unknown, attemptKey: work.attemptKey },
+            "an attempt's files could not be removed",
+          );
     }
   };
 
 async function attempt(options: AttemptOptions, work: Work, folder: string): Promise<Outcome> {
-  const { bus, hostId, runners, redactor } = options;
+  const { bus, hostId, runners, redactor, workspaces } = options;
   const { taskId, attempt, request } = work.order;
   const beganMs = performance.now();
   const result: AttemptResult = {
@@ -85,7 +93,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   const files = new Map<string, string>();
   await using sink = createLogSink(bus, redactor, { taskId, attempt, hostId });
   const fileOf = (name: string) => {
-    const file = path.join(folder, `${name}.artifact`);
+    const file = path.join(folder, name);
     files.set(name, file);
     return file;
   };
@@ -116,7 +124,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     else if (isNoSpace(error)) failure = diskFull("");
     else throw error;
     failure = { ...failure, message: redactor.text(failure.message) };
-    if (failure.category !== "resource" && (await isDiskFull(folder)))
+    if (failure.category !== "resource" && (await isAnyDiskFull()))
       failure = diskFull(`: ${failure.message}`);
   }
   result.durationMs = performance.now() - beganMs;
@@ -127,20 +135,17 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
 
   async function checkOut(name: string, budgetMs: number, trustBaseOnly = false): Promise<PreparedTree> {
     const outOfTime = AbortSignal.timeout(Math.max(1, Math.ceil(budgetMs)));
-    const prepared = await prepareTree({
-      cacheDir: options.cacheDir,
-      attemptDir: path.join(folder, name),
-      source: {
-        cloneUrl: request.cloneUrl,
-        branch: request.branch,
-        sha: request.sha,
-        ...(request.prNumber === undefined ? {} : { prNumber: request.prNumber }),
-        ...(request.baseBranch === undefined ? {} : { baseBranch: request.baseBranch }),
-      },
-      trustBaseOnly,
-      allowFileClones: options.allowFileClones,
-      signal: AbortSignal.any([work.signal, outOfTime]),
-    });
+    const source = {
+      cloneUrl: request.cloneUrl,
+      branch: request.branch,
+      sha: request.sha,
+      ...(request.prNumber === undefined ? {} : { prNumber: request.prNumber }),
+      ...(request.baseBranch === undefined ? {} : { baseBranch: request.baseBranch }),
+    };
+    const prepared = await workspaces.prepare(
+      { attemptKey: work.attemptKey, name, source, trustBaseOnly },
+      AbortSignal.any([work.signal, outOfTime]),
+    );
     work.signal.throwIfAborted();
     if (prepared.ok) return prepared.tree;
     if (outOfTime.aborted)
@@ -190,7 +195,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     const validatedMs = performance.now();
     sink.phase("validating", `${checks.length} check${checks.length === 1 ? "" : "s"} on a fresh tree`);
     const tree = await checkOut("validation", worked.budgetMs());
-    const applied = await applyPatch(tree, patch, work.signal);
+    const applied = await workspaces.applyPatch(tree, patch, work.signal);
     work.signal.throwIfAborted();
     if (!applied.ok)
       throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
@@ -230,11 +235,16 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     return { category, message: `the disk of host ${hostId} is full${what}` };
   }
 
+  /** The trees need not lie on the disk that what is left of them is written to. */
+  async function isAnyDiskFull(): Promise<boolean> {
+    return (await isDiskFull(folder)) || workspaces.isDiskFull();
+  }
+
   async function keepArtifacts(): Promise<void> {
-    if (await isDiskFull(folder)) {
+    if (await isAnyDiskFull()) {
       // What the work has left there makes room for what tells of it.
       await options.guest.release(work.attemptKey);
-      for (const name of ["work", "validation"]) await removeTree(path.join(folder, name));
+      await workspaces.remove(work.attemptKey);
     }
     const { artifacts, ...told } = result;
     await writeFile(fileOf("result"), redactor.text(JSON.stringify({ ...told, failure }, null, 2)));

@@ -1,5 +1,6 @@
 // The host agent: the one judge of this machine's capacity. Accepts or refuses, runs, streams, cleans up; what
 // runs, runs under the guest supervisor, which ends it when this process ends.
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import { askTracker } from "../../shared/bus/append.ts";
 import { ask } from "../../shared/bus/ask.ts";
@@ -27,7 +28,7 @@ import { findRunners } from "./runner/here.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { localSupervisorCommand } from "./supervisor-link.ts";
 import { Voice } from "./voice.ts";
-import { removeTree } from "./workspace/tree.ts";
+import { localWorkspaces } from "./workspace/workspaces.ts";
 
 /** Another agent of this id has so long to say that it is there, ms. */
 const WHO_MS = 1_000;
@@ -62,14 +63,19 @@ export async function start(
     throw new ConfigurationError(
       `${dataDir} lies under /srv, which instances see as their own: set MESH_DATA_DIR to another folder`,
     );
-  const attemptsFolder = path.join(dataDir, "attempts");
+  const artifactsFolder = path.join(dataDir, "artifacts");
   const stateDir = path.join(dataDir, "supervisor");
   const finished = finishedIn(path.join(dataDir, "finished"));
 
   // What a former life left is ended, and seen gone, before this one says a word.
   const { ended } = await endFormerLife(stateDir);
   if (ended > 0) log.warn({ ended }, "ended what a former life of this host agent had left");
-  await removeTree(attemptsFolder);
+  await rm(artifactsFolder, { recursive: true, force: true });
+  const workspaces = await localWorkspaces({
+    cacheDir: path.join(dataDir, "cache"),
+    attemptsFolder: path.join(dataDir, "attempts"),
+    allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
+  });
 
   const bus = stack.use(await connectBus(busOptions(context, `host-agent ${hostId}`)));
   const whoSubject = orderSubject.build({ hostId, order: "who" });
@@ -107,8 +113,7 @@ export async function start(
       },
     }),
   );
-  const cacheDir = path.join(dataDir, "cache");
-  const meter = stack.use(await startMeter(dataDir, cacheDir, METER_MS));
+  const meter = stack.use(await startMeter(workspaces, METER_MS));
   const { runners, versions: programs } = await findRunners(environment, guest.hello()?.isolation, log);
   const runnerNames = runners.map(({ name }) => name);
   const versions = { node: process.versions.node, ...programs };
@@ -136,10 +141,9 @@ export async function start(
       attemptExecutor({
         bus,
         guest,
+        workspaces,
         hostId,
-        cacheDir,
-        attemptsFolder,
-        allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
+        artifactsFolder,
         runners,
         redactor,
         log,

@@ -1,31 +1,27 @@
 // What the machine is doing and keeps, read in the background at its own pace, so that a slow reading never delays a
 // heartbeat: whoever asks gets the last one at once.
-import { statfs } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { currentLoad, mem } from "systeminformation";
-import { cachesIn } from "./workspace/cache.ts";
+import type { WorkspaceReadings, Workspaces } from "./workspace/workspaces.ts";
 
 /** Bytes, cores, and a share between 0 and 1. */
-interface Readings {
+interface Readings extends WorkspaceReadings {
   cpu: { cores: number; busy: number; mhz: number };
   memory: { totalBytes: number; availableBytes: number };
-  disk: { totalBytes: number; freeBytes: number };
-  /** Keys of the repositories in its cache. */
-  caches: string[];
 }
 
 export interface Meter extends Disposable {
   latest(): Readings;
 }
 
-/** Resolves with the first readings taken. `folder` lies on the disk that is measured. */
-export async function startMeter(folder: string, cacheDir: string, everyMs: number): Promise<Meter> {
-  let latest = await read(folder, cacheDir);
+/** Resolves with the first readings taken. */
+export async function startMeter(workspaces: Workspaces, everyMs: number): Promise<Meter> {
+  let latest = await read(workspaces);
   let reading = false;
   const timer = setInterval(() => {
     if (reading) return;
     reading = true;
-    void read(folder, cacheDir)
+    void read(workspaces)
       .then((readings) => {
         latest = readings;
       })
@@ -39,12 +35,11 @@ export async function startMeter(folder: string, cacheDir: string, everyMs: numb
   return { latest: () => latest, [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-async function read(folder: string, cacheDir: string): Promise<Readings> {
-  const [load, memory, disk, caches] = await Promise.all([
+async function read(workspaces: Workspaces): Promise<Readings> {
+  const [load, memory, ofWorkspaces] = await Promise.all([
     currentLoad(),
     availableMemory(),
-    statfs(folder),
-    cachesIn(cacheDir),
+    workspaces.readings(),
   ]);
   return {
     cpu: {
@@ -53,8 +48,7 @@ async function read(folder: string, cacheDir: string): Promise<Readings> {
       mhz: Math.max(0, ...cpus().map(({ speed }) => speed)),
     },
     memory,
-    disk: { totalBytes: disk.blocks * disk.bsize, freeBytes: disk.bavail * disk.bsize },
-    caches,
+    ...ofWorkspaces,
   };
 }
 

@@ -15,6 +15,7 @@ import { createRedactor } from "../../services/host-agent/redaction.ts";
 import { commandRunner } from "../../services/host-agent/runner/command.ts";
 import type { Run, Runner } from "../../services/host-agent/runner/runner.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
+import { localWorkspaces } from "../../services/host-agent/workspace/workspaces.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { provision } from "../../shared/bus/provision.ts";
 import { storedMessages } from "../../shared/bus/read.ts";
@@ -100,13 +101,17 @@ export async function startAttemptHost({
   const stretch = await guest.nextStretch(AbortSignal.timeout(10_000));
   if (stretch === null) throw new Error("the guest supervisor holds no lease");
   const attemptsFolder = path.join(folder, "attempts");
+  const artifactsFolder = path.join(folder, "artifacts");
   const executor = attemptExecutor({
     bus,
     guest,
     hostId: HOST_ID,
-    cacheDir: path.join(folder, "cache"),
-    attemptsFolder,
-    allowFileClones: true,
+    workspaces: await localWorkspaces({
+      cacheDir: path.join(folder, "cache"),
+      attemptsFolder,
+      allowFileClones: true,
+    }),
+    artifactsFolder,
     runners: [commandRunner, ...runners],
     redactor: createRedactor([OWN_SECRET]),
     log,
@@ -161,7 +166,10 @@ export async function startAttemptHost({
     },
     artifact: (taskId, name) =>
       messages(ARTIFACTS, artifactSubject.build({ taskId, attempt: "1", hostId: HOST_ID, name })),
-    folders: () => readdir(attemptsFolder),
+    folders: async () => [
+      ...(await readdir(attemptsFolder)),
+      ...(await readdir(artifactsFolder).catch(() => [])),
+    ],
     processes: () => markedWith(markOf(stateDir)),
     [Symbol.asyncDispose]: () => moved.disposeAsync(),
   };

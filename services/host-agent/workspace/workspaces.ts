@@ -1,0 +1,73 @@
+// The seam between an attempt and the trees it works on: where they lie is where its instance is, which need not be
+// where the host agent is. Here are those on this machine's own disk.
+import { mkdir, statfs } from "node:fs/promises";
+import path from "node:path";
+import { cachesIn, type Source } from "./cache.ts";
+import { isDiskFull } from "./disk.ts";
+import { applyPatch, type Patch } from "./patch.ts";
+import { type Prepared, type PreparedTree, prepareTree, removeTree } from "./tree.ts";
+
+interface WantedTree {
+  attemptKey: string;
+  /** Tells the attempt's trees apart. */
+  name: string;
+  source: Source;
+  /** An agent is to work in it: what it would load by itself is the base branch's. */
+  trustBaseOnly: boolean;
+}
+
+/** Bytes, and the keys of the repositories in the cache. */
+export interface WorkspaceReadings {
+  disk: { totalBytes: number; freeBytes: number };
+  caches: string[];
+}
+
+export interface Workspaces {
+  prepare(wanted: WantedTree, signal: AbortSignal): Promise<Prepared>;
+  applyPatch(
+    tree: PreparedTree,
+    patch: Patch,
+    signal: AbortSignal,
+  ): Promise<{ ok: true } | { ok: false; message: string }>;
+  /** Every tree of the attempt; nothing of it may run any more. */
+  remove(attemptKey: string): Promise<void>;
+  /** Why work there fails, if it does. */
+  isDiskFull(): Promise<boolean>;
+  readings(): Promise<WorkspaceReadings>;
+}
+
+export interface WorkspacesOptions {
+  cacheDir: string;
+  attemptsFolder: string;
+  allowFileClones: boolean;
+}
+
+/** Both folders are there, and no attempt of a former life is. */
+export async function localWorkspaces(options: WorkspacesOptions): Promise<Workspaces> {
+  const { cacheDir, attemptsFolder, allowFileClones } = options;
+  await removeTree(attemptsFolder);
+  await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+  await mkdir(attemptsFolder, { recursive: true, mode: 0o700 });
+  const folderOf = (attemptKey: string) => path.join(attemptsFolder, attemptKey);
+  return {
+    prepare: ({ attemptKey, name, source, trustBaseOnly }, signal) =>
+      prepareTree({
+        cacheDir,
+        attemptDir: path.join(folderOf(attemptKey), name),
+        source,
+        trustBaseOnly,
+        allowFileClones,
+        signal,
+      }),
+    applyPatch,
+    remove: (attemptKey) => removeTree(folderOf(attemptKey)),
+    isDiskFull: () => isDiskFull(attemptsFolder),
+    async readings() {
+      const [disk, caches] = await Promise.all([statfs(attemptsFolder), cachesIn(cacheDir)]);
+      return {
+        disk: { totalBytes: disk.blocks * disk.bsize, freeBytes: disk.bavail * disk.bsize },
+        caches,
+      };
+    },
+  };
+}
