@@ -15,8 +15,6 @@ export interface Capacity extends Labelled {
   diskTotalBytes: number;
   diskFreeBytes: number;
   draining: boolean;
-  /** The supervisor holds a lease: what is begun may run. */
-  leased: boolean;
 }
 
 export interface Admitted {
@@ -40,7 +38,6 @@ const refused = (reason: Refusal["reason"], message: string): Refusal => ({
 export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterable<Admitted>): Refusal | null {
   const { request } = order;
   if (capacity.draining) return refused("draining", "this host is draining");
-  if (!capacity.leased) return refused("not-ready", "this host holds no lease at the moment");
   if (request.fork === true && !capacity.takesStrangers)
     return refused("policy", "this host takes no work from forks");
   if (request.fork === true && request.prompt !== undefined) return refused("policy", NO_AGENT_FOR_STRANGERS);

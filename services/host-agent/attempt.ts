@@ -15,7 +15,6 @@ import {
 } from "../../shared/contracts/task.ts";
 import { publishArtifact } from "./artifacts.ts";
 import { type Executor, type Outcome, Stop, type Work } from "./executor.ts";
-import type { Guest } from "./guest-keeper.ts";
 import { createInstance, type Instance } from "./instance.ts";
 import { checkVerdict, infrastructureFailure } from "./judgement.ts";
 import { createLogSink } from "./log-sink.ts";
@@ -28,12 +27,9 @@ import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
 import type { Patch } from "./workspace/patch.ts";
 import type { PreparedTree } from "./workspace/tree.ts";
 import { TRUSTED_PATHS } from "./workspace/trusted-files.ts";
-import type { Workspaces } from "./workspace/workspaces.ts";
 
 export interface AttemptOptions {
   bus: Bus;
-  guest: Guest;
-  workspaces: Workspaces;
   hostId: string;
   /** Where what an attempt leaves lies until it is on the bus. */
   artifactsFolder: string;
@@ -56,18 +52,16 @@ export const attemptExecutor =
   (options: AttemptOptions): Executor =>
   async (work) => {
     const folder = path.join(options.artifactsFolder, work.attemptKey);
-    const end = () => void options.guest.release(work.attemptKey);
+    const { guest, workspaces } = work.machine;
+    const end = () => void guest.release(work.attemptKey);
     work.signal.addEventListener("abort", end);
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       return await attempt(options, work, folder);
     } finally {
       work.signal.removeEventListener("abort", end);
-      await options.guest.release(work.attemptKey);
-      const removed = [
-        options.workspaces.remove(work.attemptKey),
-        rm(folder, { recursive: true, force: true }),
-      ];
+      await guest.release(work.attemptKey);
+      const removed = [workspaces.remove(work.attemptKey), rm(folder, { recursive: true, force: true })];
       for (const outcome of await Promise.allSettled(removed))
         if (outcome.status === "rejected")
           options.log.error(
@@ -78,7 +72,8 @@ export const attemptExecutor =
   };
 
 async function attempt(options: AttemptOptions, work: Work, folder: string): Promise<Outcome> {
-  const { bus, hostId, runners, redactor, workspaces } = options;
+  const { bus, hostId, runners, redactor } = options;
+  const { guest, workspaces } = work.machine;
   const { taskId, attempt, request } = work.order;
   const beganMs = performance.now();
   const result: AttemptResult = {
@@ -105,7 +100,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     const tree = await checkOut("work", timeoutMs, isAgents);
     if (isAgents) sink.phase("preparing", tree.hasBase ? TRUSTED : UNTRUSTED);
     result.phases.prepareMs = performance.now() - beganMs;
-    const instance = createInstance(options.guest, work, tree, {
+    const instance = createInstance(work, tree, {
       hostId,
       redactor,
       budgetMs: timeoutMs - result.phases.prepareMs,
@@ -200,7 +195,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     if (!applied.ok)
       throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
     const budgetMs = worked.budgetMs() - (performance.now() - validatedMs);
-    const instance = createInstance(options.guest, work, tree, { hostId, redactor, budgetMs });
+    const instance = createInstance(work, tree, { hostId, redactor, budgetMs });
     const stretch = await work.stretch();
     for (const [index, command] of checks.entries()) {
       const name = `check-${index + 1}`;
@@ -243,7 +238,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   async function keepArtifacts(): Promise<void> {
     if (await isAnyDiskFull()) {
       // What the work has left there makes room for what tells of it.
-      await options.guest.release(work.attemptKey);
+      await guest.release(work.attemptKey);
       await workspaces.remove(work.attemptKey);
     }
     const { artifacts, ...told } = result;

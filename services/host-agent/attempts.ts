@@ -13,10 +13,12 @@ import type {
 import { type Capacity, refusalOf } from "./admission.ts";
 import type { Finished } from "./finished.ts";
 import { HeldAttempt, type HeldAttemptPorts } from "./held-attempt.ts";
+import type { Instances } from "./instances/instances.ts";
 import type { Run } from "./runner/runner.ts";
 
 export interface AttemptsOptions extends Omit<HeldAttemptPorts, "closing"> {
   hostId: string;
+  instances: Pick<Instances, "take" | "onFrozen" | "onDied">;
   capacity(): Capacity;
 }
 
@@ -33,15 +35,18 @@ export class Attempts {
   constructor(options: AttemptsOptions) {
     this.#options = options;
     this.#ports = { ...options, closing: this.#closing.signal };
-    options.guest.onFrozen(
-      (key) =>
+    options.instances.onFrozen(
+      (guest, key) =>
         void this.#all()
-          .find((attempt) => attempt.key === key)
+          .find((attempt) => attempt.key === key && attempt.guest === guest)
           ?.resume(),
     );
-    options.guest.onDied((reason) =>
-      this.#stopAll({ category: "host", message: `the guest supervisor ended: ${reason}` }),
-    );
+    // What runs under another supervisor goes on.
+    options.instances.onDied((guest, reason) => {
+      for (const attempt of this.#all())
+        if (attempt.guest === guest)
+          attempt.stop({ category: "host", message: `the guest supervisor ended: ${reason}` });
+    });
   }
 
   /** For the heartbeat. */
@@ -71,13 +76,13 @@ export class Attempts {
       memoryBytes,
       ageMs: nowMs - sinceMs,
     }));
-    const stretch = this.#options.guest.stretch();
     const refused = refusalOf(order, this.#options.capacity(), admitted);
     if (refused !== null) return refused;
-    if (stretch === null)
-      return { outcome: "refused", reason: "not-ready", message: "this host holds no lease" };
-    const attempt = HeldAttempt.of(this.#ports, this.#options.hostId, order);
-    const begun = attempt.begin(order, stretch);
+    const taken = this.#options.instances.take();
+    if (taken === null)
+      return { outcome: "refused", reason: "not-ready", message: "no instance of this host is ready" };
+    const attempt = HeldAttempt.of(this.#ports, this.#options.hostId, order, taken.instance);
+    const begun = attempt.begin(order, taken.stretch);
     this.#hold(attempt, begun, attempt.work(order));
     return inTime(begun);
   }
@@ -98,7 +103,7 @@ export class Attempts {
   /** Says what a former life finished and could not say. */
   adopt({ taskId, attempt, nonce, after, fact }: Finished): void {
     const claim = { taskId, hostId: this.#options.hostId, attempt, nonce, after };
-    const left = new HeldAttempt(this.#ports, claim, { memoryBytes: 0, cpus: 0 });
+    const left = new HeldAttempt(this.#ports, claim, { memoryBytes: 0, cpus: 0 }, null);
     this.#hold(left, Promise.resolve(HAS_ENDED), left.conclude(fact, true));
   }
 

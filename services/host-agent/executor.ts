@@ -2,10 +2,13 @@
 import type { Failure } from "../../shared/contracts/failure.ts";
 import type { RunOrder } from "../../shared/contracts/order.ts";
 import type { AttemptResult } from "../../shared/contracts/task.ts";
+import type { Machine } from "./instances/machine.ts";
 import type { Run } from "./runner/runner.ts";
 
 export interface Work {
   order: RunOrder;
+  /** Where its instance is. */
+  machine: Machine;
   /** Names the attempt to the guest supervisor. */
   attemptKey: string;
   /** Aborted with a `Stop` when the attempt has to end before its time. */

@@ -34,9 +34,11 @@ export interface Guest extends AsyncDisposable {
 
 const POLL_MS = 50;
 const RESTART_MS = 1_000;
+const RESTART_MAX_MS = 30_000;
 
 export async function keepGuest(options: {
-  command: string[];
+  /** Argv of a supervisor, once what it runs on is there; asked for again for each. */
+  command: (signal: AbortSignal) => Promise<string[]>;
   silenceMs: number;
   /** Ends what a supervisor that died may have left; rejects when it cannot. */
   endFormerLife: () => Promise<unknown>;
@@ -46,13 +48,13 @@ export async function keepGuest(options: {
   const frozenListeners: ((attemptKey: string) => void)[] = [];
   const diedListeners: ((reason: string) => void)[] = [];
   const used = new Set<string>();
-  let closed = false;
+  const closing = new AbortController();
   let link: SupervisorLink | null = null;
   let restarted = Promise.resolve();
 
   async function connect(): Promise<void> {
     const connected = await connectSupervisor({
-      command: options.command,
+      command: await options.command(closing.signal),
       onStderr: (text) => log.warn({ text }, "guest supervisor"),
       silenceMs: options.silenceMs,
       endLeftovers,
@@ -64,7 +66,7 @@ export async function keepGuest(options: {
     void connected.died.then(async (reason) => {
       link = null;
       used.clear();
-      if (closed) return;
+      if (closing.signal.aborted) return;
       log.error({ reason }, "the guest supervisor died: its trees died with it");
       for (const listener of diedListeners) listener(reason);
       restarted = restart();
@@ -79,18 +81,20 @@ export async function keepGuest(options: {
         return;
       } catch (error) {
         log.error(error, "what a guest supervisor left cannot be ended");
-        await delay(RESTART_MS);
+        // Then this host has said all that it will say.
+        if (closing.signal.aborted) return;
+        await delay(RESTART_MS, null, { signal: closing.signal }).catch(() => {});
       }
     }
   }
 
   async function restart(): Promise<void> {
-    while (!closed) {
+    for (let waitMs = RESTART_MS; !closing.signal.aborted; waitMs = Math.min(2 * waitMs, RESTART_MAX_MS)) {
       try {
         return await connect();
       } catch (error) {
         log.error(error, "no guest supervisor can be started");
-        await delay(RESTART_MS);
+        await delay(waitMs, null, { signal: closing.signal }).catch(() => {});
       }
     }
   }
@@ -104,11 +108,11 @@ export async function keepGuest(options: {
       return from && stamp ? () => from.renewLease(stamp) : null;
     },
     async firstStamp() {
-      while (!closed && (link?.latestTick() ?? null) === null) await delay(POLL_MS);
+      while (!closing.signal.aborted && (link?.latestTick() ?? null) === null) await delay(POLL_MS);
     },
     stretch: () => link?.latestTick()?.stretch ?? null,
     async nextStretch(signal) {
-      while (!signal.aborted && !closed) {
+      while (!signal.aborted && !closing.signal.aborted) {
         const stretch = link?.latestTick()?.stretch ?? null;
         if (stretch !== null) return stretch;
         await delay(POLL_MS);
@@ -129,7 +133,7 @@ export async function keepGuest(options: {
     onFrozen: (listener) => void frozenListeners.push(listener),
     onDied: (listener) => void diedListeners.push(listener),
     async [Symbol.asyncDispose]() {
-      closed = true;
+      closing.abort();
       // One that is just beginning is to end as well.
       await restarted;
       await link?.[Symbol.asyncDispose]();

@@ -8,12 +8,12 @@ import { countedOf } from "./admission.ts";
 import { type Executor, type Outcome, Stop } from "./executor.ts";
 import type { Finished, FinishedStore } from "./finished.ts";
 import type { Guest } from "./guest-keeper.ts";
+import type { HeldInstance } from "./instances/instances.ts";
 import type { Run } from "./runner/runner.ts";
 import type { Claim, Voice } from "./voice.ts";
 
 export interface HeldAttemptPorts {
   voice: Voice;
-  guest: Guest;
   executor: Executor;
   finished: FinishedStore;
   log: Logger;
@@ -38,6 +38,8 @@ export class HeldAttempt {
   /** Its work is over, and takes no room any more; only its end is still to be said. */
   over = false;
   readonly #ports: HeldAttemptPorts;
+  /** Where it runs; null for one of a former life, of which only its end is left to say. */
+  readonly #instance: HeldInstance | null;
   readonly #stop = new AbortController();
   /** The stretch of lease under which the log has accepted that it acts; rejected when the log refused it. */
   #stretch = Promise.withResolvers<string>();
@@ -47,8 +49,14 @@ export class HeldAttempt {
   /** What it had to do has been done, or ended: there is nothing left that could go on. */
   #ended = false;
 
-  constructor(ports: HeldAttemptPorts, claim: Claim, room: { memoryBytes: number; cpus: number }) {
+  constructor(
+    ports: HeldAttemptPorts,
+    claim: Claim,
+    room: { memoryBytes: number; cpus: number },
+    instance: HeldInstance | null,
+  ) {
     this.#ports = ports;
+    this.#instance = instance;
     this.claim = claim;
     this.memoryBytes = room.memoryBytes;
     this.cpus = room.cpus;
@@ -57,9 +65,15 @@ export class HeldAttempt {
   }
 
   /** A new one, as ordered to this host. */
-  static of(ports: HeldAttemptPorts, hostId: string, order: RunOrder): HeldAttempt {
+  static of(ports: HeldAttemptPorts, hostId: string, order: RunOrder, instance: HeldInstance): HeldAttempt {
     const { taskId, attempt, after } = order;
-    return new HeldAttempt(ports, { taskId, hostId, attempt, nonce: randomUUID(), after }, countedOf(order));
+    const claim = { taskId, hostId, attempt, nonce: randomUUID(), after };
+    return new HeldAttempt(ports, claim, countedOf(order), instance);
+  }
+
+  /** The supervisor that it runs under. */
+  get guest(): Guest | null {
+    return this.#instance?.machine.guest ?? null;
   }
 
   /** Names it to the guest supervisor. */
@@ -93,7 +107,8 @@ export class HeldAttempt {
   async work(order: RunOrder): Promise<void> {
     const outcome = await this.#execute(order);
     this.#ended = true;
-    await this.#ports.guest.release(this.key);
+    await this.guest?.release(this.key);
+    this.#instance?.giveBack();
     // Nothing is said of an attempt before the log has decided whether it is one.
     await this.#stretch.promise.catch(() => {});
     const stopped = this.#stop.signal.aborted ? (this.#stop.signal.reason as Stop).failure : null;
@@ -108,8 +123,10 @@ export class HeldAttempt {
   async #execute(order: RunOrder): Promise<Outcome> {
     const { executor, log } = this.#ports;
     try {
+      if (this.#instance === null) throw new Error("an attempt has no instance");
       return await executor({
         order,
+        machine: this.#instance.machine,
         attemptKey: this.key,
         signal: this.#stop.signal,
         onRun: (run) => {
@@ -175,11 +192,11 @@ export class HeldAttempt {
 
   /** False when there is nothing to hope for any more. */
   async #tryToResume(): Promise<boolean> {
-    const { guest, voice } = this.#ports;
-    const stretch = await guest.nextStretch(this.#stop.signal);
+    const { guest } = this;
+    const stretch = (await guest?.nextStretch(this.#stop.signal)) ?? null;
     // What has ended asks no more: the supervisor knows nothing of it, so it would be asked for again for ever.
-    if (stretch === null || this.#ended) return false;
-    const standing = await voice.begin(this.claim, "resumed", {}, this.#stop.signal);
+    if (guest === null || stretch === null || this.#ended) return false;
+    const standing = await this.#ports.voice.begin(this.claim, "resumed", {}, this.#stop.signal);
     if (standing !== "mine") {
       this.stop(standing === "gone" ? "dropped" : CANCELLED);
       return false;

@@ -7,7 +7,6 @@ import type { Failure } from "../../shared/contracts/failure.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { Work } from "./executor.ts";
 import { GIT_PATH, HOME_PATH, type Isolation, WORK_PATH } from "./guest/inside.ts";
-import type { Guest } from "./guest-keeper.ts";
 import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
 import type { Redactor } from "./redaction.ts";
@@ -36,12 +35,12 @@ export const PATCH_MAX_BYTES = 64 * 1_048_576;
 const PATCH_MS = 120_000;
 
 export function createInstance(
-  guest: Guest,
   work: Work,
   tree: PreparedTree,
   options: { hostId: string; budgetMs: number; redactor: Redactor; outOfPatch?: readonly string[] },
 ): Instance {
   const { taskId, attempt, request } = work.order;
+  const { guest } = work.machine;
   const isolation = guest.hello()?.isolation;
   const apart = isolation === "sandbox" || isolation === "namespaces";
   const workTree = apart ? WORK_PATH : tree.workTree;

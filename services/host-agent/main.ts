@@ -6,7 +6,6 @@ import { askTracker } from "../../shared/bus/append.ts";
 import { ask } from "../../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
 import { ConfigurationError, leaseTimes } from "../../shared/config/environment.ts";
-import { silenceMs } from "../../shared/contracts/lease.ts";
 import { type DrainOrder, type DrainReply, orderSubject, WhoReply } from "../../shared/contracts/order.ts";
 import type { StopService } from "../../shared/contracts/service.ts";
 import { lockFolder } from "../../shared/process/folder-lock.ts";
@@ -16,19 +15,18 @@ import { attemptExecutor } from "./attempt.ts";
 import { Attempts } from "./attempts.ts";
 import type { Executor } from "./executor.ts";
 import { finishedIn } from "./finished.ts";
-import { endFormerLife } from "./guest/former-life.ts";
-import { keepGuest } from "./guest-keeper.ts";
 import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
 import { chooseHostId, readIdentity } from "./identity.ts";
+import { startInstances } from "./instances/instances.ts";
+import { localMachine } from "./instances/local.ts";
+import type { Machine } from "./instances/machine.ts";
 import { createLogSink } from "./log-sink.ts";
 import { serveOrders } from "./orders.ts";
 import { startMeter } from "./readings.ts";
 import { createRedactor } from "./redaction.ts";
 import { findRunners } from "./runner/here.ts";
 import { watchForStandstill } from "./standstill.ts";
-import { localSupervisorCommand } from "./supervisor-link.ts";
 import { Voice } from "./voice.ts";
-import { localWorkspaces } from "./workspace/workspaces.ts";
 
 /** Another agent of this id has so long to say that it is there, ms. */
 const WHO_MS = 1_000;
@@ -37,6 +35,8 @@ const CLOSE_MS = 8_000;
 /** Told over the bus to stop, it lets what runs go on for so long, unless told otherwise, ms. */
 const STOP_MS = 600_000;
 const METER_MS = 1_000;
+/** On this machine an instance costs nothing until it is used, and keeps nothing of an attempt. */
+const RULES = { idleMs: 300_000, tasksEach: Number.POSITIVE_INFINITY, silenceMs: 30_000 };
 
 /** `executor` makes what attempts do; a benchmark gives one that does nothing. */
 export async function start(
@@ -64,18 +64,12 @@ export async function start(
       `${dataDir} lies under /srv, which instances see as their own: set MESH_DATA_DIR to another folder`,
     );
   const artifactsFolder = path.join(dataDir, "artifacts");
-  const stateDir = path.join(dataDir, "supervisor");
   const finished = finishedIn(path.join(dataDir, "finished"));
 
   // What a former life left is ended, and seen gone, before this one says a word.
-  const { ended } = await endFormerLife(stateDir);
-  if (ended > 0) log.warn({ ended }, "ended what a former life of this host agent had left");
+  const source = localMachine({ dataDir, environment, times, log });
+  await source.endFormerLife();
   await rm(artifactsFolder, { recursive: true, force: true });
-  const workspaces = await localWorkspaces({
-    cacheDir: path.join(dataDir, "cache"),
-    attemptsFolder: path.join(dataDir, "attempts"),
-    allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
-  });
 
   const bus = stack.use(await connectBus(busOptions(context, `host-agent ${hostId}`)));
   const whoSubject = orderSubject.build({ hostId, order: "who" });
@@ -85,31 +79,17 @@ export async function start(
       `another host agent speaks as ${hostId} since ${other.value.since}: stop it, or give this machine another MESH_HOST_ID`,
     );
 
-  const guest = stack.use(
-    await keepGuest({
-      command: localSupervisorCommand({
-        stateDir,
-        leaseMs: times.leaseMs,
-        checkMs: times.checkMs,
-        frozenLimitMs: times.frozenLimitMs,
-        sandbox: environment.MESH_HOST_SANDBOX,
-        tools: [
-          ...environment.MESH_HOST_TOOLS,
-          ...[environment.MESH_CLAUDE_BIN, environment.MESH_CODEX_BIN].filter((file) => file !== undefined),
-        ],
-      }),
-      silenceMs: silenceMs(times),
-      endFormerLife: () => endFormerLife(stateDir),
-      log,
-    }),
-  );
+  const slots = environment.MESH_HOST_SLOTS;
+  const rules = { ...RULES, most: slots, warm: slots };
+  const instances = stack.use(startInstances({ source, rules, log }));
+  const { guest, workspaces } = await instances.first;
   stack.use(
     watchForStandstill({
       everyMs: times.checkMs,
       limitMs: times.marginMs / 2,
       onGap(gapMs) {
         log.warn({ gapMs }, "this machine has slept, or stood still: what runs waits for a new lease");
-        guest.freeze();
+        for (const { guest } of instances.machines()) guest.freeze();
       },
     }),
   );
@@ -135,13 +115,11 @@ export async function start(
   const attempts = new Attempts({
     hostId,
     voice: new Voice(bus, askTracker(bus)),
-    guest,
+    instances,
     executor:
       options.executor?.(bus) ??
       attemptExecutor({
         bus,
-        guest,
-        workspaces,
         hostId,
         artifactsFolder,
         runners,
@@ -154,7 +132,7 @@ export async function start(
     capacity: () => {
       const { cpu, memory, disk } = meter.latest();
       return {
-        slots: environment.MESH_HOST_SLOTS,
+        slots,
         labels: environment.MESH_HOST_LABELS,
         versions,
         runners: runnerNames,
@@ -165,7 +143,6 @@ export async function start(
         memoryTotalBytes: memory.totalBytes,
         memoryAvailableBytes: memory.availableBytes,
         draining: draining(),
-        leased: guest.stretch() !== null,
       };
     },
     moment: () => ({ installation, boot, counter: heartbeats?.counter() ?? 0 }),
@@ -191,7 +168,7 @@ export async function start(
       hostId,
       everyMs: times.heartbeatMs,
       leaseMs: times.leaseMs,
-      takeStamp: () => guest.takeStamp(),
+      takeStamp: () => stampOfAll(instances.machines()),
       compose: () => {
         const { attempts: atWork, ...reserved } = attempts.reserved();
         const { cpu, memory, disk, caches } = meter.latest();
@@ -204,8 +181,8 @@ export async function start(
           memory,
           disk,
           slots: {
-            total: environment.MESH_HOST_SLOTS,
-            free: Math.max(0, environment.MESH_HOST_SLOTS - atWork),
+            total: slots,
+            free: Math.max(0, Math.min(slots - atWork, instances.free())),
           },
           reserved,
           attempts: attempts.list(),
@@ -237,6 +214,12 @@ export async function start(
   };
   stack.use(serveStopOrder(bus, context, "host-agent", { instance: hostId, before: finish }));
   return stack.move();
+}
+
+/** Hands each supervisor's stamp back to it. */
+function stampOfAll(machines: Machine[]): (() => void) | null {
+  const stamps = machines.flatMap(({ guest }) => guest.takeStamp() ?? []);
+  return stamps.length === 0 ? null : () => stamps.forEach((renew) => renew());
 }
 
 if (import.meta.main) await runService("host-agent", start);

@@ -155,7 +155,6 @@ export class SimulatedHost {
         memoryTotalBytes: memoryBytes,
         memoryAvailableBytes: Math.max(0, memoryBytes - this.usedBytes(nowMs)),
         draining: false,
-        leased: true,
       },
       [...this.running.values()].map((one) => ({
         memoryBytes: one.askedBytes,

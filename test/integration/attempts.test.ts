@@ -11,6 +11,7 @@ import { Voice } from "../../services/host-agent/voice.ts";
 import { askTracker } from "../../shared/bus/append.ts";
 import { capacity } from "../support/capacity.ts";
 import { DEADLINE, type HostMesh, startHostMesh } from "../support/host.ts";
+import { instancesOn } from "../support/instances.ts";
 
 /** A supervisor that answers as told when an attempt is to go on. */
 function scriptedGuest(
@@ -43,7 +44,7 @@ const attemptsOf = (mesh: HostMesh, guest: Guest, executor: Executor) =>
   new Attempts({
     hostId: "h1",
     voice: new Voice(mesh.bus, askTracker(mesh.bus)),
-    guest,
+    instances: instancesOn(guest),
     executor,
     finished: finishedIn(mesh.folder),
     log: pino({ level: "silent" }),

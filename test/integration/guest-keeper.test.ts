@@ -17,7 +17,7 @@ async function keep({
   const stateDir = path.join(folder, "state");
   const times = { leaseMs: 60_000, checkMs: 25, frozenLimitMs: 60_000 };
   const guest = await keepGuest({
-    command: localSupervisorCommand({ stateDir, ...times }),
+    command: async () => localSupervisorCommand({ stateDir, ...times }),
     silenceMs,
     endFormerLife: () => endFormerLife(stateDir),
     log: pino({ level: "silent" }),

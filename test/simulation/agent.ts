@@ -12,6 +12,7 @@ import { watchForStandstill } from "../../services/host-agent/standstill.ts";
 import { Voice } from "../../services/host-agent/voice.ts";
 import { askTracker } from "../../shared/bus/append.ts";
 import type { LeaseTimes } from "../../shared/contracts/lease.ts";
+import { instancesOn } from "../support/instances.ts";
 import type { Choose, Line } from "./line.ts";
 import { type Machine, Supervisor, type Tree } from "./machine.ts";
 import type { Rules } from "./rules.ts";
@@ -102,7 +103,7 @@ export class Agent {
     const attempts = new Attempts({
       hostId,
       voice: new Voice(bus, askTracker(bus)),
-      guest,
+      instances: instancesOn(guest),
       executor: this.#executor(guest, started),
       tellOvertaken: () => {},
       finished: {
@@ -127,7 +128,6 @@ export class Agent {
         memoryTotalBytes: 64e9,
         memoryAvailableBytes: 64e9,
         draining: false,
-        leased: guest.stretch() !== null,
       }),
       moment,
     });

@@ -92,7 +92,12 @@ export async function startAttemptHost({
   const times = { leaseMs: LEASE_MS, checkMs: 50, frozenLimitMs: LEASE_MS };
   const command = [...through, ...localSupervisorCommand({ stateDir, ...times, tools })];
   const guest = stack.use(
-    await keepGuest({ command, silenceMs: LEASE_MS, endFormerLife: () => endFormerLife(stateDir), log }),
+    await keepGuest({
+      command: async () => command,
+      silenceMs: LEASE_MS,
+      endFormerLife: () => endFormerLife(stateDir),
+      log,
+    }),
   );
   await guest.firstStamp();
   const [hello, renew] = [guest.hello(), guest.takeStamp()];
@@ -102,15 +107,15 @@ export async function startAttemptHost({
   if (stretch === null) throw new Error("the guest supervisor holds no lease");
   const attemptsFolder = path.join(folder, "attempts");
   const artifactsFolder = path.join(folder, "artifacts");
+  const workspaces = await localWorkspaces({
+    cacheDir: path.join(folder, "cache"),
+    attemptsFolder,
+    allowFileClones: true,
+  });
+  const machine = { guest, workspaces, [Symbol.asyncDispose]: async () => {} };
   const executor = attemptExecutor({
     bus,
-    guest,
     hostId: HOST_ID,
-    workspaces: await localWorkspaces({
-      cacheDir: path.join(folder, "cache"),
-      attemptsFolder,
-      allowFileClones: true,
-    }),
     artifactsFolder,
     runners: [commandRunner, ...runners],
     redactor: createRedactor([OWN_SECRET]),
@@ -132,6 +137,7 @@ export async function startAttemptHost({
     };
     const work = {
       order,
+      machine,
       attemptKey: `${taskId}.1`,
       signal: stop.signal,
       onRun: (given: Run | null) => {

@@ -15,6 +15,5 @@ export const capacity = (overrides: Partial<Capacity> = {}): Capacity => ({
   diskTotalBytes: 100 * GIB,
   diskFreeBytes: 50 * GIB,
   draining: false,
-  leased: true,
   ...overrides,
 });

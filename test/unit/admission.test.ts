@@ -42,9 +42,8 @@ describe("a host", () => {
     expect(refusalOf(order({ labels: { os: "linux" } }), capacity(), [admitted()])).toBeNull();
   });
 
-  it("refuses while it drains, and without a lease", () => {
+  it("refuses while it drains", () => {
     expect(reasonOf(order(), capacity({ draining: true }), [])).toBe("draining");
-    expect(reasonOf(order(), capacity({ leased: false }), [])).toBe("not-ready");
   });
 
   it("takes work from forks only if it was told to", () => {

@@ -346,7 +346,6 @@ describe("admission at the host", () => {
 
   it.each([
     [{ draining: true }, {}, "draining"],
-    [{ leased: false }, {}, "not-ready"],
     [{}, { fork: true }, "policy"],
     [{}, { labels: { os: "windows" } }, "labels"],
     [{}, { prompt: "Fix it" }, "runner"],

@@ -1,0 +1,217 @@
+// The instances of this host: carries out what their rules say, one step at a time for each, and lends them to
+// attempts. What takes long, such as a machine that starts, never keeps anybody else waiting.
+import type { Logger } from "pino";
+import type { Guest } from "../guest-keeper.ts";
+import {
+  after,
+  freeInstances,
+  type InstanceFact,
+  type InstanceRecord,
+  type InstanceRules,
+  isSpent,
+  type Situation,
+  type Step,
+  stepsOf,
+} from "./life.ts";
+import type { Machine, MachineSource } from "./machine.ts";
+
+/** One attempt's, until it gives it back. */
+export interface HeldInstance {
+  readonly machine: Machine;
+  giveBack(): void;
+}
+
+export interface Instances extends AsyncDisposable {
+  /**
+   * One that may run something now, with the stretch of lease that allows it; null if there is none, and then one is
+   * made if there may be.
+   */
+  take(): { instance: HeldInstance; stretch: string } | null;
+  /** So many attempts could begin at once now. */
+  free(): number;
+  /** Those that are up. */
+  machines(): Machine[];
+  /** The first that comes up; rejects when that fails. */
+  readonly first: Promise<Machine>;
+  onOpened(listener: (machine: Machine) => void): void;
+  onFrozen(listener: (guest: Guest, attemptKey: string) => void): void;
+  onDied(listener: (guest: Guest, reason: string) => void): void;
+}
+
+const LOOK_MS = 1_000;
+/** What could not be removed is tried again after this, ms. */
+const REMOVE_AGAIN_MS = 10_000;
+
+export function startInstances(options: {
+  source: MachineSource;
+  rules: InstanceRules;
+  log: Logger;
+}): Instances {
+  const { source, rules, log } = options;
+  const now = () => performance.now();
+  const instances: InstanceRecord[] = Array.from({ length: rules.most }, (_, index) => ({
+    number: index + 1,
+    state: "absent",
+    sinceMs: now(),
+    tasks: 0,
+    heardAtMs: Number.NEGATIVE_INFINITY,
+  }));
+  const machines = new Map<number, Machine>();
+  const known = new WeakSet<Machine>();
+  const listeners = {
+    opened: [] as ((machine: Machine) => void)[],
+    frozen: [] as ((guest: Guest, attemptKey: string) => void)[],
+    died: [] as ((guest: Guest, reason: string) => void)[],
+  };
+  const first = Promise.withResolvers<Machine>();
+  first.promise.catch(() => {});
+  const closing = new AbortController();
+  const atWork = new Set<Promise<void>>();
+  const beingRemoved = new Set<number>();
+  let wanted = false;
+  let failures = 0;
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+
+  const situation = (): Situation => ({ instances, wanted, failures, failedAtMs });
+  const recordOf = (number: number): InstanceRecord => {
+    const record = instances[number - 1];
+    if (record === undefined) throw new Error(`there is no instance ${number}`);
+    return record;
+  };
+
+  function tell(number: number, fact: InstanceFact): void {
+    instances[number - 1] = after(recordOf(number), fact, now());
+  }
+
+  function look(): void {
+    if (closing.signal.aborted) return;
+    for (const [number, { guest }] of machines)
+      if (guest.hello() !== null) instances[number - 1] = { ...recordOf(number), heardAtMs: now() };
+    for (const step of stepsOf(situation(), rules, now())) take(step);
+  }
+
+  function take({ act, number }: Step): void {
+    switch (act) {
+      case "create":
+        tell(number, "wanted");
+        return work(create(number));
+      case "dismiss":
+        tell(number, "dismissed");
+        return look();
+      case "fail":
+        log.error({ instance: number }, "an instance does not answer, and is made anew");
+        tell(number, "failed");
+        return look();
+      case "remove":
+        if (!beingRemoved.has(number)) work(remove(number));
+        return;
+    }
+  }
+
+  function work(doing: Promise<void>): void {
+    const done = doing.finally(() => {
+      atWork.delete(done);
+      look();
+    });
+    atWork.add(done);
+  }
+
+  async function create(number: number): Promise<void> {
+    const beganMs = now();
+    try {
+      const machine = await source.open(number, closing.signal);
+      machines.set(number, machine);
+      meet(machine);
+      tell(number, "created");
+      failures = 0;
+      wanted = false;
+      first.resolve(machine);
+    } catch (error) {
+      tell(number, "failed");
+      // Several that fail together, as those of one machine do, have failed once.
+      if (beganMs > failedAtMs) failures++;
+      failedAtMs = now();
+      first.reject(error);
+      if (!closing.signal.aborted) log.error({ error, instance: number }, "an instance could not be made");
+    }
+  }
+
+  async function remove(number: number): Promise<void> {
+    beingRemoved.add(number);
+    machines.delete(number);
+    try {
+      await source.close(number);
+      tell(number, "removed");
+      beingRemoved.delete(number);
+    } catch (error) {
+      log.error({ error, instance: number }, "an instance could not be removed");
+      setTimeout(() => beingRemoved.delete(number), REMOVE_AGAIN_MS).unref();
+    }
+  }
+
+  /** Whoever listens hears of every machine, once. */
+  function meet(machine: Machine): void {
+    if (known.has(machine)) return;
+    known.add(machine);
+    const { guest } = machine;
+    guest.onFrozen((attemptKey) => {
+      for (const listener of listeners.frozen) listener(guest, attemptKey);
+    });
+    guest.onDied((reason) => {
+      for (const listener of listeners.died) listener(guest, reason);
+    });
+    for (const listener of listeners.opened) listener(machine);
+  }
+
+  /** The one used last, so that those nobody needs grow old. */
+  function latestUsable(): { number: number; machine: Machine; stretch: string } | null {
+    for (const { state, number } of instances.toSorted((one, other) => other.sinceMs - one.sinceMs)) {
+      const machine = machines.get(number);
+      const stretch = machine?.guest.stretch() ?? null;
+      if (state === "ready" && machine !== undefined && stretch !== null) return { number, machine, stretch };
+    }
+    return null;
+  }
+
+  function lend(number: number, machine: Machine): HeldInstance {
+    tell(number, "taken");
+    let held = true;
+    return {
+      machine,
+      giveBack() {
+        if (!held) return;
+        held = false;
+        tell(number, "returned");
+        tell(number, isSpent(recordOf(number), rules) ? "dismissed" : "cleaned");
+        look();
+      },
+    };
+  }
+
+  look();
+  const timer = setInterval(look, LOOK_MS);
+  return {
+    take() {
+      const usable = latestUsable();
+      const taken = usable && {
+        instance: lend(usable.number, usable.machine),
+        stretch: usable.stretch,
+      };
+      wanted ||= taken === null;
+      look();
+      return taken;
+    },
+    free: () => freeInstances(situation(), rules, now()),
+    machines: () => [...new Set(machines.values())],
+    first: first.promise,
+    onOpened: (listener) => void listeners.opened.push(listener),
+    onFrozen: (listener) => void listeners.frozen.push(listener),
+    onDied: (listener) => void listeners.died.push(listener),
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer);
+      closing.abort();
+      await Promise.all(atWork);
+      await source[Symbol.asyncDispose]();
+    },
+  };
+}

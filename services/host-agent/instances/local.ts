@@ -1,0 +1,55 @@
+// The machine that the host agent itself runs on, as a place for instances: a supervisor beside it, and its own disk.
+import path from "node:path";
+import type { Logger } from "pino";
+import type { Environment } from "../../../shared/config/environment.ts";
+import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
+import { endFormerLife } from "../guest/former-life.ts";
+import { keepGuest } from "../guest-keeper.ts";
+import { localSupervisorCommand } from "../supervisor-link.ts";
+import { localWorkspaces } from "../workspace/workspaces.ts";
+import { type Machine, type MachineSource, sharedMachine } from "./machine.ts";
+
+export interface LocalOptions {
+  dataDir: string;
+  environment: Environment;
+  times: LeaseTimes;
+  log: Logger;
+}
+
+export function localMachine(options: LocalOptions): MachineSource {
+  const stateDir = path.join(options.dataDir, "supervisor");
+  return sharedMachine(
+    () => start(options, stateDir),
+    async () => {
+      const { ended } = await endFormerLife(stateDir);
+      if (ended > 0) options.log.warn({ ended }, "ended what a former life of this host agent had left");
+    },
+  );
+}
+
+async function start(options: LocalOptions, stateDir: string): Promise<Machine> {
+  const { dataDir, environment, times, log } = options;
+  const workspaces = await localWorkspaces({
+    cacheDir: path.join(dataDir, "cache"),
+    attemptsFolder: path.join(dataDir, "attempts"),
+    allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
+  });
+  const command = localSupervisorCommand({
+    stateDir,
+    leaseMs: times.leaseMs,
+    checkMs: times.checkMs,
+    frozenLimitMs: times.frozenLimitMs,
+    sandbox: environment.MESH_HOST_SANDBOX,
+    tools: [
+      ...environment.MESH_HOST_TOOLS,
+      ...[environment.MESH_CLAUDE_BIN, environment.MESH_CODEX_BIN].filter((file) => file !== undefined),
+    ],
+  });
+  const guest = await keepGuest({
+    command: async () => command,
+    silenceMs: silenceMs(times),
+    endFormerLife: () => endFormerLife(stateDir),
+    log,
+  });
+  return { guest, workspaces, [Symbol.asyncDispose]: () => guest[Symbol.asyncDispose]() };
+}

@@ -1,0 +1,33 @@
+// A guest of a test's own as the one place for all instances, with as many of them as are asked for.
+import type { Guest } from "../../services/host-agent/guest-keeper.ts";
+import type { Instances } from "../../services/host-agent/instances/instances.ts";
+import type { Machine } from "../../services/host-agent/instances/machine.ts";
+
+/** Its attempts have no trees. */
+const machineOf = (guest: Guest): Machine => ({
+  guest,
+  workspaces: {
+    prepare: noTrees,
+    applyPatch: noTrees,
+    remove: noTrees,
+    isDiskFull: noTrees,
+    readings: noTrees,
+  },
+  [Symbol.asyncDispose]: () => guest[Symbol.asyncDispose](),
+});
+
+export function instancesOn(guest: Guest): Pick<Instances, "take" | "onFrozen" | "onDied"> {
+  const machine = machineOf(guest);
+  return {
+    take() {
+      const stretch = guest.stretch();
+      return stretch === null ? null : { instance: { machine, giveBack() {} }, stretch };
+    },
+    onFrozen: (listener) => guest.onFrozen((attemptKey) => listener(guest, attemptKey)),
+    onDied: (listener) => guest.onDied((reason) => listener(guest, reason)),
+  };
+}
+
+const noTrees = (): never => {
+  throw new Error("an attempt of this test asks for a tree");
+};

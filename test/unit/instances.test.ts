@@ -1,0 +1,144 @@
+// What a host does about its instances: which it makes, keeps, dismisses and removes.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  after,
+  backoffMs,
+  freeInstances,
+  type InstanceRecord,
+  type InstanceRules,
+  type InstanceState,
+  isSpent,
+  LIFE,
+  type Situation,
+  type Step,
+  stepsOf,
+} from "../../services/host-agent/instances/life.ts";
+
+const RULES: InstanceRules = { most: 5, warm: 1, idleMs: 300_000, tasksEach: 3, silenceMs: 30_000 };
+
+const instances = (...states: InstanceState[]): InstanceRecord[] =>
+  Array.from({ length: RULES.most }, (_, index) => ({
+    number: index + 1,
+    state: states[index] ?? "absent",
+    sinceMs: 0,
+    tasks: 0,
+    heardAtMs: Number.POSITIVE_INFINITY,
+  }));
+
+const situation = (overrides: Partial<Situation> = {}): Situation => ({
+  instances: instances(),
+  wanted: false,
+  failures: 0,
+  failedAtMs: Number.NEGATIVE_INFINITY,
+  ...overrides,
+});
+
+const inShort = (steps: Step[]) => steps.map(({ act, number }) => `${act} ${number}`);
+const steps = (overrides: Partial<Situation>, nowMs = 0, rules = RULES) =>
+  inShort(stepsOf(situation(overrides), rules, nowMs));
+
+describe("a host's instances", () => {
+  it("are made ahead of need, and again when one is taken", () => {
+    expect(steps({})).toEqual(["create 1"]);
+    expect(steps({ instances: instances("creating") })).toEqual([]);
+    expect(steps({ instances: instances("busy") })).toEqual(["create 2"]);
+    expect(steps({ instances: instances("busy", "busy", "busy", "busy", "busy") })).toEqual([]);
+  });
+
+  it("are made only when somebody asks, where none is kept warm", () => {
+    const cold = { ...RULES, warm: 0 };
+    expect(steps({}, 0, cold)).toEqual([]);
+    expect(steps({ wanted: true }, 0, cold)).toEqual(["create 1"]);
+    expect(freeInstances(situation(), cold, 0)).toBe(1);
+    expect(freeInstances(situation({ failures: 1, failedAtMs: 0 }), cold, 500)).toBe(0);
+  });
+
+  it("that nobody needs go after a while, but for those kept warm", () => {
+    const idle = { instances: instances("ready", "ready") };
+    expect(steps(idle, RULES.idleMs - 1)).toEqual([]);
+    expect(steps(idle, RULES.idleMs)).toEqual(["dismiss 1"]);
+    expect(steps({ instances: instances("ready") }, 10 * RULES.idleMs)).toEqual([]);
+  });
+
+  it("that are broken or retired are removed, and count until they are", () => {
+    const all = instances("retired", "broken", "busy", "busy", "busy");
+    expect(steps({ instances: all })).toEqual(["remove 1", "remove 2"]);
+  });
+
+  it("whose supervisor is not there for too long are broken", () => {
+    const [silent, ...others] = instances("ready");
+    const heard = silent && { ...silent, heardAtMs: 1_000 };
+    const both = heard ? [heard, ...others] : [];
+    expect(steps({ instances: both }, 1_000 + RULES.silenceMs)).toEqual([]);
+    expect(steps({ instances: both }, 1_001 + RULES.silenceMs)).toEqual(["fail 1"]);
+  });
+
+  it("that cannot be made are tried again, each time later", () => {
+    expect([0, 1, 2, 3, 20].map(backoffMs)).toEqual([0, 1_000, 2_000, 4_000, 60_000]);
+    expect(steps({ failures: 2, failedAtMs: 0 }, 1_999)).toEqual([]);
+    expect(steps({ failures: 2, failedAtMs: 0 }, 2_000)).toEqual(["create 1"]);
+  });
+
+  it("never are more than the most, nor lent twice, whatever happens", () => {
+    const happenings = fc.array(
+      fc.record({
+        what: fc.constantFrom("take", "return", "done", "fail", "wait"),
+        which: fc.nat(RULES.most - 1),
+      }),
+      { maxLength: 200 },
+    );
+    fc.assert(
+      fc.property(happenings, fc.nat(5), (list, warm) => {
+        const rules = { ...RULES, warm };
+        let now = 0;
+        let all = instances();
+        let failures = 0;
+        let failedAtMs = Number.NEGATIVE_INFINITY;
+        const tell = (number: number, fact: Parameters<typeof after>[1]) => {
+          all = all.map((one) =>
+            one.number === number ? { ...after(one, fact, now), heardAtMs: now } : one,
+          );
+        };
+        for (const { what, which } of list) {
+          const number = which + 1;
+          const state = all[which]?.state;
+          if (what === "wait") now += 100_000;
+          if (what === "take" && state === "ready") tell(number, "taken");
+          if (what === "return" && state === "busy") {
+            tell(number, "returned");
+            const spent = all[which] !== undefined && isSpent(all[which], rules);
+            tell(number, spent ? "dismissed" : "cleaned");
+          }
+          if (what === "done" && state === "creating") tell(number, "created");
+          if (what === "done" && (state === "broken" || state === "retired")) tell(number, "removed");
+          if (what === "fail") {
+            if (state === "creating") {
+              failures++;
+              failedAtMs = now;
+            }
+            tell(number, "failed");
+          }
+          const asked = { instances: all, wanted: what === "take", failures, failedAtMs };
+          for (const step of stepsOf(asked, rules, now)) {
+            if (step.act === "create") tell(step.number, "wanted");
+            if (step.act === "dismiss") tell(step.number, "dismissed");
+          }
+          const there = all.filter((one) => one.state !== "absent");
+          expect(there.length).toBeLessThanOrEqual(rules.most);
+          expect(all.every(({ tasks }) => tasks <= rules.tasksEach)).toBe(true);
+          expect(freeInstances(asked, rules, now)).toBeLessThanOrEqual(rules.most);
+        }
+      }),
+    );
+  });
+
+  it("are lent only while they are ready, and only what is lent comes back", () => {
+    const leads = (fact: "taken" | "returned") =>
+      Object.entries(LIFE)
+        .filter(([, row]) => row[fact] !== "bug")
+        .map(([state]) => state);
+    expect(leads("taken")).toEqual(["ready"]);
+    expect(leads("returned")).toEqual(["busy"]);
+  });
+});
