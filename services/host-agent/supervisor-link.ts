@@ -223,7 +223,8 @@ export const localSupervisorCommand = (options: {
   tools?: string[];
 }): string[] => [
   process.execPath,
-  path.join(import.meta.dirname, "guest", "supervisor.ts"),
+  path.join(import.meta.dirname, "guest", "main.ts"),
+  "supervisor",
   ...stateArguments(options.stateDir),
   ...["--lease-ms", String(options.leaseMs)],
   ...["--check-ms", String(options.checkMs)],

@@ -2,7 +2,6 @@
 // end of its lease, and ends it when the supervisor has ended. It lets go on only what it froze itself, and only
 // once the supervisor has spoken again, which has then looked at its lease first.
 import { type ChildProcess, spawn } from "node:child_process";
-import path from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { findCgroups, freezeAll } from "./cgroup.ts";
@@ -24,10 +23,9 @@ export function startWatchdog(options: {
   slackMs: number;
   onLost: () => void;
 }): Watchdog {
-  const script = path.join(import.meta.dirname, "watchdog.ts");
-  const args = [script, ...stateArguments(options.stateDir), "--slack-ms", String(options.slackMs)];
+  const args = [...stateArguments(options.stateDir), "--slack-ms", String(options.slackMs)];
   // A session of its own: a stop sent to the supervisor's group is not for it.
-  const child: ChildProcess = spawn(process.execPath, args, {
+  const child: ChildProcess = spawn(process.execPath, [process.argv[1] ?? "", "watchdog", ...args], {
     stdio: ["pipe", "ignore", "inherit"],
     detached: true,
   });
@@ -76,8 +74,10 @@ function watch(stateDir: string, slackMs: number): void {
   for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) process.on(signal, () => {});
 }
 
-if (import.meta.main) {
+/** The other end of `startWatchdog`. */
+export function runWatchdog(args: string[]): void {
   const { values } = parseArgs({
+    args,
     options: {
       "state-dir": { type: "string", default: "/tmp" },
       "slack-ms": { type: "string", default: "500" },
