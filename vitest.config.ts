@@ -27,6 +27,15 @@ export default defineConfig({
       },
       {
         test: {
+          name: "wsl",
+          include: ["test/wsl/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          globalSetup: ["test/setup/distro-image.ts"],
+        },
+      },
+      {
+        test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 180_000,

@@ -80,6 +80,10 @@ const VARIABLES = {
     .describe(
       "paths, with colons between, that attempts may read besides the system's programs and the folders on PATH",
     ),
+  MESH_WSL_EXE: z
+    .string()
+    .optional()
+    .describe("the program wsl.exe, instead of C:\\Program Files\\WSL\\wsl.exe"),
   MESH_CLAUDE_BIN: z
     .string()
     .optional()

@@ -1,0 +1,42 @@
+// What a distro of ours is known by, and where everything lies in it. The image is made so, and the host relies on it.
+
+/** No other distro is touched, whatever is asked for. */
+const DISTRO_PREFIX = "agent-mesh-";
+
+/** Only an image of ours has it: the owner may give names with our prefix, too. */
+export const MARKER_FILE = "/etc/agent-mesh-distro";
+export const MARKER = "agent-mesh distro";
+
+export const NODE_PROGRAM = "/usr/local/bin/node";
+/** The guest programs, each version in a file of its own name. */
+export const GUEST_FOLDER = "/opt/agent-mesh";
+
+export const hasOurPrefix = (distro: string): boolean => distro.toLowerCase().startsWith(DISTRO_PREFIX);
+
+/** Whom an instance's own programs run as, unless each has a user of its own. */
+const DISTRO_USER = "mesh";
+
+/**
+ * `/etc/wsl.conf`. Without systemd: distros of one machine would fight over its control groups, and nothing of ours
+ * needs it. Without Windows: no drives, no Windows programs, nor their PATH.
+ */
+export const WSL_CONF = `[boot]
+systemd=false
+
+[automount]
+enabled=false
+mountFsTab=false
+
+[interop]
+enabled=false
+appendWindowsPath=false
+
+[user]
+default=${DISTRO_USER}
+
+[gpu]
+enabled=false
+
+[fileServer]
+enabled=false
+`;
