@@ -3,6 +3,9 @@
 /** No other distro is touched, whatever is asked for. */
 const DISTRO_PREFIX = "agent-mesh-";
 
+/** The one that runs instances, and that others are copied from. */
+export const GOLDEN_DISTRO = `${DISTRO_PREFIX}golden`;
+
 /** Only an image of ours has it: the owner may give names with our prefix, too. */
 export const MARKER_FILE = "/etc/agent-mesh-distro";
 export const MARKER = "agent-mesh distro";
