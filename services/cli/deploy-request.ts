@@ -21,6 +21,8 @@ export interface DeployFlags {
   memory?: string;
   memoryLimit?: string;
   cpus?: string;
+  cpuLimit?: string;
+  processLimit?: string;
   timeout?: string;
   maxAttempts?: string;
   check?: string[];
@@ -49,9 +51,17 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     throw new UsageError('nothing to do: write the command after "--", or give a --prompt or a --check');
   const repository = parseRepository(repo ?? "");
   if (repository === null) throw new UsageError(`--repo: expected a clone URL or owner/name, not "${repo}"`);
-  const memory = flags.memory === undefined ? undefined : sizeOf("--memory", flags.memory);
-  const limit = flags.memoryLimit === undefined ? undefined : sizeOf("--memory-limit", flags.memoryLimit);
-  const cpus = flags.cpus === undefined ? undefined : numberOf("--cpus", flags.cpus);
+  const resources = {
+    ...(flags.memory === undefined ? {} : { memoryBytes: sizeOf("--memory", flags.memory) }),
+    ...(flags.cpus === undefined ? {} : { cpus: numberOf("--cpus", flags.cpus) }),
+  };
+  const limits = {
+    ...(flags.memoryLimit === undefined ? {} : { memoryBytes: sizeOf("--memory-limit", flags.memoryLimit) }),
+    ...(flags.cpuLimit === undefined ? {} : { cpus: numberOf("--cpu-limit", flags.cpuLimit) }),
+    ...(flags.processLimit === undefined
+      ? {}
+      : { processes: wholeOf("--process-limit", flags.processLimit) }),
+  };
   const draft = {
     type: "pr_deployment",
     ...repository,
@@ -63,15 +73,8 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     ...(flags.priority === undefined ? {} : { priority: flags.priority }),
     ...(flags.label?.length ? { labels: pairsOf("--label", flags.label) } : {}),
     ...(flags.require?.length ? { constraints: flags.require.map(parseConstraint) } : {}),
-    ...(memory === undefined && cpus === undefined
-      ? {}
-      : {
-          resources: {
-            ...(memory === undefined ? {} : { memoryBytes: memory }),
-            ...(cpus === undefined ? {} : { cpus }),
-          },
-        }),
-    ...(limit === undefined ? {} : { limits: { memoryBytes: limit } }),
+    ...(Object.keys(resources).length === 0 ? {} : { resources }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
     ...(flags.timeout === undefined ? {} : { timeoutMs: durationOf("--timeout", flags.timeout) }),
     ...(flags.maxAttempts === undefined ? {} : { maxAttempts: wholeOf("--max-attempts", flags.maxAttempts) }),
     ...runOf(command, flags.env ?? []),

@@ -48,6 +48,8 @@ export const deployCommand = (): Command =>
       .option("--memory <size>", "what it is expected to use, for placement: 512MB, 2GB, 1GiB")
       .option("--memory-limit <size>", "what it may never exceed")
       .option("--cpus <number>", "processor cores it is expected to use")
+      .option("--cpu-limit <number>", "cores' worth of time that it may never exceed")
+      .option("--process-limit <number>", "processes and threads that it may never have more of at once")
       .option("--timeout <duration>", "of one attempt: 90s, 10m, 1h")
       .option("--max-attempts <number>", "attempts that may fail before the task does")
       .option(
