@@ -59,9 +59,12 @@ export async function connectSupervisor(options: {
   onStderr: (text: string) => void;
   /** One that says nothing for so long has hung, ms. */
   silenceMs: number;
+  /** It has so long to say hello, ms. */
+  helloMs?: number;
   /** Ends what a dead supervisor may have left, and sees it gone. */
   endLeftovers: () => Promise<void>;
 }): Promise<SupervisorLink> {
+  const { helloMs = HELLO_MS } = options;
   const [program = "", ...args] = options.command;
   const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], windowsHide: true });
   const running = new Map<number, { onOutput: OnOutput; resolve: (exit: ExitRecord) => void }>();
@@ -151,7 +154,7 @@ export async function connectSupervisor(options: {
       die((error as Error).message);
     }
   });
-  const timer = setTimeout(() => die(`no hello within ${HELLO_MS} ms`), HELLO_MS);
+  const timer = setTimeout(() => die(`no hello within ${helloMs} ms`), helloMs);
 
   const greeting = await hello.promise.finally(() => clearTimeout(timer));
   const watch = setInterval(() => {

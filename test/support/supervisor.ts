@@ -7,11 +7,11 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { vi } from "vitest";
 import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
 import { type Isolation, WORK_PATH } from "../../services/host-agent/guest/inside.ts";
 import type { Stamp } from "../../services/host-agent/guest/lease.ts";
-import { markedWith } from "../../services/host-agent/guest/processes.ts";
+import { markedWith, withArguments } from "../../services/host-agent/guest/processes.ts";
+import { stateArguments } from "../../services/host-agent/guest/state.ts";
 import {
   connectSupervisor,
   type ExecSpec,
@@ -19,6 +19,7 @@ import {
   localSupervisorCommand,
   type SupervisorLink,
 } from "../../services/host-agent/supervisor-link.ts";
+import { until } from "./until.ts";
 
 export const DEADLINE = { timeout: 15_000, interval: 20 };
 
@@ -49,6 +50,8 @@ export interface TestSupervisor extends AsyncDisposable {
   exec(script: string, overrides: Partial<ExecSpec> & { stretch: string }): Command;
   /** Living processes of its commands, whatever they call themselves. */
   commands(): number[];
+  /** The supervisor and its watchdog. */
+  own(): number[];
 }
 
 interface Wanted {
@@ -80,13 +83,14 @@ export async function startSupervisor({
     command: [...through, ...localSupervisorCommand({ stateDir, leaseMs, checkMs, frozenLimitMs, tools })],
     onStderr: (text) => process.stderr.write(text),
     silenceMs: 60_000,
+    helloMs: 180_000,
     endLeftovers: async () => {
       if (!leaveLeftovers) await endFormerLife(stateDir);
     },
   });
   const frozen: string[] = [];
   link.onFrozen((attempt) => frozen.push(attempt));
-  const stamp = async () => (await vi.waitUntil(() => link.latestTick(), DEADLINE)).stamp;
+  const stamp = async () => (await until(() => link.latestTick())).stamp;
   const stretch = () => link.latestTick()?.stretch ?? null;
 
   return {
@@ -97,15 +101,15 @@ export async function startSupervisor({
     stamp,
     async lease(given) {
       link.renewLease(given ?? (await stamp()));
-      return vi.waitUntil(stretch, DEADLINE);
+      return until(stretch);
     },
     async lapse() {
-      await vi.waitUntil(() => link.latestTick() !== null && stretch() === null, DEADLINE);
+      await until(() => link.latestTick() !== null && stretch() === null);
     },
     async looks(count) {
       for (let look = 0; look < count; look++) {
         const before = link.latestTick();
-        await vi.waitUntil(() => link.latestTick() !== before, DEADLINE);
+        await until(() => link.latestTick() !== before);
       }
     },
     exec(script, overrides) {
@@ -134,6 +138,7 @@ export async function startSupervisor({
       };
     },
     commands: () => markedWith(tag),
+    own: () => withArguments(...stateArguments(stateDir)),
     async [Symbol.asyncDispose]() {
       await link[Symbol.asyncDispose]();
       await endFormerLife(stateDir);
@@ -176,6 +181,13 @@ function hide(program: string): string {
   return `for at in $(which -a ${program}); do mount --bind /dev/null $at || exit 1; done; exec "$@"`;
 }
 const HIDE_VERSION_2 = `mount -t tmpfs mesh ${CGROUPS}/unified && exec "$@"`;
+
+/** Nothing that the kernel gives nobody. */
+export const WITHOUT_LIMITS = [
+  ...(isRoot ? NOBODY : []),
+  ...["unshare", "--user", "--map-root-user"],
+  ...POWERLESS,
+];
 
 /** Ways to start a supervisor with less and less that the kernel gives it; what cannot be tried here is left out. */
 export const MODES: { mode: string; through: string[]; isolation?: Isolation; freezer?: RegExp }[] = [
@@ -220,7 +232,7 @@ export const MODES: { mode: string; through: string[]; isolation?: Isolation; fr
     : []),
   {
     mode: "with neither",
-    through: [...(isRoot ? NOBODY : []), "unshare", "--user", "--map-root-user", ...POWERLESS],
+    through: WITHOUT_LIMITS,
     isolation: "process-group",
     freezer: /signals/,
   },
