@@ -5,11 +5,6 @@ import type { ExitRecord } from "./supervisor-link.ts";
 
 /** The failure that is not the program's own doing to report; null if it ended by itself. */
 export function infrastructureFailure(exit: ExitRecord, what: string): Failure | null {
-  if (exit.outOfMemory)
-    return {
-      category: "resource",
-      message: `${what} was ended: it used more memory than it may${exit.peakMemoryBytes === undefined ? "" : ` (${Math.round(exit.peakMemoryBytes / 1_048_576)} MiB at its peak)`}`,
-    };
   switch (exit.cause) {
     case "exited":
       return null;
@@ -17,6 +12,11 @@ export function infrastructureFailure(exit: ExitRecord, what: string): Failure |
       return { category: "timeout", message: `${what} took longer than the task may` };
     case "silent":
       return { category: "timeout", message: `${what} was ended: it had said nothing for too long` };
+    case "out-of-memory":
+      return {
+        category: "resource",
+        message: `${what} was ended: it used more memory than it may${peakInWords(exit)}`,
+      };
     case "too-many-processes":
       return {
         category: "resource",
@@ -36,12 +36,15 @@ export function infrastructureFailure(exit: ExitRecord, what: string): Failure |
   }
 }
 
+const peakInWords = ({ peakMemoryBytes }: ExitRecord): string =>
+  peakMemoryBytes === undefined ? "" : ` (${Math.round(peakMemoryBytes / 1_048_576)} MiB at its peak)`;
+
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 
 /** A check that could not be run confirms nothing and refutes nothing. */
 export function checkVerdict(exit: ExitRecord): CheckResult["verdict"] {
-  if (exit.cause !== "exited" || exit.outOfMemory) return "inconclusive";
+  if (exit.cause !== "exited") return "inconclusive";
   if (exit.exitCode === 0) return "confirmed";
   return exit.exitCode === NOT_EXECUTABLE || exit.exitCode === NOT_FOUND ? "inconclusive" : "refuted";
 }

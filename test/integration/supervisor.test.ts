@@ -16,7 +16,14 @@ import {
 } from "../../services/host-agent/guest/protocol.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
 import { isAlive } from "../support/nats.ts";
-import { DEADLINE, MODES, placedIn, startSupervisor, type TestSupervisor } from "../support/supervisor.ts";
+import {
+  DEADLINE,
+  MODES,
+  placedIn,
+  startSupervisor,
+  type TestSupervisor,
+  WITHOUT_LIMITS,
+} from "../support/supervisor.ts";
 
 /** As `statfs` names a file system in memory. */
 const TMPFS = 0x01021994;
@@ -409,7 +416,7 @@ describe("a command", () => {
 
   it("that uses more memory than it may is ended, and said to have", async ({ skip }) => {
     await using supervisor = await startSupervisor();
-    skip(!supervisor.link.hello.memoryLimits, "this machine gives no memory limits");
+    skip(supervisor.link.hello.limits.memory !== "control-group", "this machine gives no memory limits");
     const stretch = await supervisor.lease();
     const limits = { memoryBytes: 64 * 1_048_576 };
     const modest = supervisor.exec("head -c 10000000 /dev/zero | tail -c 9000000 | wc -c", {
@@ -417,14 +424,14 @@ describe("a command", () => {
       stretch,
       limits,
     });
-    expect(await modest.finished).toMatchObject({ exitCode: 0, outOfMemory: false });
+    expect(await modest.finished).toMatchObject({ exitCode: 0, cause: "exited" });
     const greedy = supervisor.exec("head -c 400000000 /dev/zero | tail -c 390000000 | wc -c", {
       attempt: "greedy",
       stretch,
       limits,
     });
     const exit = await greedy.finished;
-    expect(exit).toMatchObject({ outOfMemory: true });
+    expect(exit).toMatchObject({ cause: "out-of-memory" });
     expect(exit.peakMemoryBytes).toBeGreaterThan(limits.memoryBytes / 2);
     expect(exit.peakMemoryBytes).toBeLessThanOrEqual(limits.memoryBytes);
   });
@@ -433,7 +440,7 @@ describe("a command", () => {
     skip,
   }) => {
     await using supervisor = await startSupervisor();
-    skip(!supervisor.link.hello.memoryLimits, "this machine gives no memory limits");
+    skip(supervisor.link.hello.limits.memory !== "control-group", "this machine gives no memory limits");
     skip(statfsSync(supervisor.folder).type === TMPFS, "files lie in memory here");
     const megabytes = (count: number) => `head -c ${count}000000 /dev/zero`;
     const command = supervisor.exec(
@@ -451,11 +458,38 @@ describe("a command", () => {
     expect(peakMemoryBytes).toBeLessThan(300e6);
   });
 
+  it("that uses more memory than it may is seen to, where no control group limits that, and ended", async () => {
+    await using supervisor = await startSupervisor({ through: WITHOUT_LIMITS });
+    expect(supervisor.link.hello.limits.memory).toBe("watched");
+    const stretch = await supervisor.lease();
+    const limits = { memoryBytes: 150e6 };
+    const keep = (megabytes: number) =>
+      `kept=$(head -c ${megabytes}000000 /dev/zero | tr '\\0' a); echo kept;`;
+    // What forks share with their parent counts once.
+    const family = `${keep(30)} for each in 1 2 3 4 5 6; do (read line < /dev/zero) & done; read line; exit 0`;
+    const modest = supervisor.exec(family, { attempt: "modest", stretch, limits, stdin: "pipe" });
+    await vi.waitUntil(() => modest.stdout() !== "", DEADLINE);
+    const greedy = supervisor.exec(`${keep(300)} sleep 600`, { attempt: "greedy", stretch, limits });
+    const { cause, peakMemoryBytes } = await greedy.finished;
+    expect(cause).toBe("out-of-memory");
+    expect(peakMemoryBytes).toBeGreaterThan(limits.memoryBytes);
+    const next = supervisor.exec("echo next", { attempt: "greedy", stretch, limits });
+    expect(await next.finished).toMatchObject({ cause: "exited", exitCode: 0 });
+    modest.write("\n");
+    const exit = await modest.finished;
+    expect(exit).toMatchObject({ cause: "exited", exitCode: 0 });
+    expect(exit.peakMemoryBytes).toBeGreaterThan(30e6);
+    expect(supervisor.commands()).toEqual([]);
+  });
+
   it("that forks for ever is ended at its limit with all of it, while its neighbour works on", async ({
     skip,
   }) => {
     await using supervisor = await startSupervisor();
-    skip(!supervisor.link.hello.processLimits, "this machine gives no limits of processes");
+    skip(
+      supervisor.link.hello.limits.processes !== "control-group",
+      "this machine gives no limits of processes",
+    );
     const stretch = await supervisor.lease();
     const neighbour = supervisor.exec("read line; (echo worked)", { attempt: "b", stretch, stdin: "pipe" });
     const bomb = supervisor.exec("bomb() { bomb | bomb & }; bomb; sleep 600", {
@@ -471,7 +505,7 @@ describe("a command", () => {
 
   it("gets no more CPU time than it may", async ({ skip }) => {
     await using supervisor = await startSupervisor();
-    skip(!supervisor.link.hello.cpuLimits, "this machine gives no limits of CPU time");
+    skip(supervisor.link.hello.limits.cpus !== "control-group", "this machine gives no limits of CPU time");
     // User and system time of the children, in a loop that takes a second of both by the clock.
     const command = supervisor.exec(
       "sh -c 'end=$(($(date +%s) + 3)); while [ $(date +%s) -lt $end ]; do :; done'; times | tail -n 1",

@@ -91,7 +91,7 @@ describe("the outcome of a run", () => {
     const lines = read(bytesOf("success"));
     expect(judge(lines, { ...exited(143), cause: "timeout" })?.category).toBe("timeout");
     expect(judge(lines, { ...exited(0), cause: "silent" })?.category).toBe("timeout");
-    expect(judge(lines, { ...exited(null, "SIGKILL"), outOfMemory: true })?.category).toBe("resource");
+    expect(judge(lines, { ...exited(null, "SIGKILL"), cause: "out-of-memory" })?.category).toBe("resource");
   });
 
   it("is no success when the program fails after its result", () => {

@@ -14,7 +14,8 @@ export interface GroupAt {
 }
 
 export interface MemoryUse {
-  outOfMemory: boolean;
+  /** So many members were killed because there was no more. */
+  kills: number;
   /** The most that was ever charged, file cache included; 0 where the kernel does not tell. */
   peakBytes: number;
   /** In use now, without what the kernel takes back once somebody needs the room. */
@@ -45,7 +46,7 @@ export function memoryUse({ version, folder }: GroupAt): MemoryUse {
   let neededBytes = Number(read(version === 2 ? "current" : "usage_in_bytes"));
   for (const [, bytes] of read("stat").matchAll(RECLAIMABLE[version])) neededBytes -= Number(bytes);
   return {
-    outOfMemory: Number(/oom_kill (\d+)/.exec(events)?.[1] ?? 0) > 0,
+    kills: Number(/oom_kill (\d+)/.exec(events)?.[1] ?? 0),
     peakBytes: Number(read(version === 2 ? "peak" : "max_usage_in_bytes")),
     neededBytes: Math.max(0, neededBytes),
   };

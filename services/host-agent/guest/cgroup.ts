@@ -1,6 +1,6 @@
 // Control groups of attempts, where this process may make them: the freezer, memory limits, and a list of members
 // that nobody leaves. Version 2, or version 1's hierarchies; none is no error.
-import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import {
   forksRefused,
@@ -118,6 +118,8 @@ export interface Cgroup {
   members(): number[];
   /** Null where there is no freezer. */
   freeze: ((frozen: boolean) => void) | null;
+  /** Kills all members, those too that begin meanwhile; null where the kernel knows no such thing. */
+  kill: (() => void) | null;
   memory(): MemoryUse | null;
   /** So often a member could not begin another process because of the limit. */
   forksRefused(): number;
@@ -141,6 +143,7 @@ export function createCgroup(support: CgroupSupport, name: string, limits: Limit
     procsFiles: folders.map((folder) => path.join(folder, "cgroup.procs")),
     members: () => [...new Set(folders.flatMap(pidsIn))],
     freeze: freezer && ((frozen) => setFreezer(freezer.version, freezer.folder, frozen)),
+    kill: killerOf(folders),
     memory: () => memory && memoryUse(memory),
     forksRefused: () => (processes ? forksRefused(processes) : 0),
     remove: () => {
@@ -148,6 +151,11 @@ export function createCgroup(support: CgroupSupport, name: string, limits: Limit
     },
   };
 }
+
+const killerOf = (folders: string[]): Cgroup["kill"] => {
+  const file = folders.map((folder) => path.join(folder, "cgroup.kill")).find((each) => existsSync(each));
+  return file === undefined ? null : () => writeFileSync(file, "1");
+};
 
 const pidsIn = (folder: string): number[] =>
   (readable(path.join(folder, "cgroup.procs")) ?? "")

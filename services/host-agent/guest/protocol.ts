@@ -45,6 +45,7 @@ export type ExitCause =
   | "exited"
   | "timeout"
   | "silent"
+  | "out-of-memory"
   | "too-many-processes"
   | "killed"
   | "frozen-too-long"
@@ -59,9 +60,15 @@ export interface Exit {
   durationMs: number;
   cause: ExitCause;
   message?: string;
-  outOfMemory?: boolean;
   /** What its attempt has needed at most so far, without file cache; left out where nobody can tell. */
   peakMemoryBytes?: number;
+}
+
+/** `watched`: its processes are looked at now and then, and ended once they have too much. */
+export interface LimitsHeld {
+  memory: "control-group" | "watched" | "none";
+  processes: "control-group" | "none";
+  cpus: "control-group" | "none";
 }
 
 export interface Hello {
@@ -71,10 +78,7 @@ export interface Hello {
   protocol: number;
   isolation: Isolation;
   freezer: "cgroup-v2" | "cgroup-v1" | "signals";
-  /** Which limits hold by control groups. */
-  memoryLimits: boolean;
-  processLimits: boolean;
-  cpuLimits: boolean;
+  limits: LimitsHeld;
 }
 
 /** `stretch` is null while no lease holds. */

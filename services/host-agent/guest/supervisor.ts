@@ -104,9 +104,11 @@ say({
   protocol: PROTOCOL_VERSION,
   isolation: sandbox.isolation,
   freezer: cgroups.freezer === null ? "signals" : cgroups.freezer.version === 2 ? "cgroup-v2" : "cgroup-v1",
-  memoryLimits: cgroups.memory !== null,
-  processLimits: cgroups.processes !== null,
-  cpuLimits: cgroups.cpu !== null,
+  limits: {
+    memory: cgroups.memory ? "control-group" : process.platform === "linux" ? "watched" : "none",
+    processes: cgroups.processes ? "control-group" : "none",
+    cpus: cgroups.cpu ? "control-group" : "none",
+  },
 });
 
 let toldStretch: string | null = null;
