@@ -3,7 +3,7 @@
 import { WEBHOOK_MAX_BYTES } from "../services/gateway/github.ts";
 import { BODY_MAX_BYTES } from "../services/gateway/request-body.ts";
 import { SSE_LIMITS } from "../services/gateway/sse.ts";
-import { PATCH_MAX_BYTES } from "../services/host-agent/instance.ts";
+import { DISK_FREE_BYTES, PATCH_MAX_BYTES } from "../services/host-agent/instance.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
 import { CACHES_KEPT } from "../services/host-agent/workspace/cache.ts";
 import { ORDERS_AT_ONCE, WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
@@ -85,6 +85,12 @@ export const limitRows = (): string[][] => [
     bytes(REQUEST_DEFAULTS.memoryLimitBytes),
     "`limits.memoryBytes` of the request",
     "its tree is ended; failure `resource`",
+  ],
+  [
+    "disk that attempts leave free",
+    bytes(DISK_FREE_BYTES),
+    "`services/host-agent/instance.ts`",
+    "the one that has the most of it is ended; failure `resource`",
   ],
   [
     "CPU time of an attempt",

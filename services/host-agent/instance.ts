@@ -29,6 +29,8 @@ type InstanceCommand = Pick<ExecSpec, "stretch" | "argv" | "env" | "silenceMs" |
 };
 type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
 
+/** With less of its disk left, an attempt may not go on filling it. */
+export const DISK_FREE_BYTES = 512 * 1_048_576;
 /** A patch may be so large; more is no work of a coding agent. */
 export const PATCH_MAX_BYTES = 64 * 1_048_576;
 /** Taking the patch has this long, whatever the work has used up. */
@@ -57,6 +59,7 @@ export function createInstance(
       processes: request.limits?.processes ?? REQUEST_DEFAULTS.processLimit,
     },
   };
+  const bounded = { ...base.limits, diskFreeBytes: DISK_FREE_BYTES };
   const environment = {
     ...machineEnvironment(process.env, isolation),
     HOME: home,
@@ -69,6 +72,7 @@ export function createInstance(
     const process = guest.exec(
       {
         ...base,
+        limits: bounded,
         ...command,
         env: { ...env, ...environment, ...pathOf(env) },
         timeoutMs: Math.max(1, budgetMs),

@@ -17,6 +17,11 @@ export function infrastructureFailure(exit: ExitRecord, what: string): Failure |
         category: "resource",
         message: `${what} was ended: it used more memory than it may${peakInWords(exit)}`,
       };
+    case "disk-full":
+      return {
+        category: "resource",
+        message: `${what} was ended: the disk was nearly full, and this attempt had the most of it`,
+      };
     case "too-many-processes":
       return {
         category: "resource",

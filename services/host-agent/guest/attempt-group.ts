@@ -2,6 +2,7 @@
 // and ended with everything they have started. What one stretch has let run, no later one lets go on.
 import { AttemptTree } from "./attempt-tree.ts";
 import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
+import type { DiskUse, DiskUser } from "./disk-watch.ts";
 import { LimitWatch } from "./limit-watch.ts";
 import { Permission } from "./permission.ts";
 import type { Exec, Exit, ExitCause } from "./protocol.ts";
@@ -25,7 +26,7 @@ interface Place {
   limits: LimitWatch;
 }
 
-export class AttemptGroup {
+export class AttemptGroup implements DiskUser {
   readonly #ports: GroupPorts;
   readonly #name: string;
   readonly #running = new Map<number, RunningCommand>();
@@ -34,6 +35,7 @@ export class AttemptGroup {
   #place: Place | null = null;
   readonly #permission = new Permission();
   #killed = false;
+  #hasFilledDisk = false;
 
   constructor(name: string, ports: GroupPorts) {
     this.#name = name;
@@ -125,6 +127,31 @@ export class AttemptGroup {
 
   pids(): number[] {
     return this.#place?.tree.pids() ?? [];
+  }
+
+  get hasFilledDisk(): boolean {
+    return this.#hasFilledDisk;
+  }
+
+  diskUse(): DiskUse | null {
+    const [command] = this.#bound();
+    const { mounts, limits } = command?.exec ?? {};
+    if (mounts === undefined || limits?.diskFreeBytes === undefined) return null;
+    return { folders: [mounts.workTree, mounts.home, mounts.temporary], keepFreeBytes: limits.diskFreeBytes };
+  }
+
+  endForDisk(): void {
+    for (const command of this.#bound()) {
+      this.#hasFilledDisk = true;
+      this.#destroy(command, "disk-full");
+    }
+  }
+
+  /** Commands that may not fill their disk. */
+  #bound(): RunningCommand[] {
+    return [...this.#running.values()].filter(
+      ({ exec: { mounts, limits } }) => mounts !== undefined && limits?.diskFreeBytes !== undefined,
+    );
   }
 
   /** The control group goes once nothing is in it. */

@@ -6,6 +6,8 @@ export interface Limits {
   memoryBytes?: number;
   cpus?: number;
   processes?: number;
+  /** No group's: with less of its disk left, whoever has the most of that is ended. */
+  diskFreeBytes?: number;
 }
 
 export interface GroupAt {

@@ -46,6 +46,7 @@ export type ExitCause =
   | "timeout"
   | "silent"
   | "out-of-memory"
+  | "disk-full"
   | "too-many-processes"
   | "killed"
   | "frozen-too-long"

@@ -7,6 +7,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { AttemptGroup, type GroupPorts } from "./attempt-group.ts";
 import { findCgroups, removeSupport } from "./cgroup.ts";
+import { DiskWatch } from "./disk-watch.ts";
 import { Lease, type Stamp } from "./lease.ts";
 import { raisePriority } from "./priority.ts";
 import {
@@ -48,6 +49,7 @@ const lease = new Lease(Number(options["lease-ms"]), supervisor);
 const groups = new Map<string, AttemptGroup>();
 const attemptOf = new Map<number, string>();
 const killing = new Set<string>();
+const disk = new DiskWatch();
 
 const priority = raisePriority();
 const watchdog = startWatchdog({
@@ -163,6 +165,7 @@ function check(): void {
     }
     group.look(now.monotonicMs, sinceLastMs, frozenLimitMs);
   }
+  disk.look(now.monotonicMs, groups.values());
   // After the groups: whoever hears it may rely on their being frozen.
   warn(now);
   if (stretch === toldStretch && now.monotonicMs - toldAtMs < tickMs) return;
