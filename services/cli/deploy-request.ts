@@ -10,10 +10,13 @@ import { parseRepository } from "./repository.ts";
 
 /** As commander hands them over. */
 export interface DeployFlags {
+  type?: string;
   repo?: string;
   prBranch?: string;
   sha?: string;
   pr?: string;
+  prTitle?: string;
+  prBody?: string;
   base?: string;
   priority?: string;
   label?: string[];
@@ -47,8 +50,12 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
   );
   if (missing.length > 0)
     throw new UsageError(`${missing.map(([flag]) => flag).join(", ")} missing (or give --file)`);
-  if (command.length === 0 && flags.prompt === undefined && !flags.check?.length)
-    throw new UsageError('nothing to do: write the command after "--", or give a --prompt or a --check');
+  const { type = "pr_deployment", runner } = flags;
+  const saysNothing = command.length === 0 && flags.prompt === undefined && !flags.check?.length;
+  if (saysNothing && type === "pr_deployment" && runner === undefined)
+    throw new UsageError(
+      'nothing to do: write the command after "--", or give a --prompt, a --check or a --type',
+    );
   const repository = parseRepository(repo ?? "");
   if (repository === null) throw new UsageError(`--repo: expected a clone URL or owner/name, not "${repo}"`);
   const resources = {
@@ -63,12 +70,14 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
       : { processes: wholeOf("--process-limit", flags.processLimit) }),
   };
   const draft = {
-    type: "pr_deployment",
+    type,
     ...repository,
     branch: prBranch ?? "",
     sha: sha?.toLowerCase() ?? "",
     ...(flags.taskId === undefined ? {} : { taskId: flags.taskId }),
     ...(flags.pr === undefined ? {} : { prNumber: wholeOf("--pr", flags.pr.replace(/^#/, "")) }),
+    ...(flags.prTitle === undefined ? {} : { prTitle: flags.prTitle }),
+    ...(flags.prBody === undefined ? {} : { prBody: flags.prBody }),
     ...(flags.base === undefined ? {} : { baseBranch: flags.base }),
     ...(flags.priority === undefined ? {} : { priority: flags.priority }),
     ...(flags.label?.length ? { labels: pairsOf("--label", flags.label) } : {}),
@@ -78,7 +87,7 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     ...(flags.timeout === undefined ? {} : { timeoutMs: durationOf("--timeout", flags.timeout) }),
     ...(flags.maxAttempts === undefined ? {} : { maxAttempts: wholeOf("--max-attempts", flags.maxAttempts) }),
     ...runOf(command, flags.env ?? []),
-    ...(flags.runner === undefined ? {} : { runner: flags.runner }),
+    ...(runner === undefined ? {} : { runner }),
     ...(flags.prompt === undefined ? {} : { prompt: flags.prompt }),
     ...agentOf(flags),
     ...(flags.check?.length ? { checks: flags.check } : {}),

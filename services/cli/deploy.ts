@@ -30,13 +30,19 @@ export const deployCommand = (): Command =>
         "--repo URL|owner/name --pr-branch B --sha S [options] -- CMD ARG… | --prompt TEXT   (or --file F|-)",
       )
       .argument("[command...]", "what to run; one quoted argument with spaces is a line for sh -c")
+      .option(
+        "--type <type>",
+        "pr_deployment (what the rest says), fix or code_analysis (by an agent), validation (the gates alone)",
+      )
       .option("--repo <repository>", "clone URL, local path, or owner/name on GitHub")
       .option("--pr-branch <branch>", "the pull request's branch")
       .option("--sha <sha>", "the exact commit, in full")
       .option("--pr <number>", "the pull request's number: a newer commit of it supersedes this task")
+      .option("--pr-title <text>", "its title, for an agent")
+      .option("--pr-body <text>", "its description, for an agent")
       .option(
         "--base <branch>",
-        "the branch it is for, whose settings an agent trusts; the remote's own if not given",
+        "the branch it is for, whose gates and settings count; the remote's own if not given",
       )
       .option("--priority <priority>", "high, normal or low")
       .option("--label <key=value>", "a label that the host must carry (repeatable)", collect)
@@ -63,7 +69,7 @@ export const deployCommand = (): Command =>
       .option("--prompt-file <file>", "the same from a file, `-` for standard input")
       .option(
         "--runner <name>",
-        "what runs it: claude-code (if there is a prompt), codex, command (if there is none)",
+        "what runs it: claude-code (if an agent does), codex, command (if there is one)",
       )
       .option("--model <name>", "the agent's model")
       .option("--max-turns <number>", "the agent is ended after so many turns")

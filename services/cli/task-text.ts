@@ -36,7 +36,8 @@ export function taskText(task: TaskView): string {
         checkText(check),
       ]),
       ["agent", result?.agent === undefined ? null : agentText(result.agent)],
-      ["says", result?.agent?.summary ? cut(plainLine(result.agent.summary), 300) : null],
+      ["says", saysText(result?.agent)],
+      ...findingRows(result?.agent?.findings),
       ["artifacts", artifactsText(task)],
       [
         "failure",
@@ -67,8 +68,24 @@ function agentText({ runner, version, model, usage, denied }: AgentResult): stri
   return parts.join(" · ");
 }
 
-function checkText({ command, exitCode, verdict, durationMs }: CheckResult): string {
-  const words = cut(plainLine(commandText(command)), 60);
+/** What it was asked to tell in a form is its last word, too. */
+const saysText = (agent: AgentResult | undefined): string | null =>
+  agent?.summary && agent.findings === undefined ? cut(plainLine(agent.summary), 300) : null;
+
+function findingRows(findings: AgentResult["findings"]): [string, string][] {
+  if (findings === undefined) return [];
+  const lines = findings.first.map(({ file, line, severity, message }) =>
+    cut(plainLine(`${severity}  ${file}${line === null ? "" : `:${line}`}  ${message}`), 160),
+  );
+  const more = findings.total - lines.length;
+  if (more > 0) lines.push(`and ${more} more in the artifact findings`);
+  return lines.length === 0
+    ? [["findings", "none"]]
+    : lines.map((text, index) => [index === 0 ? "findings" : "", text]);
+}
+
+function checkText({ gate, command, exitCode, verdict, durationMs }: CheckResult): string {
+  const words = `${gate === "check" ? "" : `${gate}: `}${cut(plainLine(commandText(command)), 60)}`;
   const mark =
     verdict === "confirmed" ? styled("green", "✔") : verdict === "refuted" ? styled("red", "✘") : "?";
   return `${mark} ${words}  ${verdict}, exit ${exitCode ?? "none"}, ${formatDuration(durationMs)}`;

@@ -7,6 +7,7 @@ import type { CancelRequest } from "../../shared/contracts/api.ts";
 import { describeIssues } from "../../shared/contracts/fact.ts";
 import {
   type DeployRequest,
+  isForAgent,
   NO_AGENT_FOR_STRANGERS,
   StrictDeployRequest,
 } from "../../shared/contracts/task.ts";
@@ -27,6 +28,8 @@ const PullRequestEvent = z.object({
   number: z.int().positive(),
   pull_request: z.object({
     updated_at: z.iso.datetime({ offset: true }),
+    title: z.string().default(""),
+    body: z.string().nullish(),
     draft: z.boolean().default(false),
     merged: z.boolean().nullish(),
     /** Without a repository once the fork it came from is deleted. */
@@ -63,7 +66,7 @@ function cancel({ number, pull_request: pull }: PullRequestEvent): Decision {
 function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
   const { number, pull_request: pull } = event;
   const { head, base } = pull;
-  const { drafts = false, ...settings } = settingsOf(config, base.repo.full_name);
+  const { drafts = false, type = "pr_deployment", ...settings } = settingsOf(config, base.repo.full_name);
   if (head.repo === null)
     return { kind: "ignored", reason: `the repository that pull request #${number} came from is deleted` };
   if (pull.draft && !drafts)
@@ -72,10 +75,11 @@ function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
       reason: `pull request #${number} is a draft; "drafts = true" in the mesh's configuration deploys drafts`,
     };
   const isFork = head.repo.id !== base.repo.id || head.repo.full_name !== base.repo.full_name;
-  if (isFork && settings.prompt !== undefined) return { kind: "ignored", reason: NO_AGENT_FOR_STRANGERS };
+  const isAgents = isForAgent({ type, ...settings });
+  if (isFork && isAgents) return { kind: "ignored", reason: NO_AGENT_FOR_STRANGERS };
   const request = StrictDeployRequest.safeParse({
     ...settings,
-    type: "pr_deployment",
+    type,
     taskId: taskIdOf(event),
     repository: base.repo.full_name,
     branch: head.ref,
@@ -83,6 +87,7 @@ function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
     // The base has a fork's commits too, under refs/pull/N/head.
     cloneUrl: base.repo.clone_url,
     prNumber: number,
+    ...(isAgents ? wordsOf(pull) : {}),
     baseBranch: base.ref,
     pullRequestUpdatedAt: utc(pull.updated_at),
     ...(isFork ? { fork: true } : {}),
@@ -91,6 +96,12 @@ function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
     ? { kind: "deploy", request: { ...request.data, taskId: taskIdOf(event) } }
     : { kind: "unreadable", problem: describeIssues(request.error) };
 }
+
+/** For the agent, and cut: the log keeps them. */
+const wordsOf = ({ title, body }: PullRequestEvent["pull_request"]) => ({
+  ...(title === "" ? {} : { prTitle: title.slice(0, 1_024) }),
+  ...(body ? { prBody: body.slice(0, 16_384) } : {}),
+});
 
 /** From what happened, so that the same event is the same task, however often and by which hook it comes. */
 function taskIdOf({ action, number, pull_request: { base, head, updated_at } }: PullRequestEvent): string {

@@ -2,7 +2,12 @@
 import { constraintInWords, constraintsOf, type Labelled, meets } from "../../shared/contracts/constraint.ts";
 import { diskFloorBytes } from "../../shared/contracts/heartbeat.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
-import { NO_AGENT_FOR_STRANGERS, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
+import {
+  isForAgent,
+  NO_AGENT_FOR_STRANGERS,
+  REQUEST_DEFAULTS,
+  runnerOf,
+} from "../../shared/contracts/task.ts";
 
 export interface Capacity extends Labelled {
   slots: number;
@@ -40,7 +45,7 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
   if (capacity.draining) return refused("draining", "this host is draining");
   if (request.fork === true && !capacity.takesStrangers)
     return refused("policy", "this host takes no work from forks");
-  if (request.fork === true && request.prompt !== undefined) return refused("policy", NO_AGENT_FOR_STRANGERS);
+  if (request.fork === true && isForAgent(request)) return refused("policy", NO_AGENT_FOR_STRANGERS);
   const runner = runnerOf(request);
   if (runner !== null && !capacity.runners.includes(runner))
     return refused("runner", `this host has no runner ${runner}`);

@@ -1,31 +1,31 @@
 // The work of one attempt: prepare the tree → run → take the patch → validate on a fresh tree → keep what
 // there is to show. It knows nothing of the log but the stretch it may run under.
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
 import type { Bus } from "../../shared/bus/connect.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import {
-  type AgentResult,
   type AttemptResult,
-  type CheckResult,
-  type Command,
+  type DeployRequest,
+  isForAgent,
   REQUEST_DEFAULTS,
   runnerOf,
 } from "../../shared/contracts/task.ts";
+import { FINDINGS_SHOWN, type Finding, TASK_TYPES } from "../../shared/contracts/task-type.ts";
 import { publishArtifact } from "./artifacts.ts";
 import { type Executor, type Outcome, Stop, type Work } from "./executor.ts";
+import { commandInWords, type Gate, runGates } from "./gates.ts";
 import { createInstance, type Instance } from "./instance.ts";
-import { checkVerdict, infrastructureFailure } from "./judgement.ts";
 import { createLogSink } from "./log-sink.ts";
+import { planOf } from "./plan.ts";
 import type { Redactor } from "./redaction.ts";
-import { commandArgv } from "./runner/command.ts";
 import type { Runner } from "./runner/runner.ts";
 import { runRunner } from "./runner-run.ts";
 import type { ExitRecord } from "./supervisor-link.ts";
 import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
 import type { Patch } from "./workspace/patch.ts";
-import type { PreparedTree } from "./workspace/tree.ts";
+import type { PreparedTree, TreeOptions } from "./workspace/tree.ts";
 import { TRUSTED_PATHS } from "./workspace/trusted-files.ts";
 
 export interface AttemptOptions {
@@ -96,23 +96,27 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   let failure: Failure | null = null;
   try {
     sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
-    const isAgents = request.prompt !== undefined;
-    const tree = await checkOut("work", timeoutMs, isAgents);
-    if (isAgents) sink.phase("preparing", tree.hasBase ? TRUSTED : UNTRUSTED);
+    const isAgents = isForAgent(request);
+    const tree = await checkOut("work", timeoutMs, { trusted: isAgents });
+    const planned = await planOf(request, tree.base ?? { isThere: false, configuration: null });
+    if (!planned.ok) throw new Failed(planned.failure);
+    const { plan } = planned;
+    for (const note of plan.notes) sink.phase("preparing", note);
+    const bounded = { ...work, order: { ...work.order, request: plan.request } };
     result.phases.prepareMs = performance.now() - beganMs;
-    const instance = createInstance(work, tree, {
+    const instance = createInstance(bounded, tree, {
       hostId,
       redactor,
-      budgetMs: timeoutMs - result.phases.prepareMs,
+      budgetMs: (plan.request.timeoutMs ?? timeoutMs) - result.phases.prepareMs,
       ...(isAgents ? { outOfPatch: TRUSTED_PATHS } : {}),
     });
     const stretch = await work.stretch();
-    const ran = await run(instance, stretch);
+    const ran = await run(instance, stretch, plan.request);
     // Whatever became of it: what it has left is there to be seen.
     const patch = await takePatch(instance);
     const problem = ran ?? patch.problem;
     if (problem !== null) throw new Failed(problem);
-    await validate(instance, { file: patch.file, gitDir: tree.gitDir });
+    await validate(bounded, plan.gates, instance, { file: patch.file, gitDir: tree.gitDir });
   } catch (error) {
     if (error instanceof Stop) throw error;
     if (error instanceof Failed) failure = error.failure;
@@ -128,7 +132,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   if (failure === null) return { ok: true, result };
   return { ok: false, failure, result };
 
-  async function checkOut(name: string, budgetMs: number, trustBaseOnly = false): Promise<PreparedTree> {
+  async function checkOut(name: string, budgetMs: number, base?: TreeOptions["base"]): Promise<PreparedTree> {
     const outOfTime = AbortSignal.timeout(Math.max(1, Math.ceil(budgetMs)));
     const source = {
       cloneUrl: request.cloneUrl,
@@ -138,7 +142,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
       ...(request.baseBranch === undefined ? {} : { baseBranch: request.baseBranch }),
     };
     const prepared = await workspaces.prepare(
-      { attemptKey: work.attemptKey, name, source, trustBaseOnly },
+      { attemptKey: work.attemptKey, name, source, base },
       AbortSignal.any([work.signal, outOfTime]),
     );
     work.signal.throwIfAborted();
@@ -150,15 +154,15 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   }
 
   /** Null if it went well, or there was nothing to run. */
-  async function run(instance: Instance, stretch: string): Promise<Failure | null> {
+  async function run(instance: Instance, stretch: string, planned: DeployRequest): Promise<Failure | null> {
     const name = runnerOf(request);
     if (name === null) return null;
     const runner = runners.find((known) => known.name === name);
     if (runner === undefined) return { category: "setup", message: `host ${hostId} has no runner ${name}` };
-    sink.phase("running", `running ${describe(request.run?.command ?? name)}`);
-    const { exit, failure, agent } = await runRunner({
+    sink.phase("running", `running ${commandInWords(request.run?.command ?? name)}`);
+    const { exit, failure, agent, findings } = await runRunner({
       runner,
-      request,
+      request: planned,
       instance,
       stretch,
       sink,
@@ -171,52 +175,57 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     result.signal = exit.signal;
     result.phases.runMs = exit.durationMs;
     countMemory(exit);
-    if (agent !== undefined) result.agent = JSON.parse(redactor.text(JSON.stringify(agent))) as AgentResult;
+    if (agent !== undefined) result.agent = redacted(agent);
+    if (findings !== undefined) await keepFindings(redacted(findings));
+    if (failure === null && findings === undefined && TASK_TYPES[request.type].findings === "required")
+      return { category: "agent", message: "the agent told no findings, which are its answer" };
     return failure;
+  }
+
+  async function keepFindings(findings: Finding[]): Promise<void> {
+    const first = findings.slice(0, FINDINGS_SHOWN);
+    if (result.agent !== undefined) result.agent.findings = { total: findings.length, first };
+    await writeFile(fileOf("findings"), JSON.stringify(findings, null, 2));
+  }
+
+  function redacted<Value>(value: Value): Value {
+    return JSON.parse(redactor.text(JSON.stringify(value))) as Value;
   }
 
   async function takePatch(instance: Instance): Promise<{ file: string; problem: Failure | null }> {
     sink.phase("collecting", "taking the patch");
     const file = fileOf("patch");
-    const { leftOut, failure: problem } = await instance.writePatch(file);
+    const { leftOut, failure } = await instance.writePatch(file);
     work.signal.throwIfAborted();
     for (const line of leftOut) sink.phase("collecting", line);
-    return { file, problem };
+    const changed = TASK_TYPES[request.type].readsOnly && (await stat(file)).size > 0;
+    return { file, problem: failure ?? (changed ? CHANGED : null) };
   }
 
-  async function validate(worked: Instance, patch: Patch): Promise<void> {
-    const checks = request.checks ?? [];
-    if (checks.length === 0) return;
+  async function validate(bounded: Work, gates: Gate[], worked: Instance, patch: Patch): Promise<void> {
+    if (gates.length === 0) return;
     const validatedMs = performance.now();
-    sink.phase("validating", `${checks.length} check${checks.length === 1 ? "" : "s"} on a fresh tree`);
+    sink.phase("validating", `${gates.length} gate${gates.length === 1 ? "" : "s"} on a fresh tree`);
     const tree = await checkOut("validation", worked.budgetMs());
     const applied = await workspaces.applyPatch(tree, patch, work.signal);
     work.signal.throwIfAborted();
     if (!applied.ok)
       throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
     const budgetMs = worked.budgetMs() - (performance.now() - validatedMs);
-    const instance = createInstance(work, tree, { hostId, redactor, budgetMs });
-    const stretch = await work.stretch();
-    for (const [index, command] of checks.entries()) {
-      const name = `check-${index + 1}`;
-      const output = sink.open("check", fileOf(name));
-      const exit = await instance.run({ stretch, argv: commandArgv(command), env: {} }, output);
-      await output.end();
-      work.signal.throwIfAborted();
-      countMemory(exit);
-      result.checks.push({
-        command,
-        exitCode: exit.exitCode,
-        durationMs: exit.durationMs,
-        verdict: checkVerdict(exit),
-        log: name,
-      });
-      const problem = infrastructureFailure(exit, `check ${index + 1}`);
-      if (problem !== null) throw new Failed(problem);
-    }
+    const instance = createInstance(bounded, tree, { hostId, redactor, budgetMs });
+    const problem = await runGates(gates, {
+      instance,
+      stretch: await work.stretch(),
+      sink,
+      signal: work.signal,
+      fileOf,
+      onResult(check, exit) {
+        countMemory(exit);
+        result.checks.push(check);
+      },
+    });
     result.phases.validateMs = performance.now() - validatedMs;
-    const refused = result.checks.filter(({ verdict }) => verdict !== "confirmed");
-    if (refused.length > 0) throw new Failed({ category: "gate", message: refused.map(inWords).join("; ") });
+    if (problem !== null) throw new Failed(problem);
   }
 
   function countMemory({ peakMemoryBytes = 0 }: ExitRecord): void {
@@ -248,14 +257,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   }
 }
 
-const PATHS = TRUSTED_PATHS.join(", ");
-const TRUSTED = `${PATHS} are the base branch's, and no part of the patch`;
-const UNTRUSTED = `${PATHS} are left out, since no base branch could be had, and no part of the patch`;
-
-const describe = (command: Command): string =>
-  (typeof command === "string" ? command : command.join(" ")).slice(0, 200);
-
-const inWords = ({ command, exitCode, verdict }: CheckResult): string =>
-  verdict === "refuted"
-    ? `check \`${describe(command)}\` exited ${exitCode}`
-    : `check \`${describe(command)}\` could not be run (exit ${exitCode})`;
+const CHANGED: Failure = {
+  category: "agent",
+  message: "it changed the tree, which a task of its type may not: what it has changed is in the patch",
+};

@@ -2,7 +2,8 @@
 // an argument.
 import { constraintsOf } from "../../shared/contracts/constraint.ts";
 import type { FailureCategory } from "../../shared/contracts/failure.ts";
-import { DeployRequest, Priority, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
+import { type DeployRequest, Priority, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
+import { TaskType } from "../../shared/contracts/task-type.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import { cacheKey as cacheKeyOf, objectFormat } from "../../shared/repository/cache-key.ts";
@@ -180,8 +181,8 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
   const demand = shared({
     priority,
     repository,
-    // One string for all tasks: there is one type.
-    type: DeployRequest.shape.type.value,
+    // One string for all tasks of a type.
+    type: TaskType.enum[request.type],
     cacheKey,
     runner: runnerOf(request),
     constraints: constraintsOf(request),

@@ -2,16 +2,16 @@
 // follows a failure. It is read once, and a
 // wrong one is refused with the file, the key and the nearest known name; nothing in it is guessed.
 import { readFile } from "node:fs/promises";
-import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { RepositoryName } from "../contracts/ids.ts";
 import { DeployFields } from "../contracts/task.ts";
-import { explainIssues } from "../contracts/unknown-field.ts";
 import { ConfigurationError } from "./environment.ts";
 import { RetryChanges } from "./retry-table.ts";
+import { parseToml } from "./toml.ts";
 
 /** Named and ruled as in a deploy request. */
 const Settings = DeployFields.pick({
+  type: true,
   run: true,
   runner: true,
   prompt: true,
@@ -23,10 +23,12 @@ const Settings = DeployFields.pick({
   limits: true,
   timeoutMs: true,
   maxAttempts: true,
-}).extend({
-  /** Deploy drafts too. */
-  drafts: z.boolean().optional(),
-});
+})
+  .partial({ type: true })
+  .extend({
+    /** Deploy drafts too. */
+    drafts: z.boolean().optional(),
+  });
 export type Settings = z.infer<typeof Settings>;
 
 const MeshConfig = z.strictObject({
@@ -51,19 +53,7 @@ export async function readMeshConfig(file: string | undefined): Promise<MeshConf
 }
 
 /** `file` is named in what it throws. */
-export function parseMeshConfig(text: string, file: string): MeshConfig {
-  let table: unknown;
-  try {
-    table = parse(text);
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    const [summary] = error.message.split("\n");
-    throw new ConfigurationError(`${file}:${error.line}:${error.column}: ${summary}`);
-  }
-  const config = MeshConfig.safeParse(table);
-  if (!config.success) throw new ConfigurationError(`${file}: ${explainIssues(config.error, MeshConfig)}`);
-  return config.data;
-}
+export const parseMeshConfig = (text: string, file: string): MeshConfig => parseToml(text, file, MeshConfig);
 
 /**
  * The repository's settings over the defaults, field by field; one that says what is run says all of that. The forge
@@ -72,7 +62,8 @@ export function parseMeshConfig(text: string, file: string): MeshConfig {
 export function settingsOf(config: MeshConfig, repository: string): Settings {
   const name = repository.toLowerCase();
   const own = Object.entries(config.repositories).find(([key]) => key.toLowerCase() === name)?.[1];
-  if (own?.run === undefined && own?.prompt === undefined) return { ...config.defaults, ...own };
-  const { run, runner, prompt, agent, ...others } = config.defaults;
+  if (own?.run === undefined && own?.prompt === undefined && own?.type === undefined)
+    return { ...config.defaults, ...own };
+  const { type, run, runner, prompt, agent, ...others } = config.defaults;
   return { ...others, ...own };
 }

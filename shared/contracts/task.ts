@@ -5,6 +5,7 @@ import { branchProblem, cloneUrlProblem } from "./clone-url.ts";
 import { Constraint } from "./constraint.ts";
 import { FailureCategory } from "./failure.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
+import { FINDINGS_SHOWN, Finding, TASK_TYPES, TaskType } from "./task-type.ts";
 
 export const PRIORITIES = ["high", "normal", "low"] as const;
 export const Priority = z.enum(PRIORITIES);
@@ -65,7 +66,7 @@ const text = (maximum: number, problem: (value: string) => string | null) =>
     });
 
 const fields = {
-  type: z.literal("pr_deployment"),
+  type: TaskType,
   /** Chosen by the caller to make the call idempotent; the mesh chooses one otherwise. */
   taskId: TaskId.optional(),
   repository: RepositoryName,
@@ -74,6 +75,9 @@ const fields = {
   /** Whether a host clones `file://` is for that host to say; the form alone is judged here. */
   cloneUrl: text(2_048, (url) => cloneUrlProblem(url, { allowFileClones: true })),
   prNumber: z.int().positive().optional(),
+  /** The pull request's own words: an agent is told what they are, and nothing in them is an instruction. */
+  prTitle: z.string().max(1_024).optional(),
+  prBody: z.string().max(65_536).optional(),
   /** The branch that the pull request is for; the remote's own if not given. An agent trusts its settings alone. */
   baseBranch: text(1_024, branchProblem).optional(),
   priority: Priority.optional(),
@@ -100,9 +104,9 @@ const fields = {
   run: z
     .strictObject({ command: Command, env: z.record(ENVIRONMENT_NAME, z.string().max(32_768)).optional() })
     .optional(),
-  /** What runs it: `claude-code` if there is a prompt, else `command`. */
+  /** What runs it: `claude-code` if there is a prompt, or its type wants an agent; else `command`. */
   runner: z.enum(RUNNERS).optional(),
-  /** What a coding agent is to do, in place of a command. */
+  /** What a coding agent is to do, in place of a command; without one, what its type says. */
   prompt: z.string().min(1).max(65_536).optional(),
   agent: z.strictObject(agentFields).optional(),
   checks: z.array(Command).max(100).optional(),
@@ -132,13 +136,20 @@ export const DeployRequest = z.object({
   agent: z.object(agentFields).optional(),
 });
 export type DeployRequest = z.infer<typeof DeployRequest>;
-type Running = Pick<DeployRequest, "run" | "runner" | "prompt" | "agent" | "fork">;
+type Running = Pick<DeployRequest, "type" | "run" | "runner" | "prompt" | "agent" | "fork">;
 
-/** Null if nothing is to be run: the checks alone judge the commit. */
-export function runnerOf({ runner, run, prompt }: Running): RunnerName | null {
+/** Null if nothing is to be run: gates and checks alone judge the commit. */
+export function runnerOf({ type, runner, run, prompt }: Omit<Running, "agent" | "fork">): RunnerName | null {
   if (runner !== undefined) return runner;
   if (prompt !== undefined) return "claude-code";
-  return run === undefined ? null : "command";
+  if (run !== undefined) return "command";
+  return TASK_TYPES[type].agent ? "claude-code" : null;
+}
+
+/** A coding agent works on it. */
+export function isForAgent(request: Omit<Running, "agent" | "fork">): boolean {
+  const runner = runnerOf(request);
+  return runner !== null && runner !== "command";
 }
 
 /** It would hold the provider's key. */
@@ -150,22 +161,29 @@ function runnerProblem(request: Running): string | null {
   if (run !== undefined && prompt !== undefined)
     return "run and prompt exclude each other: a command is run, or an agent is given a prompt";
   if (runner === "command" && run === undefined) return 'runner "command" needs run';
-  if (runner !== null && runner !== "command" && prompt === undefined)
+  if (isForAgent(request) && prompt === undefined && (request.type === "pr_deployment" || run !== undefined))
     return `runner "${runner}" needs a prompt`;
-  if (prompt !== undefined && fork === true) return NO_AGENT_FOR_STRANGERS;
+  if (isForAgent(request) && fork === true) return NO_AGENT_FOR_STRANGERS;
   if (runner === "codex") {
     const unknown = (["maxTurns", "maxBudgetUsd", "allowedTools", "approvals"] as const).find(
       (field) => agent?.[field] !== undefined,
     );
     if (unknown !== undefined) return `agent.${unknown}: runner "codex" knows no such thing`;
   }
-  if (agent !== undefined && prompt === undefined) return "agent is for an agent: give a prompt";
+  if (TASK_TYPES[request.type].findings === "required" && runner !== "claude-code")
+    return `a ${request.type} is told as findings, which only runner "claude-code" does`;
+  if (agent !== undefined && !isForAgent(request)) return "agent is for an agent: give a prompt";
   return null;
 }
 
 const Verdict = z.enum(["confirmed", "refuted", "inconclusive"]);
 
+/** In the order in which they are run. The first four are the repository's own, `check` those of a request. */
+export const GateName = z.enum(["setup", "lint", "tests", "build", "check"]);
+export type GateName = z.infer<typeof GateName>;
+
 export const CheckResult = z.object({
+  gate: GateName.default("check"),
   command: Command,
   exitCode: z.int().nullable(),
   durationMs: z.number(),
@@ -195,6 +213,10 @@ export const AgentResult = z.object({
   denied: z.int().nonnegative(),
   /** Its last words. */
   summary: z.string().max(4_000),
+  /** What it says that it has found, the first of them: advice, and no verdict. */
+  findings: z
+    .object({ total: z.int().nonnegative(), first: z.array(Finding).max(FINDINGS_SHOWN) })
+    .optional(),
 });
 export type AgentResult = z.infer<typeof AgentResult>;
 

@@ -138,6 +138,58 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
     });
   });
 
+  describe("that is asked for findings", () => {
+    const FOUND = { file: "src/sum.sh", line: 1, severity: "error", message: "It subtracts." };
+    const tells = (findings: unknown[]): Turn => [{ tool: "StructuredOutput", input: { findings } }];
+    const analysis = (): Partial<DeployRequest> => ({
+      type: "code_analysis",
+      prTitle: "Add <!-- obey --> a sum",
+      run: undefined,
+    });
+
+    it("has them in its result and as an artifact, and was told what the pull request says", async () => {
+      api.play(tells([FOUND]));
+      const { taskId, failure, result } = await host.run(repository, analysis());
+      expect(failure).toBeNull();
+      expect(result?.agent?.findings).toEqual({ total: 1, first: [FOUND] });
+      expect(JSON.parse(await textOf(taskId, "findings"))).toEqual([FOUND]);
+      expect(api.requests[0]?.messages).toMatch(/Review this pull request.*title: Add {3}a sum/);
+    });
+
+    it("fails where they are its answer and it tells none, and where it changes the tree", async () => {
+      api.play(DONE);
+      expect((await host.run(repository, analysis())).failure).toEqual({
+        category: "agent",
+        message: "the agent told no findings, which are its answer",
+      });
+      api.play(WRITE, bash("echo x > made.txt"), tells([]));
+      const { taskId, failure } = await host.run(repository, {
+        ...analysis(),
+        agent: { approvals: "allow" },
+      });
+      expect(failure?.message).toContain("it changed the tree");
+      // The tool that edits is not even there.
+      expect((await textOf(taskId, "patch")).match(/^\+\+\+ .*$/gm)).toEqual(["+++ b/made.txt"]);
+    });
+
+    it("ends as gate where it says that all is well and a gate of the base branch fails", async () => {
+      using judged = makeRepository({
+        files: {
+          "sum.sh": "echo $(($1 - $2))\n",
+          ".agent-mesh.toml": "[gates]\ntests = 'sh sum.sh 2 3 | grep 5'",
+        },
+      });
+      api.play(tells([]));
+      const { failure, result } = await host.run(judged, { type: "fix", prompt: "Mend the sum." });
+      expect(failure?.category).toBe("gate");
+      expect(result?.checks).toMatchObject([{ gate: "tests", verdict: "refuted" }]);
+      expect(result?.agent?.findings).toEqual({ total: 0, first: [] });
+      const told = api.requests[0]?.messages ?? "";
+      expect(told).toContain("- tests: sh sum.sh 2 3 | grep 5");
+      expect(told).toContain("Mend the sum.");
+    });
+  });
+
   describe("whose provider", () => {
     it("answers 529 twice works on after that, and says so", async () => {
       const overloaded = refused(529, "overloaded_error");

@@ -167,7 +167,7 @@ const ROWS: Row[] = [
   ...["type", "repository", "branch", "sha", "cloneUrl"].map((field) =>
     badDeploy(`no ${field}`, { [field]: undefined }, `${field}: `),
   ),
-  badDeploy("another type", { type: "deploy" }, 'type: Invalid input: expected "pr_deployment"'),
+  badDeploy("another type", { type: "deploy" }, 'type: Invalid option: expected one of "pr_deployment"'),
   badDeploy(
     "a priority that does not exist",
     { priority: "urgent" },

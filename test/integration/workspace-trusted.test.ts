@@ -1,7 +1,7 @@
 // What an agent would load by itself from a pull request's tree is the base branch's, whatever the pull request put
 // there; and nothing of it is in the patch.
 import { execFileSync } from "node:child_process";
-import { existsSync, lstatSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { patchCommand } from "../../services/host-agent/workspace/patch.ts";
@@ -51,8 +51,8 @@ function patchOf(tree: PreparedTree): string {
 
 describe("a tree that an agent is to work in", () => {
   it("has the remote's own branch's settings, and the pull request's files otherwise", async () => {
-    const tree = await workspace.prepare(repository, { trustBaseOnly: true });
-    expect(tree.hasBase).toBe(true);
+    const tree = await workspace.prepare(repository, { trusted: true });
+    expect(tree.base?.isThere).toBe(true);
     expect(textIn(tree, "CLAUDE.md")).toBe("of main\n");
     expect(textIn(tree, ".claude/settings.json")).toBe('{"of":"main"}');
     expect(textIn(tree, ".claude/hooks/run.sh")).toBeNull();
@@ -62,7 +62,7 @@ describe("a tree that an agent is to work in", () => {
 
   it("has those of the branch that is named, as it is now", async () => {
     repository.commit({ "CLAUDE.md": "of a release\n" }, { branch: "release", from: "main" });
-    const wanted = { trustBaseOnly: true, baseBranch: "release" };
+    const wanted = { trusted: true, baseBranch: "release" };
     expect(textIn(await workspace.prepare(repository, wanted), "CLAUDE.md")).toBe("of a release\n");
     repository.commit({ "CLAUDE.md": "of a newer release\n" }, { branch: "release" });
     expect(textIn(await workspace.prepare(repository, wanted), "CLAUDE.md")).toBe("of a newer release\n");
@@ -71,14 +71,22 @@ describe("a tree that an agent is to work in", () => {
   it.each(["nowhere", "--upload-pack=touch /tmp/ran"])(
     "has none where the base %j cannot be had",
     async (name) => {
-      const tree = await workspace.prepare(repository, { trustBaseOnly: true, baseBranch: name });
-      expect(tree.hasBase).toBe(false);
+      const tree = await workspace.prepare(repository, { trusted: true, baseBranch: name });
+      expect(tree.base?.isThere).toBe(false);
       expect(TRUSTED_PATHS.filter((file) => textIn(tree, file) !== null)).toEqual([]);
     },
   );
 
+  it("is none while the remote does not say what the base is, though the commit is in the cache", async () => {
+    using gone = makeRepository({ files: { "README.md": "# Gone\n" } });
+    await workspace.prepare(gone, { trusted: true });
+    renameSync(gone.path, `${gone.path}-away`);
+    const prepared = await workspace.try(gone, { trusted: true, baseBranch: "main" });
+    expect(prepared).toMatchObject({ ok: false, category: "source", permanent: false });
+  });
+
   it("has a patch with what the agent did, and nothing of these", async () => {
-    const tree = await workspace.prepare(repository, { trustBaseOnly: true });
+    const tree = await workspace.prepare(repository, { trusted: true });
     expect(patchOf(tree)).toBe("");
     writeFileSync(path.join(tree.workTree, "CLAUDE.md"), "of the agent\n");
     writeFileSync(path.join(tree.workTree, ".claude/new.json"), "{}");
@@ -94,7 +102,7 @@ describe("a tree that an agent is to work in", () => {
     symlinkSync(outside, path.join(work, "CLAUDE.md"));
     symlinkSync(path.dirname(outside), path.join(work, ".claude"));
     const headSha = linked.commit({});
-    const tree = await workspace.prepare({ ...linked, headSha }, { trustBaseOnly: true });
+    const tree = await workspace.prepare({ ...linked, headSha }, { trusted: true });
     expect(lstatSync(path.join(tree.workTree, "CLAUDE.md")).isFile()).toBe(true);
     expect(textIn(tree, "CLAUDE.md")).toBe("of main\n");
     expect(existsSync(path.join(tree.workTree, ".claude"))).toBe(false);

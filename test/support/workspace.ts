@@ -13,7 +13,8 @@ import type { Repository } from "./repository.ts";
 interface Wanted extends Partial<Source> {
   attemptDir?: string;
   allowFileClones?: boolean;
-  trustBaseOnly?: boolean;
+  /** As where an agent is to work: with the base branch's settings. */
+  trusted?: boolean;
   signal?: AbortSignal;
 }
 
@@ -39,7 +40,7 @@ export function makeWorkspace(): Workspace {
       attemptDir = path.join(folder, "attempts", String(++attempts)),
       allowFileClones = true,
       signal = new AbortController().signal,
-      trustBaseOnly = false,
+      trusted,
       ...source
     } = wanted;
     return prepareTree({
@@ -47,7 +48,7 @@ export function makeWorkspace(): Workspace {
       attemptDir,
       source: { cloneUrl: url, branch, sha: headSha, ...source },
       allowFileClones,
-      trustBaseOnly,
+      ...(trusted === undefined ? {} : { base: { trusted } }),
       signal,
     });
   };

@@ -187,7 +187,22 @@ describe("the flags of deploy", () => {
     expect(requestFromFlags(flags({ prompt: "Fix it" }), [])).not.toHaveProperty("agent");
   });
 
+  it("name a type of task, which may need no prompt", () => {
+    const { prBranch, repo, sha } = flags({});
+    const bare = { prBranch, repo, sha };
+    const words = { prTitle: "Add the sum", prBody: "It adds." };
+    expect(requestFromFlags({ ...bare, type: "fix", ...words, maxTurns: "9" }, [])).toMatchObject({
+      type: "fix",
+      ...words,
+      agent: { maxTurns: 9 },
+    });
+    expect(requestFromFlags({ ...bare, type: "validation" }, [])).toMatchObject({ type: "validation" });
+    expect(() => requestFromFlags(bare, [])).toThrow(/nothing to do/);
+  });
+
   it.each([
+    [{ type: "repair" }, /type: .*"fix"/],
+    [{ type: "code_analysis" }, /told as findings, which only runner "claude-code" does/],
     [{ prompt: "Fix it" }, /run and prompt exclude each other/],
     [{ runner: "claude-code" }, /runner "claude-code" needs a prompt/],
     [{ runner: "clippy" }, /runner: /],

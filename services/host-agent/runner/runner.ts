@@ -3,6 +3,7 @@
 import type { AgentEvent } from "../../../shared/contracts/agent-event.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { AgentResult, DeployRequest, RunnerName } from "../../../shared/contracts/task.ts";
+import type { Finding } from "../../../shared/contracts/task-type.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "../supervisor-link.ts";
 
 export interface Runner {
@@ -47,4 +48,6 @@ export interface RunOutcome {
   /** Null if it went well. */
   failure: Failure | null;
   agent?: AgentResult;
+  /** What it says that it has found, where it was asked and has told it in the form that was asked for. */
+  findings?: Finding[];
 }

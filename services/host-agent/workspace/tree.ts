@@ -8,10 +8,15 @@ import path from "node:path";
 import { execa } from "execa";
 import { branchProblem, cloneUrlProblem } from "../../../shared/contracts/clone-url.ts";
 import { objectFormat } from "../../../shared/repository/cache-key.ts";
+import { fetchBase, readBaseFile } from "./base-branch.ts";
 import { keptRef, type Source, withCommit } from "./cache.ts";
 import { type GitOptions, type GitResult, git } from "./git.ts";
 import { fetchLargeFiles, NO_LFS_FILTER, usesLargeFiles } from "./large-files.ts";
 import { trustBaseOnly } from "./trusted-files.ts";
+
+/** A repository's own word on how it is worked on. */
+export const CONFIGURATION_FILE = ".agent-mesh.toml";
+const CONFIGURATION_MAX_BYTES = 65_536;
 
 export interface PreparedTree {
   workTree: string;
@@ -19,8 +24,8 @@ export interface PreparedTree {
   gitDir: string;
   home: string;
   temporary: string;
-  /** Where a base branch was asked to be trusted alone: whether there is one. */
-  hasBase?: boolean;
+  /** Where the base branch was asked for: whether there is one, and its `.agent-mesh.toml`, if it has one. */
+  base?: { isThere: boolean; configuration: string | null };
 }
 
 export type Prepared =
@@ -32,8 +37,8 @@ export interface TreeOptions {
   attemptDir: string;
   source: Source;
   allowFileClones: boolean;
-  /** An agent is to work in it: what it would load by itself is the base branch's. */
-  trustBaseOnly?: boolean;
+  /** What the base branch says is asked for; `trusted`: what an agent would load by itself is the base branch's too. */
+  base?: { trusted: boolean };
   signal: AbortSignal;
 }
 
@@ -105,9 +110,29 @@ async function checkOut(options: TreeOptions, cache: string): Promise<Prepared> 
   }
   const submodules = await fetchSubmodules(tree, base);
   if (submodules !== null) return submodules;
-  if (options.trustBaseOnly)
-    tree.hasBase = await trustBaseOnly(cache, tree, source, { allowFileClones, signal });
-  return { ok: true, tree };
+  const problem = await askBase(options, cache, tree);
+  return problem ?? { ok: true, tree };
+}
+
+async function askBase(options: TreeOptions, cache: string, tree: PreparedTree): Promise<Prepared | null> {
+  const { base: wanted, source, allowFileClones, signal } = options;
+  if (wanted === undefined) return null;
+  const unreachable = (category: "source" | "setup", message: string, permanent = false): Prepared => ({
+    ok: false,
+    category,
+    permanent,
+    message: `the base branch: ${message}`,
+  });
+  const base = await fetchBase(cache, source, { allowFileClones, signal });
+  if (base.state === "unreachable") return unreachable("source", base.message);
+  const isThere = base.state === "there";
+  const read = isThere
+    ? await readBaseFile(cache, CONFIGURATION_FILE, CONFIGURATION_MAX_BYTES, { signal })
+    : { ok: true as const, text: null };
+  if (!read.ok) return unreachable("setup", read.message, true);
+  tree.base = { isThere, configuration: read.text };
+  const untrusted = wanted.trusted ? await trustBaseOnly(cache, tree, isThere, { signal }) : null;
+  return untrusted === null ? null : failed("host", untrusted);
 }
 
 /** Into the attempt's own `.git`, while nothing of the attempt has run yet. */

@@ -5,15 +5,14 @@ import path from "node:path";
 import { cachesIn, type Source } from "./cache.ts";
 import { isDiskFull } from "./disk.ts";
 import { applyPatch, type Patch } from "./patch.ts";
-import { type Prepared, type PreparedTree, prepareTree, removeTree } from "./tree.ts";
+import { type Prepared, type PreparedTree, prepareTree, removeTree, type TreeOptions } from "./tree.ts";
 
 interface WantedTree {
   attemptKey: string;
   /** Tells the attempt's trees apart. */
   name: string;
   source: Source;
-  /** An agent is to work in it: what it would load by itself is the base branch's. */
-  trustBaseOnly: boolean;
+  base: TreeOptions["base"];
 }
 
 /** Bytes, and the keys of the repositories in the cache. */
@@ -50,12 +49,12 @@ export async function localWorkspaces(options: WorkspacesOptions): Promise<Works
   await mkdir(attemptsFolder, { recursive: true, mode: 0o700 });
   const folderOf = (attemptKey: string) => path.join(attemptsFolder, attemptKey);
   return {
-    prepare: ({ attemptKey, name, source, trustBaseOnly }, signal) =>
+    prepare: ({ attemptKey, name, source, base }, signal) =>
       prepareTree({
         cacheDir,
         attemptDir: path.join(folderOf(attemptKey), name),
         source,
-        trustBaseOnly,
+        ...(base === undefined ? {} : { base }),
         allowFileClones,
         signal,
       }),

@@ -5,6 +5,7 @@ import { cutText } from "../../../../shared/contracts/agent-event.ts";
 import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
 import type { GuestProcess } from "../../supervisor-link.ts";
 import { eventQueue } from "../event-queue.ts";
+import { readFindings } from "../findings.ts";
 import { Lines } from "../lines.ts";
 import { findProgram, type ProgramKind, type ProgramOptions } from "../program.ts";
 import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
@@ -107,7 +108,13 @@ class ClaudeCodeRun implements Run {
       this.#close();
       this.#queue.close();
       const failure = verdict({ ...this.#evidence, exit }, Date.now());
-      return { exit, failure, ...(this.#evidence.started ? { agent: this.#did } : {}) };
+      const findings = readFindings(this.#evidence.result?.structured);
+      return {
+        exit,
+        failure,
+        ...(this.#evidence.started ? { agent: this.#did } : {}),
+        ...(findings === undefined ? {} : { findings }),
+      };
     });
   }
 

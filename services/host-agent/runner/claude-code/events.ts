@@ -17,6 +17,8 @@ export interface Result {
   denied: number;
   /** Messages that it has taken and not yet worked on. */
   queued: number;
+  /** What it was asked to tell in a form, if it did. */
+  structured: unknown;
   usage: Pick<Usage, "inputTokens" | "outputTokens" | "cacheReadTokens" | "cacheWriteTokens">;
 }
 type Usage = Extract<AgentEvent, { type: "usage" }>;
@@ -137,6 +139,7 @@ const READERS: Reader[] = [
       total_cost_usd: z.number().nonnegative().catch(0),
       queued_turn_count: z.int().catch(0),
       permission_denials: z.array(z.unknown()).catch([]),
+      structured_output: z.unknown().optional(),
       modelUsage: ModelUsage,
     }),
     readResult,
@@ -171,6 +174,7 @@ function readResult(value: {
   total_cost_usd: number;
   queued_turn_count: number;
   permission_denials: unknown[];
+  structured_output?: unknown;
   modelUsage: z.output<typeof ModelUsage>;
 }): Line {
   const models = Object.values(value.modelUsage);
@@ -191,6 +195,7 @@ function readResult(value: {
     costUsd: value.total_cost_usd,
     denied: value.permission_denials.length,
     queued: value.queued_turn_count,
+    structured: value.structured_output,
     usage,
   };
   return { events: [{ type: "usage", turns: result.turns, costUsd: result.costUsd, ...usage }], result };

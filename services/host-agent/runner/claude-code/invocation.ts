@@ -1,6 +1,8 @@
 // How Claude Code is started: headless, with what the repository would have it load left out, and messages on stdin
 // and stdout. Pure.
 import { AGENT_DEFAULTS, type DeployRequest } from "../../../../shared/contracts/task.ts";
+import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
+import { FINDINGS_SCHEMA } from "../findings.ts";
 import type { RunCommand } from "../runner.ts";
 
 /** Of the host's environment, what an agent needs to reach its provider. */
@@ -49,18 +51,20 @@ const FLAGS = [
   // Nothing that the repository brings: hooks, MCP servers, helpers, another address of the provider.
   ...["--setting-sources", "user"],
   "--strict-mcp-config",
-  ...["--permission-mode", "acceptEdits"],
-  ...["--permission-prompt-tool", "stdio"],
-  ...["--disallowedTools", USELESS_TOOLS.join(",")],
 ];
+
+/** What edits files, for where nothing may be changed. What may be run there is the same as elsewhere. */
+const EDITING_TOOLS = ["Edit", "Write", "NotebookEdit"];
 
 export function invocation(
   file: string,
   sessionId: string,
-  { agent = {} }: DeployRequest,
+  { type, agent = {} }: Pick<DeployRequest, "type" | "agent">,
   hostEnvironment: NodeJS.ProcessEnv,
 ): RunCommand {
   const { model, maxTurns, maxBudgetUsd, allowedTools = [], silenceMs = AGENT_DEFAULTS.silenceMs } = agent;
+  const { readsOnly, findings } = TASK_TYPES[type];
+  const denied = readsOnly ? [...USELESS_TOOLS, ...EDITING_TOOLS] : USELESS_TOOLS;
   const provider = PROVIDER.flatMap((name) => {
     const value = hostEnvironment[name];
     return value === undefined || value === "" ? [] : [[name, value]];
@@ -70,6 +74,10 @@ export function invocation(
       ...["/bin/sh", "-c", APART, "sh"],
       file,
       ...FLAGS,
+      ...["--permission-mode", readsOnly ? "default" : "acceptEdits"],
+      ...["--permission-prompt-tool", "stdio"],
+      ...["--disallowedTools", denied.join(",")],
+      ...(findings === "none" ? [] : ["--json-schema", FINDINGS_SCHEMA]),
       ...["--session-id", sessionId],
       ...(model === undefined ? [] : [`--model=${model}`]),
       ...(maxTurns === undefined ? [] : ["--max-turns", String(maxTurns)]),

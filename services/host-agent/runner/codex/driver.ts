@@ -2,6 +2,7 @@
 // denies what it may not do, and asks nobody.
 import type { DeployRequest } from "../../../../shared/contracts/task.ts";
 import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
+import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import type { Hello } from "../../guest/protocol.ts";
 import { eventQueue } from "../event-queue.ts";
 import { Lines } from "../lines.ts";
@@ -52,7 +53,7 @@ export function codexRunner(
 /** How it is started: with nothing of the user's or the repository's configuration, and the key out of its tools' reach. */
 export function invocation(
   file: string,
-  { agent = {} }: DeployRequest,
+  { type, agent = {} }: Pick<DeployRequest, "type" | "agent">,
   environment: NodeJS.ProcessEnv,
 ): RunCommand {
   const { model, silenceMs = AGENT_DEFAULTS.silenceMs } = agent;
@@ -70,7 +71,7 @@ export function invocation(
     argv: [
       file,
       ...["exec", "--json", "--ephemeral", "--ignore-user-config", "--ignore-rules", "--color", "never"],
-      ...["--sandbox", "workspace-write"],
+      ...["--sandbox", TASK_TYPES[type].readsOnly ? "read-only" : "workspace-write"],
       ...["--config", 'model_provider="mesh"', "--config", `model_providers.mesh={${table.join(",")}}`],
       ...["--config", 'shell_environment_policy.exclude=["OPENAI_API_KEY"]'],
       ...(model === undefined ? [] : [`--model=${model}`]),

@@ -1,0 +1,51 @@
+// What an attempt is to do: its request, with what the base branch says of how that is done. It decides before anything
+// of the task's own runs, and nothing that the pull request brings has a say in it.
+import { randomBytes } from "node:crypto";
+import type { Failure } from "../../shared/contracts/failure.ts";
+import { type DeployRequest, isForAgent } from "../../shared/contracts/task.ts";
+import { TASK_TYPES } from "../../shared/contracts/task-type.ts";
+import { type Gate, gatesOf } from "./gates.ts";
+import { promptFor } from "./prompt/prompt.ts";
+import { readConfiguration, withLimits } from "./repository-configuration.ts";
+import { CONFIGURATION_FILE, type PreparedTree } from "./workspace/tree.ts";
+import { TRUSTED_PATHS } from "./workspace/trusted-files.ts";
+
+export interface Plan {
+  /** With its limits, and the whole prompt in place of what was asked for. */
+  request: DeployRequest;
+  gates: Gate[];
+  /** What the log is told of it, a sentence each. */
+  notes: string[];
+}
+
+export async function planOf(
+  request: DeployRequest,
+  { isThere, configuration }: NonNullable<PreparedTree["base"]>,
+): Promise<{ ok: true; plan: Plan } | { ok: false; failure: Failure }> {
+  const read = readConfiguration(
+    configuration,
+    `${CONFIGURATION_FILE} of ${request.baseBranch ?? "the base branch"}`,
+  );
+  if (!read.ok) return read;
+  const gates = gatesOf(read.configuration, request);
+  if (gates.length === 0 && TASK_TYPES[request.type].needsGates)
+    return { ok: false, failure: { category: "setup", permanent: true, message: NOTHING_JUDGES } };
+  const { request: limited, tooHigh } = withLimits(request, read.configuration);
+  const named = gates.filter(({ gate }) => gate !== "check").map(({ gate }) => gate);
+  const notes = [
+    configuration === null
+      ? `no ${CONFIGURATION_FILE} on the base branch: ${gates.length === 0 ? "no gate" : "the request's checks alone"} will judge the work`
+      : `${CONFIGURATION_FILE} of the base branch: gates ${named.join(", ") || "none"}`,
+    ...tooHigh.map((name) => `limits.${name} there is above what is allowed here, which holds`),
+  ];
+  if (!isForAgent(request)) return { ok: true, plan: { request: limited, gates, notes } };
+  const told = await promptFor(request, read.configuration, gates, randomBytes(8).toString("hex"));
+  if (!told.ok) return told;
+  notes.push(isThere ? TRUSTED : UNTRUSTED);
+  return { ok: true, plan: { request: { ...limited, prompt: told.prompt }, gates, notes } };
+}
+
+const NOTHING_JUDGES = `nothing judges it: a validation needs checks, or gates in ${CONFIGURATION_FILE} of the base branch`;
+const PATHS = TRUSTED_PATHS.join(", ");
+const TRUSTED = `${PATHS} are the base branch's, and no part of the patch`;
+const UNTRUSTED = `${PATHS} are left out, since there is no base branch, and no part of the patch`;

@@ -1,0 +1,50 @@
+// What an agent is told: the template of the task's type, the repository's own or the mesh's, filled in.
+import { readFile } from "node:fs/promises";
+import type { Failure } from "../../../shared/contracts/failure.ts";
+import type { DeployRequest } from "../../../shared/contracts/task.ts";
+import { commandInWords, type Gate } from "../gates.ts";
+import type { RepositoryConfiguration } from "../repository-configuration.ts";
+import { fencedPullRequest } from "./pull-request-text.ts";
+
+/** `mark` is not to be guessed: it stands around what the pull request's author wrote. */
+export async function promptFor(
+  request: DeployRequest,
+  { prompts }: Pick<RepositoryConfiguration, "prompts">,
+  gates: Gate[],
+  mark: string,
+): Promise<{ ok: true; prompt: string } | { ok: false; failure: Failure }> {
+  const own = prompts[request.type];
+  const template = own ?? (await readFile(new URL(`templates/${request.type}.md`, import.meta.url), "utf8"));
+  const filled = fill(template, valuesOf(request, gates, mark));
+  if (filled.ok) return { ok: true, prompt: filled.text };
+  const message = `the prompt for ${request.type} has {{${filled.unknown}}}; known are ${filled.known.join(", ")}`;
+  return { ok: false, failure: { category: "setup", permanent: true, message } };
+}
+
+function valuesOf(request: DeployRequest, gates: Gate[], mark: string) {
+  const { repository, sha, prompt = "", prNumber, branch, prTitle, prBody } = request;
+  const commands = gates.map(({ gate, command }) => `- ${gate}: ${commandInWords(command)}`);
+  return {
+    instructions: prompt,
+    pullRequest: fencedPullRequest({ number: prNumber, branch, title: prTitle, body: prBody }, mark),
+    gates: commands.length === 0 ? "- none are known" : commands.join("\n"),
+    repository,
+    sha,
+  };
+}
+
+type Filled = { ok: true; text: string } | { ok: false; unknown: string; known: string[] };
+
+/** Each `{{name}}` by its value, in which nothing is looked for; one that is empty leaves no empty lines. */
+function fill(template: string, values: Record<string, string>): Filled {
+  const known = Object.keys(values);
+  const names = [...template.matchAll(PLACE)].map(([, name = ""]) => name.trim());
+  const unknown = names.find((name) => !Object.hasOwn(values, name));
+  if (unknown !== undefined) return { ok: false, unknown, known };
+  const text = template.replaceAll(PLACE, (_, name: string, space: string) => {
+    const value = values[name.trim()] ?? "";
+    return value === "" ? "" : `${value}${space}`;
+  });
+  return { ok: true, text: text.trim() };
+}
+const PLACE = /\{\{([^{}\n]*)\}\}(\n*)/g;

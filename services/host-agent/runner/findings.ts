@@ -1,0 +1,29 @@
+// The form in which an agent is asked to tell what it has found, and how that is read: what it says is cut to what is
+// kept, and what does not fit the form is no finding. Pure.
+import { z } from "zod";
+import { Finding } from "../../../shared/contracts/task-type.ts";
+
+/** More is no reading for anybody. */
+const FINDINGS_KEPT = 500;
+
+const Told = z.object({
+  file: z.string().describe("path from the top of the tree"),
+  line: z.int().min(1).nullable().describe("null if it concerns no single line"),
+  severity: Finding.shape.severity,
+  message: z.string(),
+});
+const Answer = z.object({ findings: z.array(Told) });
+
+/** As JSON Schema, in one line. */
+export const FINDINGS_SCHEMA = JSON.stringify(z.toJSONSchema(Answer, { target: "draft-7" }));
+
+/** Undefined for what is no list of findings. */
+export function readFindings(value: unknown): Finding[] | undefined {
+  const answer = Answer.safeParse(value);
+  if (!answer.success) return undefined;
+  return answer.data.findings.slice(0, FINDINGS_KEPT).map(({ file, message, ...others }) => ({
+    ...others,
+    file: file.slice(0, Finding.shape.file.maxLength ?? 0),
+    message: message.slice(0, Finding.shape.message.maxLength ?? 0),
+  }));
+}
