@@ -1,6 +1,7 @@
 // The program `mesh`: its verbs, each in a file of its own that is loaded when it is called. It must never load what
 // `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
 import { Command, CommanderError } from "commander";
+import { artifactsCommand } from "./artifacts.ts";
 import { backupCommand } from "./backup.ts";
 import { cancelCommand } from "./cancel.ts";
 import { configCommand } from "./config.ts";
@@ -69,6 +70,7 @@ function program(): Command {
     tasksCommand(),
     taskCommand(),
     logsCommand(),
+    artifactsCommand(),
     cancelCommand(),
     sayCommand(),
     retryCommand(),

@@ -3,13 +3,13 @@
 import { createHash } from "node:crypto";
 import type { Context } from "hono";
 import { z } from "zod";
+import { artifactBytes, artifactOf } from "../../shared/bus/artifacts.ts";
 import { askApi } from "../../shared/bus/ask.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { API, CancelRequest, DeadRequest, ListRequest, RetryAllRequest } from "../../shared/contracts/api.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { TaskId } from "../../shared/contracts/ids.ts";
 import { StrictDeployRequest } from "../../shared/contracts/task.ts";
-import { artifactBytes, orBreakOff } from "./artifacts.ts";
 import { allFacts, taskFacts, taskLogs } from "./event-streams.ts";
 import { type Handler, parse, parseBody, reply } from "./json.ts";
 import { refuseWith } from "./problem.ts";
@@ -112,10 +112,10 @@ export const artifact: Handler = async ({ bus, log }, context) => {
   if (!id.ok) return refuseWith(context, id.error);
   const task = await askApi(bus, "get", { taskId: id.value });
   if (!task.ok) return refuseWith(context, task.error);
-  const name = context.req.param("name");
-  const entry = task.value.result?.artifacts.find((candidate) => candidate.name === name);
-  if (entry === undefined)
-    return refuseWith(context, refuse("not_found", `task ${id.value} has no such artifact`).error);
+  const name = context.req.param("name") ?? "";
+  const found = artifactOf(task.value, name);
+  if (!found.ok) return refuseWith(context, found.error);
+  const entry = found.value;
   const etag = `"${entry.sha256}"`;
   context.header("etag", etag);
   if (context.req.header("if-none-match") === etag) return context.body(null, 304);
@@ -131,6 +131,18 @@ export const artifact: Handler = async ({ bus, log }, context) => {
     "content-disposition": `attachment; filename="${entry.name}"`,
   });
 };
+
+/** The bytes, for a body: when they turn out wrong on the way, `breakOff` is called and nothing more comes. */
+async function* orBreakOff(
+  bytes: AsyncIterable<Uint8Array>,
+  breakOff: (error: unknown) => void,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* bytes;
+  } catch (error) {
+    breakOff(error);
+  }
+}
 
 const taskIdOf = (context: Context): Answer<string> => parse(TaskId, context.req.param("id"));
 

@@ -78,6 +78,8 @@ export function httpClient(url: string): MeshClient {
         if (log.success) yield log.data;
       }
     },
+    artifact: (taskId, name) =>
+      download(base, `v1/tasks/${encodeURIComponent(taskId)}/artifacts/${encodeURIComponent(name)}`),
     waitForEnd: (taskId, options) => waitForEnd(client, taskId, options?.signal),
     connected: () => up,
     async [Symbol.asyncDispose]() {},
@@ -101,6 +103,24 @@ async function request(base: string, method: string, path: string, body?: unknow
     return response.ok ? answer(await response.json()) : await problemOf(response);
   } catch (error) {
     return refuse("unavailable", `cannot reach ${base}: ${reasonOf(error)}`);
+  }
+}
+
+async function download(base: string, path: string): Promise<Answer<AsyncIterable<Uint8Array>>> {
+  try {
+    const response = await fetch(new URL(path, base));
+    return response.ok ? answer(bytesOf(response)) : await problemOf(response);
+  } catch (error) {
+    return refuse("unavailable", `cannot reach ${base}: ${reasonOf(error)}`);
+  }
+}
+
+/** The gateway breaks off what turns out to be damaged. */
+async function* bytesOf({ body }: Response): AsyncGenerator<Uint8Array> {
+  try {
+    if (body !== null) yield* body;
+  } catch (error) {
+    throw new MeshError({ code: "internal", message: `the download broke off: ${reasonOf(error)}` });
   }
 }
 

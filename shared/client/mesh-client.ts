@@ -59,6 +59,11 @@ export interface MeshClient extends AsyncDisposable {
   facts(taskId: string, options?: StreamOptions): AsyncIterable<TaskFact>;
   /** Phases and output; with `follow`, until the task's end, else what there is now. Throws `MeshError`. */
   logs(taskId: string, options?: StreamOptions & { follow?: boolean | undefined }): AsyncIterable<TaskLog>;
+  /**
+   * What the attempt that ended last left under this name, checked against its manifest on the way: what is damaged
+   * throws a `MeshError` before its end.
+   */
+  artifact(taskId: string, name: string): Promise<Answer<AsyncIterable<Uint8Array>>>;
   waitForEnd(taskId: string, options?: { signal?: AbortSignal | undefined }): Promise<Answer<TaskView>>;
   /** False while the link to the mesh is down; streams go on when it is back. */
   connected(): boolean;

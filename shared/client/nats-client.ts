@@ -2,6 +2,7 @@
 // anybody but itself: what a task is, the status tracker tells.
 import { setTimeout as delay } from "node:timers/promises";
 import { uuidv7 } from "uuidv7";
+import { artifactBytes, artifactOf, DamagedArtifact } from "../bus/artifacts.ts";
 import { askApi } from "../bus/ask.ts";
 import { type Bus, type BusOptions, connectBus } from "../bus/connect.ts";
 import { lastMessage, storedMessages } from "../bus/read.ts";
@@ -59,6 +60,7 @@ export function natsClient(bus: Bus, close: () => PromiseLike<void> = async () =
     facts: (taskId, options) => facts(bus, taskId, options),
     logs: (taskId, options) =>
       options?.follow ? followedLogs(bus, taskId, options) : storedLogs(bus, taskId, options),
+    artifact: (taskId, name) => artifact(bus, taskId, name),
     waitForEnd: (taskId, options) => waitForEnd(client, taskId, options?.signal),
     connected: () => bus.connectedSince() !== null,
     async [Symbol.asyncDispose]() {
@@ -122,6 +124,24 @@ async function* facts(
     task = fold(task, fact).task;
     if (fact.body !== null && fact.sequence > after) yield factView(fact);
     if (isEnd(task.state)) return;
+  }
+}
+
+async function artifact(bus: Bus, taskId: string, name: string): Promise<Answer<AsyncIterable<Uint8Array>>> {
+  const task = await askApi(bus, "get", { taskId });
+  if (!task.ok) return task;
+  const entry = artifactOf(task.value, name);
+  if (!entry.ok) return entry;
+  const bytes = await artifactBytes(bus, task.value, entry.value);
+  return bytes.ok ? answer(orMeshError(bytes.value)) : bytes;
+}
+
+async function* orMeshError(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* bytes;
+  } catch (error) {
+    if (!(error instanceof DamagedArtifact)) throw unreachable(error);
+    throw new MeshError({ code: "internal", message: error.message });
   }
 }
 

@@ -1,10 +1,10 @@
 // The program `mesh` as a user runs it, against a mesh without hosts: usage, errors, and the shapes of its answers.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectBus } from "../../shared/bus/connect.ts";
-import { say, sayStarted } from "../support/gateway.ts";
+import { leaveBehind, say, sayStarted } from "../support/gateway.ts";
 import { runMesh, startProgram, startUp, type UpMesh } from "../support/mesh-program.ts";
 
 const SHA = "0123456789abcdef0123456789abcdef01234567";
@@ -157,7 +157,7 @@ describe("the mesh", () => {
     expect(refused.stderr).not.toContain("wrong@");
   });
 
-  it.each(["task", "logs", "explain", "cancel", "retry"])(
+  it.each(["task", "logs", "artifacts", "explain", "cancel", "retry"])(
     "answers exit 1 to `%s` of an unknown task",
     async (verb) => {
       for (const url of [up.ready.httpUrl, up.ready.natsUrl]) {
@@ -210,6 +210,33 @@ describe("the mesh", () => {
     const [, made] = new RegExp(`^(\\S+) \\(again ${dead}\\)\n$`).exec(again.stdout) ?? [];
     expect((await up.mesh(["task", made ?? ""])).stdout).toContain(dead);
     expect(await up.mesh(["retry", "--all"])).toMatchObject({ code: 0, stderr: "No dead letters.\n" });
+  });
+
+  it("lists and downloads what a task has left, and keeps nothing that is damaged or in the way", async () => {
+    await using bus = await connectBus({ url: up.ready.natsUrl, name: "test" });
+    const patch = Buffer.alloc(500_000, "a patch ");
+    await leaveBehind(bus, "left-1", patch);
+    await leaveBehind(bus, "left-2", patch, ([first = patch]) => [first]);
+    const folder = await mkdtemp(path.join(tmpdir(), "mesh-artifacts-"));
+    for (const taskId of ["left-2", "left-1"])
+      await expect
+        .poll(async () => (await up.mesh(["artifacts", taskId])).stdout, { timeout: 20_000 })
+        .toMatch(/^NAME +SIZE +SHA-256\npatch +500\S* .B +[0-9a-f]{64}\n$/);
+    const args = ["left-1", "patch", "--download", folder, "--url", up.ready.httpUrl];
+    expect(await up.mesh(["artifacts", ...args])).toMatchObject({ code: 0, stderr: "" });
+    expect((await readFile(path.join(folder, "patch"))).equals(patch)).toBe(true);
+    const again = await up.mesh(["artifacts", ...args]);
+    expect(again).toMatchObject({ code: 1, stdout: "" });
+    expect(again.stderr).toContain("is there already");
+    const damaged = await up.mesh(["artifacts", "left-2", "--download", path.join(folder, "2")]);
+    expect(damaged).toMatchObject({ code: 1, stdout: "" });
+    expect(await readdir(path.join(folder, "2"))).toEqual([]);
+    const unknown = await up.mesh(["artifacts", "left-1", "path"]);
+    expect(unknown).toMatchObject({ code: 1, stdout: "" });
+    expect(unknown.stderr).toContain('no artifact "path"; there are: patch');
+    const nowhere = await up.mesh(["artifacts", "left-1", "--download", "/dev/null/x"]);
+    expect(nowhere).toMatchObject({ code: 2, stdout: "" });
+    await rm(folder, { recursive: true });
   });
 
   it("cancels a task, a pull request, and a repository", async () => {

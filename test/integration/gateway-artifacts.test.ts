@@ -1,17 +1,7 @@
 // Downloads of what attempts left behind: whole and right, or not at all.
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { artifactSubject } from "../../shared/contracts/artifact.ts";
-import type { ArtifactEntry } from "../../shared/contracts/task.ts";
-import {
-  deployRequest,
-  type GatewayMesh,
-  problemOf,
-  say,
-  sayStarted,
-  saySucceeded,
-  startGatewayMesh,
-} from "../support/gateway.ts";
+import { type GatewayMesh, leaveBehind, problemOf, startGatewayMesh } from "../support/gateway.ts";
 
 let mesh: GatewayMesh;
 beforeAll(async () => {
@@ -19,28 +9,9 @@ beforeAll(async () => {
 });
 afterAll(() => mesh[Symbol.asyncDispose]());
 
-const CHUNK_BYTES = 200_000;
-
-/** A task whose manifest names `bytes`, while the stream holds what `kept` makes of its chunks. */
-async function leaveBehind(
-  taskId: string,
-  bytes: Buffer,
-  kept: (chunks: Buffer[]) => Buffer[] = (chunks) => chunks,
-): Promise<string> {
-  const chunks = Array.from({ length: Math.ceil(bytes.length / CHUNK_BYTES) }, (_, index) =>
-    bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES),
-  );
-  const subject = artifactSubject.build({ taskId, attempt: "1", hostId: "host-1", name: "patch" });
-  for (const chunk of kept(chunks)) await mesh.bus.js.publish(subject, chunk);
-  const entry: ArtifactEntry = {
-    name: "patch",
-    size: bytes.length,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-    chunks: chunks.length,
-  };
-  await say(mesh.bus, taskId, "requested", "normal", deployRequest());
-  await sayStarted(mesh.bus, taskId);
-  await saySucceeded(mesh.bus, taskId, { artifacts: [entry] });
+async function urlOf(...left: [string, Buffer, ((chunks: Buffer[]) => Buffer[])?]): Promise<string> {
+  const [taskId] = left;
+  await leaveBehind(mesh.bus, ...left);
   await expect
     .poll(async () => (await fetch(`${mesh.url}/v1/tasks/${taskId}`)).json())
     .toMatchObject({ state: "succeeded" });
@@ -53,7 +24,7 @@ const flipped = (chunk: Buffer): Buffer =>
 
 describe("an artifact", () => {
   it("comes whole, with its digest as ETag", async () => {
-    const url = await leaveBehind("whole", large);
+    const url = await urlOf("whole", large);
     const response = await fetch(url);
     expect(response.status).toBe(200);
     expect(response.headers.get("content-type")).toBe("application/octet-stream");
@@ -66,16 +37,16 @@ describe("an artifact", () => {
   });
 
   it("that is empty comes empty", async () => {
-    const response = await fetch(await leaveBehind("empty", Buffer.alloc(0)));
+    const response = await fetch(await urlOf("empty", Buffer.alloc(0)));
     expect([response.status, await response.text()]).toStrictEqual([200, ""]);
   });
 
   it("with a tampered chunk never comes to its end", async () => {
-    const tampered = await leaveBehind(
-      "tampered",
-      large,
-      ([first = Buffer.alloc(0), second = first, ...rest]) => [first, flipped(second), ...rest],
-    );
+    const tampered = await urlOf("tampered", large, ([first = Buffer.alloc(0), second = first, ...rest]) => [
+      first,
+      flipped(second),
+      ...rest,
+    ]);
     const response = await fetch(tampered);
     await expect(response.arrayBuffer()).rejects.toThrow("terminated");
   });
@@ -85,17 +56,17 @@ describe("an artifact", () => {
       ["short", (chunks: Buffer[]) => chunks.slice(0, -1)],
       ["twice", ([first = Buffer.alloc(0), ...rest]: Buffer[]) => [first, first, ...rest]],
     ] as const)
-      await expect((await fetch(await leaveBehind(taskId, large, kept))).arrayBuffer()).rejects.toThrow(
+      await expect((await fetch(await urlOf(taskId, large, kept))).arrayBuffer()).rejects.toThrow(
         "terminated",
       );
   });
 
   it("that is small is refused in words: tampered with, or no longer kept", async () => {
     const small = Buffer.from("a small patch");
-    const tampered = await fetch(await leaveBehind("small", small, (chunks) => chunks.map(flipped)));
+    const tampered = await fetch(await urlOf("small", small, (chunks) => chunks.map(flipped)));
     expect(tampered.status).toBe(500);
     expect((await problemOf(tampered)).detail).toContain("is not what its manifest says");
-    const gone = await fetch(await leaveBehind("gone", small, () => []));
+    const gone = await fetch(await urlOf("gone", small, () => []));
     expect(gone.status).toBe(404);
     expect((await problemOf(gone)).detail).toContain("no longer kept");
   });

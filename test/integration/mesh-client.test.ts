@@ -8,6 +8,7 @@ import { request } from "../support/facts.ts";
 import {
   collect,
   type GatewayMesh,
+  leaveBehind,
   sayLog,
   sayStarted,
   saySucceeded,
@@ -67,6 +68,33 @@ describe.each(clients)("a client over %s", (_, connect) => {
     expect(await client.submit(request({ taskId: "one", branch: "other" }))).toMatchObject({
       ok: false,
       error: { code: "conflict" },
+    });
+  });
+
+  it("hands over an artifact whole, or throws before its end", async () => {
+    await using mesh = await startGatewayMesh();
+    await using client = connect(mesh);
+    const large = Buffer.alloc(1_500_000, "agent-mesh ");
+    await leaveBehind(mesh.bus, "whole", large);
+    await leaveBehind(mesh.bus, "damaged", large, ([first = Buffer.alloc(0), ...others]) => [
+      first,
+      ...others.map((chunk) => Buffer.from(chunk).fill(0, 0, 1)),
+    ]);
+    for (const taskId of ["whole", "damaged"]) await client.waitForEnd(taskId);
+    const bytesOf = async (taskId: string) => {
+      const bytes = await client.artifact(taskId, "patch");
+      if (!bytes.ok) throw new Error(bytes.error.message);
+      return Buffer.concat(await collect(bytes.value));
+    };
+    expect((await bytesOf("whole")).equals(large)).toBe(true);
+    await expect(bytesOf("damaged")).rejects.toMatchObject({ code: "internal" });
+    expect(await client.artifact("whole", "other")).toMatchObject({
+      ok: false,
+      error: { code: "not_found" },
+    });
+    expect(await client.artifact("nobody", "patch")).toMatchObject({
+      ok: false,
+      error: { code: "not_found" },
     });
   });
 

@@ -1,5 +1,6 @@
 // A gateway with a real server and, unless a test wants none, a real status tracker; and what tests say on the
 // log in a host's place, or read from an event stream. It must hold no expectations.
+import { createHash } from "node:crypto";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { pino } from "pino";
 import { z } from "zod";
@@ -10,9 +11,10 @@ import { type Bus, connectBus } from "../../shared/bus/connect.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
 import { TASKS } from "../../shared/bus/streams.ts";
 import { readEnvironment } from "../../shared/config/environment.ts";
+import { artifactSubject } from "../../shared/contracts/artifact.ts";
 import { type FactKind, factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
 import { type LogChunk, logSubject } from "../../shared/contracts/log.ts";
-import type { AttemptResult } from "../../shared/contracts/task.ts";
+import type { ArtifactEntry, AttemptResult } from "../../shared/contracts/task.ts";
 import { startNats } from "./nats.ts";
 
 export interface GatewayMesh extends AsyncDisposable {
@@ -124,6 +126,31 @@ export const saySucceeded = (
     nonce: "n",
     result: { exitCode: 0, durationMs: 1, phases: {}, checks: [], artifacts: [], ...result },
   });
+
+const CHUNK_BYTES = 200_000;
+
+/** A task whose manifest names `bytes` as its patch, while the stream holds what `kept` makes of their chunks. */
+export async function leaveBehind(
+  bus: Bus,
+  taskId: string,
+  bytes: Buffer,
+  kept: (chunks: Buffer[]) => Buffer[] = (chunks) => chunks,
+): Promise<void> {
+  const chunks = Array.from({ length: Math.ceil(bytes.length / CHUNK_BYTES) }, (_, index) =>
+    bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES),
+  );
+  const subject = artifactSubject.build({ taskId, attempt: "1", hostId: "host-1", name: "patch" });
+  for (const chunk of kept(chunks)) await bus.js.publish(subject, chunk);
+  const entry: ArtifactEntry = {
+    name: "patch",
+    size: bytes.length,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+    chunks: chunks.length,
+  };
+  await say(bus, taskId, "requested", "normal", deployRequest());
+  await sayStarted(bus, taskId);
+  await saySucceeded(bus, taskId, { artifacts: [entry] });
+}
 
 export async function sayLog(bus: Bus, taskId: string, chunk: Partial<LogChunk>): Promise<number> {
   const subject = logSubject.build({ taskId, attempt: "1", hostId: "host-1" });

@@ -1,18 +1,26 @@
 // Streams what an attempt left behind, checked against the manifest: the last chunk leaves only when size and
 // SHA-256 are right, so a client never holds a whole artifact that is not what the manifest says.
 import { createHash } from "node:crypto";
-import type { Bus } from "../../shared/bus/connect.ts";
-import { factsOfTask, type StoredMessage, storedMessages } from "../../shared/bus/read.ts";
-import { ARTIFACTS } from "../../shared/bus/streams.ts";
-import { artifactSubject } from "../../shared/contracts/artifact.ts";
-import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
-import type { ArtifactEntry, TaskView } from "../../shared/contracts/task.ts";
+import { artifactSubject } from "../contracts/artifact.ts";
+import { type Answer, answer, refuse } from "../contracts/failure.ts";
+import type { ArtifactEntry, TaskView } from "../contracts/task.ts";
+import type { Bus } from "./connect.ts";
+import { factsOfTask, type StoredMessage, storedMessages } from "./read.ts";
+import { ARTIFACTS } from "./streams.ts";
 
-/** Thrown in the middle of a download: the client sees it break off. */
-class DamagedArtifact extends Error {}
+/** Thrown in the middle of a download, before its end. */
+export class DamagedArtifact extends Error {}
 
 /** Chunks held in memory for one download: 2 MiB. */
 const AHEAD = 4;
+
+/** The entry of this name in a task's manifest. */
+export function artifactOf(task: TaskView, name: string): Answer<ArtifactEntry> {
+  const entry = task.result?.artifacts.find((candidate) => candidate.name === name);
+  return entry === undefined
+    ? refuse("not_found", `task ${task.taskId} has no such artifact`)
+    : answer(entry);
+}
 
 /** The artifact's bytes; refused when nothing is kept any more, or the very first chunk shows the damage. */
 export async function artifactBytes(
@@ -76,18 +84,6 @@ async function* verified(
 async function* startingWith(first: Uint8Array, rest: AsyncIterable<Uint8Array>) {
   yield first;
   yield* rest;
-}
-
-/** The bytes, for a body: when they turn out wrong on the way, `breakOff` is called and nothing more comes. */
-export async function* orBreakOff(
-  bytes: AsyncIterable<Uint8Array>,
-  breakOff: (error: unknown) => void,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* bytes;
-  } catch (error) {
-    breakOff(error);
-  }
 }
 
 async function* empty(): AsyncGenerator<Uint8Array> {}
