@@ -2,6 +2,7 @@
 // `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
 import { Command, CommanderError } from "commander";
 import { artifactsCommand } from "./artifacts.ts";
+import { attachCommand } from "./attach.ts";
 import { backupCommand } from "./backup.ts";
 import { cancelCommand } from "./cancel.ts";
 import { configCommand } from "./config.ts";
@@ -72,6 +73,7 @@ function program(): Command {
     logsCommand(),
     artifactsCommand(),
     cancelCommand(),
+    attachCommand(),
     sayCommand(),
     retryCommand(),
     deadCommand(),

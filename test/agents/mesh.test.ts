@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { TaskLog } from "../../shared/client/task-log.ts";
 import type { TaskView } from "../../shared/contracts/task.ts";
-import { startUp, type UpMesh } from "../support/mesh-program.ts";
+import { startProgram, startUp, type UpMesh } from "../support/mesh-program.ts";
 import { type MessagesApi, startMessagesApi } from "../support/messages-api.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 
@@ -48,13 +48,22 @@ describe.skipIf(program === null)("a prompt for Claude Code", () => {
     );
     const nonsense = await up.mesh(["say", taskId, "--allow", "another"]);
     expect(nonsense).toMatchObject({ code: 1, stderr: "mesh: nobody waits for the approval another\n" });
-    const said = await up.mesh(["say", taskId, "--allow", asked.type === "approval" ? asked.id : ""]);
-    expect(said).toMatchObject({ code: 0 });
+    if (asked.type !== "approval") throw new Error("nothing asks");
+    const attached = startProgram(["attach", taskId], {
+      env: { MESH_DATA_DIR: up.dataDir },
+      input: null,
+    });
+    const printed = Promise.withResolvers<void>();
+    attached.stdout?.on("data", (text: Buffer) => {
+      if (text.includes(asked.id)) printed.resolve();
+    });
+    await printed.promise;
+    attached.stdin?.write("/frob\n/approve\n");
 
-    const ended = await vi.waitUntil(async () => {
-      const task = viewOf((await up.mesh(["task", taskId, "--json"])).stdout);
-      return task.endedAt === null ? null : task;
-    }, DEADLINE);
+    const left = await attached.ended;
+    expect(left).toMatchObject({ code: 0, stderr: expect.stringContaining("mesh: there is no /frob;") });
+    expect(left.stdout).toMatch(/> Bash node -e.*\nsucceeded {2}/s);
+    const ended = viewOf((await up.mesh(["task", taskId, "--json"])).stdout);
     expect(ended).toMatchObject({
       state: "succeeded",
       result: { agent: { usage: { turns: 2 }, denied: 0 } },

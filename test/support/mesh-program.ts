@@ -21,7 +21,8 @@ export interface Ended {
 
 interface Wanted {
   env?: NodeJS.ProcessEnv;
-  input?: string;
+  /** All that it reads; null: what a test writes to it, as somebody who types. */
+  input?: string | null;
   /** The Node that a user has on PATH. */
   node?: string;
 }
@@ -46,7 +47,7 @@ export function startProgram(
   child.stdin.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
   });
-  child.stdin.end(input ?? "");
+  if (input !== null) child.stdin.end(input ?? "");
   const outcome = Promise.all([once(child, "close"), text(child.stdout), text(child.stderr)]);
   const ended = outcome.then(
     ([[code], stdout, stderr]): Ended => ({ code: code as number | null, stdout, stderr }),
