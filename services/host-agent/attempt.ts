@@ -198,8 +198,11 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     const { leftOut, failure } = await instance.writePatch(file);
     work.signal.throwIfAborted();
     for (const line of leftOut) sink.phase("collecting", line);
-    const changed = TASK_TYPES[request.type].readsOnly && (await stat(file)).size > 0;
-    return { file, problem: failure ?? (changed ? CHANGED : null) };
+    if (failure !== null || (await stat(file)).size === 0) return { file, problem: failure };
+    const unbundled = await instance.writeBundle(fileOf("bundle"));
+    work.signal.throwIfAborted();
+    if (unbundled !== null) sink.phase("collecting", `no bundle could be made: ${unbundled}`);
+    return { file, problem: TASK_TYPES[request.type].readsOnly ? CHANGED : null };
   }
 
   async function validate(bounded: Work, gates: Gate[], worked: Instance, patch: Patch): Promise<void> {

@@ -11,7 +11,7 @@ import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
 import type { Redactor } from "./redaction.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "./supervisor-link.ts";
-import { LEFT_OUT, patchCommand } from "./workspace/patch.ts";
+import { bundleCommand, LEFT_OUT, patchCommand } from "./workspace/patch.ts";
 import type { PreparedTree } from "./workspace/tree.ts";
 
 export interface Instance {
@@ -20,6 +20,8 @@ export interface Instance {
   run(command: InstanceCommand, output: OutputSink): Promise<ExitRecord>;
   /** Writes what was changed in the tree to a file; tells what that lacks, or why there is none. */
   writePatch(file: string): Promise<{ leftOut: string[]; failure: Failure | null }>;
+  /** After the patch, the same as a git bundle; why there is none, or null. */
+  writeBundle(file: string): Promise<string | null>;
   /** What is left of the attempt's time, ms. */
   budgetMs(): number;
 }
@@ -47,6 +49,7 @@ export function createInstance(
   const apart = isolation === "sandbox" || isolation === "namespaces";
   const workTree = apart ? WORK_PATH : tree.workTree;
   const home = apart ? HOME_PATH : tree.home;
+  const inGit = { workTree, gitDir: apart ? GIT_PATH : tree.gitDir, sha: request.sha };
   let budgetMs = options.budgetMs;
   const base = {
     attempt: work.attemptKey,
@@ -91,49 +94,63 @@ export function createInstance(
     start,
     run: (command, output) => start(command, (stream, bytes) => output.write(stream, bytes)).finished,
     async writePatch(file) {
-      const { argv, env } = patchCommand({
-        workTree,
-        gitDir: apart ? GIT_PATH : tree.gitDir,
-        sha: request.sha,
-        leaveOut: options.outOfPatch ?? [],
-      });
-      const out = createWriteStream(file);
-      const written = finished(out);
-      // Heard below; until then a full disk must not be an error that nobody hears.
-      written.catch(() => {});
-      let bytes = 0;
-      let complaint = "";
       const isSecret = options.redactor.finder();
-      let leaks = false;
-      const process = guest.exec(
-        {
-          ...base,
-          mounts: { ...base.mounts, gitDir: tree.gitDir },
-          stretch: await work.stretch(),
-          argv,
-          env: { ...environment, ...env },
-          timeoutMs: PATCH_MS,
-        },
-        (stream, chunk) => {
-          if (stream === "stderr") complaint = (complaint + chunk.toString()).slice(-1_000);
-          else {
-            bytes += chunk.length;
-            leaks ||= isSecret(chunk);
-            if (!leaks && bytes <= PATCH_MAX_BYTES) out.write(chunk);
-          }
-        },
+      const leaveOut = options.outOfPatch ?? [];
+      const { exit, ...written } = await writeOut(file, patchCommand({ ...inGit, leaveOut }), isSecret);
+      const failure = infrastructureFailure(exit, "taking the patch") ?? patchFailure(exit.exitCode, written);
+      const leftOut = written.complaint.split("\n").filter((line) => line.startsWith(LEFT_OUT));
+      return { leftOut, failure };
+    },
+    async writeBundle(file) {
+      const { exit, bytes, complaint } = await writeOut(
+        file,
+        bundleCommand({ ...inGit, taskId }),
+        () => false,
       );
-      const exit = await process.finished;
-      out.end();
-      await written;
-      // Not even the beginning of one may be shown.
-      if (leaks) await truncate(file);
-      const failure =
-        infrastructureFailure(exit, "taking the patch") ??
-        patchFailure(exit.exitCode, { bytes, leaks, complaint });
-      return { leftOut: complaint.split("\n").filter((line) => line.startsWith(LEFT_OUT)), failure };
+      if (exit.exitCode === 0 && bytes <= PATCH_MAX_BYTES) return null;
+      await truncate(file);
+      return complaint.trim() || `it has ${bytes} bytes, or was ended`;
     },
   };
+
+  /** What a command on the host's own git folder prints, as far as it may be kept. */
+  async function writeOut(
+    file: string,
+    { argv, env }: Pick<ExecSpec, "argv" | "env">,
+    isSecret: (chunk: Buffer) => boolean,
+  ): Promise<{ exit: ExitRecord; bytes: number; leaks: boolean; complaint: string }> {
+    const out = createWriteStream(file);
+    const written = finished(out);
+    // Heard below; until then a full disk must not be an error that nobody hears.
+    written.catch(() => {});
+    let bytes = 0;
+    let complaint = "";
+    let leaks = false;
+    const process = guest.exec(
+      {
+        ...base,
+        mounts: { ...base.mounts, gitDir: tree.gitDir },
+        stretch: await work.stretch(),
+        argv,
+        env: { ...environment, ...env },
+        timeoutMs: PATCH_MS,
+      },
+      (stream, chunk) => {
+        if (stream === "stderr") complaint = (complaint + chunk.toString()).slice(-1_000);
+        else {
+          bytes += chunk.length;
+          leaks ||= isSecret(chunk);
+          if (!leaks && bytes <= PATCH_MAX_BYTES) out.write(chunk);
+        }
+      },
+    );
+    const exit = await process.finished;
+    out.end();
+    await written;
+    // Not even the beginning of one may be shown.
+    if (leaks) await truncate(file);
+    return { exit, bytes, leaks, complaint };
+  }
 }
 
 function patchFailure(

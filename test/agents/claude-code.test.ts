@@ -118,6 +118,7 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
         "log",
         "transcript",
         "patch",
+        "bundle",
         "check-1",
         "result",
       ]);

@@ -1,6 +1,7 @@
 // One attempt from its order to its outcome, with a real guest supervisor, git and nats-server: what it says on the
 // way, what it is judged by, what it leaves on the bus, and that it leaves nothing else.
 import { createHash } from "node:crypto";
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { Stop } from "../../services/host-agent/executor.ts";
@@ -85,7 +86,7 @@ describe("an attempt that goes well", () => {
       checks: ["echo looked"],
     });
     const artifacts = result?.artifacts ?? [];
-    expect(artifacts.map(({ name }) => name)).toEqual(["log", "patch", "check-1", "result"]);
+    expect(artifacts.map(({ name }) => name)).toEqual(["log", "patch", "bundle", "check-1", "result"]);
     for (const { name, size, sha256, chunks } of artifacts) {
       const messages = await host.artifact(taskId, name);
       const bytes = Buffer.concat(messages);
@@ -106,6 +107,22 @@ describe("an attempt that goes well", () => {
     expect((await bytesOf(taskId, "check-1")).toString()).toBe("looked\n");
     const log = (await bytesOf(taskId, "log")).toString();
     expect(log.replace("problem\n", "")).toBe("a".repeat(1_500_000));
+  });
+
+  it("leaves its work as a bundle too: one commit on the one that it began with", async () => {
+    const work = `${FIX}; mkdir new; echo x > "new/a file"; chmod +x sum.sh; git commit -qam "not this one" || true`;
+    const { taskId } = await host.run(repository, command(work));
+    const bundle = path.join(host.folder, "work.bundle");
+    await writeFile(bundle, await bytesOf(taskId, "bundle"));
+    repository.git("fetch", "-q", bundle, `mesh/${taskId}`);
+    expect(repository.git("rev-parse", "FETCH_HEAD^")).toBe(repository.headSha);
+    const patch = (await bytesOf(taskId, "patch")).toString();
+    expect(repository.git("diff", "--binary", "--full-index", "FETCH_HEAD^", "FETCH_HEAD")).toBe(
+      patch.trim(),
+    );
+    expect(repository.git("log", "-1", "--format=%an %s", "FETCH_HEAD")).toBe(
+      `agent-mesh Work of task ${taskId}`,
+    );
   });
 
   it("keeps secrets out of all it says and leaves, even one that comes in pieces", async () => {

@@ -47,7 +47,7 @@ describe("the gates of a repository", () => {
       "check confirmed",
     ]);
     expect(result?.artifacts.map(({ name }) => name)).toEqual([
-      ...["log", "patch", "gate-setup", "gate-lint", "gate-tests", "check-1", "result"],
+      ...["log", "patch", "bundle", "gate-setup", "gate-lint", "gate-tests", "check-1", "result"],
     ]);
     expect(await phases(taskId)).toEqual(
       expect.arrayContaining([

@@ -35,31 +35,57 @@ const CONFIG = [
   "advice.addEmbeddedRepo=false",
 ];
 
-/** Argv and environment of the process that writes the patch to its stdout; paths as seen inside. */
-export function patchCommand(inside: {
+/** Once the patch has been taken, the same as a commit: its tree is what was added to the index for that. */
+const BUNDLE = `
+commit=$(git "$@" commit-tree "$(git "$@" write-tree)" -p "$SHA" -m "$MESSAGE") &&
+git "$@" update-ref "$REF" "$commit" && git "$@" bundle create --quiet - "$REF" "^$SHA"`;
+
+interface Inside {
   workTree: string;
   gitDir: string;
   sha: string;
-  /** Paths at the top of the tree that the patch says nothing of, without spaces in them. */
-  leaveOut?: readonly string[];
-}): {
+}
+interface ShellCommand {
   argv: string[];
   env: Record<string, string>;
-} {
-  return {
-    argv: ["/bin/sh", "-c", TAKE, "sh", ...CONFIG.flatMap((pair) => ["-c", pair])],
-    env: {
-      SHA: inside.sha,
-      LEAVE_OUT: inside.leaveOut?.join(" ") ?? "",
-      GIT_DIR: inside.gitDir,
-      GIT_WORK_TREE: inside.workTree,
-      GIT_CONFIG_NOSYSTEM: "1",
-      GIT_CONFIG_GLOBAL: "/dev/null",
-      GIT_ATTR_NOSYSTEM: "1",
-      LC_ALL: "C",
-    },
-  };
 }
+
+/** Of the process that writes the patch to its stdout; paths as seen inside. */
+export const patchCommand = (
+  /** `leaveOut`: paths at the top of the tree that the patch says nothing of, without spaces in them. */
+  { leaveOut = [], ...inside }: Inside & { leaveOut?: readonly string[] },
+): ShellCommand => shellCommand(TAKE, inside, { LEAVE_OUT: leaveOut.join(" ") });
+
+/** Of the process that writes the work to its stdout as a git bundle: one commit on the one that it began with. */
+export const bundleCommand = ({ taskId, ...inside }: Inside & { taskId: string }): ShellCommand =>
+  shellCommand(BUNDLE, inside, {
+    REF: `refs/heads/mesh/${taskId}`,
+    MESSAGE: `Work of task ${taskId}`,
+    ...Object.fromEntries(
+      ["AUTHOR", "COMMITTER"].flatMap((role) => [
+        [`GIT_${role}_NAME`, "agent-mesh"],
+        [`GIT_${role}_EMAIL`, "agent-mesh@localhost"],
+      ]),
+    ),
+  });
+
+const shellCommand = (
+  script: string,
+  { workTree, gitDir, sha }: Inside,
+  env: Record<string, string>,
+): ShellCommand => ({
+  argv: ["/bin/sh", "-c", script, "sh", ...CONFIG.flatMap((pair) => ["-c", pair])],
+  env: {
+    ...env,
+    SHA: sha,
+    GIT_DIR: gitDir,
+    GIT_WORK_TREE: workTree,
+    GIT_CONFIG_NOSYSTEM: "1",
+    GIT_CONFIG_GLOBAL: "/dev/null",
+    GIT_ATTR_NOSYSTEM: "1",
+    LC_ALL: "C",
+  },
+});
 
 export interface Patch {
   file: string;
