@@ -42,7 +42,7 @@ async function demo(keep: boolean): Promise<void> {
   try {
     // What the caller's environment says about another mesh is not meant for this one.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OTHER_MESH.has(name)));
-    const log = await orSay(() => openMeshLog(dataDir, env, false));
+    const log = await orSay(async () => openMeshLog(dataDir, env, false));
     const onProgress = (text: string) => (progress.live ? progress.draw(text) : progress.say(text));
     const { makeDemoRepository } = await import("./demo-repository.ts");
     const repository = await makeDemoRepository(folder);

@@ -12,6 +12,7 @@ import { demoCommand } from "./demo.ts";
 import { deployCommand } from "./deploy.ts";
 import { drillCommand } from "./drill.ts";
 import { explainCommand } from "./explain.ts";
+import { hostCommand } from "./host/host.ts";
 import { hostsCommand } from "./hosts.ts";
 import { Interrupted, listenForInterruption } from "./interruption.ts";
 import { logsCommand } from "./logs.ts";
@@ -78,6 +79,7 @@ function program(): Command {
     retryCommand(),
     deadCommand(),
     hostsCommand(),
+    hostCommand(),
     explainCommand(),
     cordonCommand(),
     uncordonCommand(),
@@ -93,9 +95,13 @@ function program(): Command {
     demoCommand(),
   ])
     mesh.addCommand(command);
-  const verbs = mesh.commands.flatMap((verb) => [verb, ...verb.commands]);
-  for (const command of [mesh, ...verbs]) command.exitOverride().allowExcessArguments(false);
+  beStrict(mesh);
   return mesh;
+}
+
+function beStrict(command: Command): void {
+  command.exitOverride().allowExcessArguments(false);
+  for (const verb of command.commands) beStrict(verb);
 }
 
 if (import.meta.main) await run();

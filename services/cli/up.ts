@@ -51,7 +51,7 @@ async function up(options: Options): Promise<void> {
     natsPort: wholeOf("--nats-port", options.natsPort, 0, 65_535),
   };
   try {
-    const log = await orSay(() => openMeshLog(dataDir, process.env, options.verbose ?? false));
+    const log = await orSay(async () => openMeshLog(dataDir, process.env, options.verbose ?? false));
     const onProgress = (text: string) => tell(options, text);
     await using mesh = await orSay(() =>
       startMesh({ dataDir, ...wanted, log, env: process.env, onProgress, signal: interruption }),

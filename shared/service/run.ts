@@ -1,7 +1,8 @@
 // How each service runs as a process of its own: configuration from the environment, JSON logs on stdout, a
 // graceful stop on SIGINT or SIGTERM, and a forced one when that takes too long.
+import { constants } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Logger, pino } from "pino";
+import { type DestinationStream, type Logger, pino } from "pino";
 import { isUnanswered } from "../bus/ask.ts";
 import { BusError, type BusOptions, withoutSecret } from "../bus/connect.ts";
 import { ConfigurationError, type Environment, readEnvironment } from "../config/environment.ts";
@@ -19,14 +20,18 @@ export interface ServiceContext {
 export type Start = (context: ServiceContext) => Promise<AsyncDisposable>;
 
 const START_AGAIN_MS = 1_000;
-const STOP_DEADLINE_MS = 15_000;
+/** A service that was told to stop has ended after so long, whatever it is at, ms. Its manager has to wait longer. */
+export const STOP_DEADLINE_MS = 15_000;
+/** SIGHUP and SIGBREAK: its console is closed, or asks it to end. */
+const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"] as const;
 
-function createLog(name: string, environment: Environment): Logger {
-  return pino({
+function createLog(name: string, environment: Environment, destination?: DestinationStream): Logger {
+  const options = {
     name,
     level: environment.MESH_LOG_LEVEL,
     redact: ["token", "*.token", "NATS_TOKEN", "MESH_GITHUB_WEBHOOK_SECRET"],
-  });
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
 }
 
 /** The bus as a service connects to it: it waits for a server that is not there yet. */
@@ -48,16 +53,17 @@ export function busOptions({ environment, log, fail }: ServiceContext, name: str
   };
 }
 
-/** Runs one service until it is told to stop; sets the exit code. Call it under `import.meta.main` only. */
-export async function runService(name: string, start: Start): Promise<void> {
+/** Runs one service until it is told to stop; sets the exit code. `destination` takes its log, else stdout does. */
+export async function runService(name: string, start: Start, destination?: DestinationStream): Promise<void> {
   const stopped = Promise.withResolvers<string>();
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stopped.resolve(signal));
+  for (const signal of STOP_SIGNALS)
+    if (signal in constants.signals) process.on(signal, () => stopped.resolve(signal));
   let log: Logger | undefined;
   try {
     const environment = readEnvironment();
-    log = createLog(name, environment);
+    log = createLog(name, environment, destination);
     const url = busOptions({ environment, log }, name).url;
     log.info({ bus: withoutSecret(url), pid: process.pid }, "starting");
     const context = { environment, log, fail: failed.reject, stop: stopped.resolve };
@@ -70,7 +76,9 @@ export async function runService(name: string, start: Start): Promise<void> {
     process.exit(0);
   } catch (error) {
     if (error instanceof ConfigurationError || error instanceof BusError) {
-      process.stderr.write(`${name}: ${error.message}\n`);
+      const words = `${name}: ${error.message}\n`;
+      process.stderr.write(words);
+      destination?.write(words);
       process.exit(2);
     }
     log?.fatal(error, "this is a bug");

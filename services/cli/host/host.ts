@@ -1,0 +1,9 @@
+// `mesh host …`: what concerns this machine's own host agent, each verb in a file of its own.
+import { Command } from "commander";
+import { runCommand } from "./run.ts";
+
+export function hostCommand(): Command {
+  const host = new Command("host").description("this machine's own host agent");
+  for (const command of [runCommand()]) host.addCommand(command);
+  return host;
+}
