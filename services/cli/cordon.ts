@@ -36,16 +36,13 @@ export const drainCommand = (): Command =>
     if (options.wait) await waitForDrain(hostId, deadlineMs, options);
   });
 
-/** After the deadline, what runs on a host is stopped, and has so long to be gone, ms. */
-const STOP_MS = 30_000;
-
 const waitForDrain = (hostId: string, deadlineMs: number, options: Options): Promise<void> =>
   withMesh(options, async (mesh, signal) => {
     const { createProgress } = await import("./progress.ts");
-    const { untilDrained } = await import("./drain-wait.ts");
+    const { GONE_MS, untilDrained } = await import("./drain-wait.ts");
     using progress = createProgress(options.quiet);
     try {
-      await untilDrained(mesh, { hostId, timeoutMs: deadlineMs + STOP_MS, progress, signal });
+      await untilDrained(mesh, { hostId, timeoutMs: deadlineMs + GONE_MS, progress, signal });
       progress.say(`${hostId}: nothing runs there any more`);
     } catch (error) {
       if (!signal.aborted) throw error;

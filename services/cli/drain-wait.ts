@@ -7,6 +7,8 @@ import type { Progress } from "./progress.ts";
 import { formatDuration } from "./quantities.ts";
 
 const LOOK_MS = 300;
+/** After its deadline, what runs on a host is stopped, and has so long to be gone, ms. */
+export const GONE_MS = 30_000;
 
 export interface Waiting {
   hostId: string;

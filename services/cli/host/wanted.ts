@@ -1,0 +1,100 @@
+// What somebody who installs the service on a machine wants, from their flags and environment. It must never be shown
+// before its secrets are taken out.
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { homedir, userInfo } from "node:os";
+import path from "node:path";
+import { isSea } from "node:sea";
+import {
+  ConfigurationError,
+  ENVIRONMENT_NAMES,
+  type EnvironmentName,
+  readEnvironment,
+} from "../../../shared/config/environment.ts";
+import { chooseHostId } from "../../host-agent/identity.ts";
+import { UsageError } from "../outcome.ts";
+import type { Machine, Platform, Wanted } from "./plan.ts";
+
+export interface WantedFlags {
+  account?: string;
+  passwordFile?: string;
+  winsw?: string;
+}
+
+/** Settings of a mesh that are not its hosts', or that the service sets itself. */
+const NOT_OF_HOSTS = new Set<EnvironmentName>([
+  "MESH_CERTS_DIR",
+  "MESH_CONFIG",
+  "MESH_DATA_DIR",
+  "MESH_GITHUB_WEBHOOK_SECRET",
+  "MESH_HTTP_PORT",
+  "MESH_NATS_LISTEN",
+  "MESH_NATS_SYNC_INTERVAL",
+  "MESH_QUEUE_LIMIT",
+  "MESH_URL",
+  "NATS_SERVER_BIN",
+  "NATS_STORE_DIR",
+  "NATS_TLS_CERT",
+  "NATS_TLS_KEY",
+  "NATS_TOKEN",
+]);
+
+/** Throws a `UsageError` or `ConfigurationError`. */
+export async function wantedOf(platform: Platform, flags: WantedFlags, env = process.env): Promise<Wanted> {
+  const { account, passwordFile, winsw } = flags;
+  if (platform !== "win32" && (passwordFile ?? winsw) !== undefined)
+    throw new UsageError("--winsw and --password-file are for Windows");
+  if (platform === "darwin" && account !== undefined)
+    throw new UsageError("--account: on macOS the agent runs as whoever installs it");
+  if (platform === "win32" && (account === undefined) !== (passwordFile === undefined))
+    throw new UsageError(
+      "--account and --password-file go together: Windows asks for the account's password",
+    );
+  const settings = readEnvironment(env);
+  const hostId = chooseHostId(settings);
+  const named = ENVIRONMENT_NAMES.filter((name) => !NOT_OF_HOSTS.has(name) && env[name]);
+  const environment = Object.fromEntries(named.map((name) => [name, env[name] ?? ""]));
+  if (settings.NATS_CA_FILE !== undefined) environment.NATS_CA_FILE = path.resolve(settings.NATS_CA_FILE);
+  return {
+    platform,
+    hostId,
+    program: programFor(platform),
+    account: account ?? null,
+    password: passwordFile === undefined ? randomPassword() : await passwordIn(passwordFile),
+    environment: { ...environment, MESH_HOST_ID: hostId },
+    winsw: winsw === undefined ? null : path.resolve(winsw),
+    machine: machineOf(platform, env),
+  };
+}
+
+/** Another platform's program is the single file that `mesh host package` makes. */
+function programFor(platform: Platform): Wanted["program"] {
+  if (isSea()) return { kind: "single-file", file: process.execPath };
+  if (platform !== process.platform)
+    return { kind: "single-file", file: platform === "win32" ? "mesh.exe" : "mesh" };
+  const main = path.resolve(import.meta.dirname, "../main.ts");
+  return { kind: "checkout", node: process.execPath, main };
+}
+
+export function machineOf(platform: Platform, env = process.env): Machine {
+  const here = platform === process.platform;
+  return {
+    home: here ? homedir() : `/Users/${userInfo().username}`,
+    uid: here ? userInfo().uid : 501,
+    programFiles: (here && env.ProgramFiles) || "C:\\Program Files",
+    programData: (here && env.ProgramData) || "C:\\ProgramData",
+  };
+}
+
+/** Of all the kinds of characters that a policy may ask for. */
+const randomPassword = (): string => `aA1-${randomBytes(24).toString("base64url")}`;
+
+async function passwordIn(file: string): Promise<string> {
+  const text = await readFile(file, "utf8").catch((error: Error) => {
+    throw new ConfigurationError(`--password-file: ${error.message}`);
+  });
+  const password = text.replace(/\r?\n$/, "");
+  if (password === "" || /[\u0000-\u001f]/.test(password))
+    throw new ConfigurationError(`--password-file: expected one line in ${file}`);
+  return password;
+}
