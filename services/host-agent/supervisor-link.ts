@@ -1,7 +1,7 @@
 // The host's end of the line to a guest supervisor: starts it, speaks its frames, and knows when it has died.
 // Whatever was running then counts as ended, since nothing outlives its supervisor.
 import { type ChildProcess, spawn } from "node:child_process";
-import path from "node:path";
+import { ownProgram } from "../../shared/process/own-program.ts";
 import type { Stamp } from "./guest/lease.ts";
 import {
   type Exec,
@@ -225,8 +225,7 @@ export const localSupervisorCommand = (options: {
   /** Paths besides the system's own that it shows. */
   tools?: string[];
 }): string[] => [
-  process.execPath,
-  path.join(import.meta.dirname, "guest", "main.ts"),
+  ...ownProgram("services/host-agent/guest/main.ts"),
   "supervisor",
   ...stateArguments(options.stateDir),
   ...["--lease-ms", String(options.leaseMs)],

@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { PlacementPolicy, PlacementWeights } from "../../shared/config/settings.ts";
 import { type Answer, answer } from "../../shared/contracts/failure.ts";
+import { ownThread } from "../../shared/process/own-program.ts";
 import type { Machine } from "./machines.ts";
 import { type Outcome, outcomeOf } from "./measures.ts";
 import { meshDecider } from "./mesh-decider.ts";
@@ -57,7 +58,7 @@ export async function runJobs(
 function inThread(job: Job, signal: AbortSignal): Promise<Answer<Outcome>> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const worker = new Worker(new URL("run-thread.ts", import.meta.url), { workerData: job });
+    const worker = new Worker(ownThread("services/simulator/run-thread.ts"), { workerData: job });
     const stop = () => {
       void worker.terminate();
       reject(signal.reason as Error);

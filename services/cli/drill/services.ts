@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { spawnLeashed } from "../../../shared/nats-server/leash.ts";
+import { ownProgram } from "../../../shared/process/own-program.ts";
 
 export interface DrillService {
   pid: number;
@@ -30,9 +31,9 @@ export async function drillServices(env: NodeJS.ProcessEnv): Promise<DrillServic
   return {
     folder,
     start(service, own) {
-      const main = path.resolve(import.meta.dirname, "../..", service, "main.ts");
+      const [program, ...args] = ownProgram(`services/${service}/main.ts`);
       const all = { ...process.env, ...env, ...own };
-      const { child, letGo } = spawnLeashed(process.execPath, [main], log.fd, all);
+      const { child, letGo } = spawnLeashed(program, args, log.fd, all);
       const { pid } = child;
       if (pid === undefined) throw new Error(`${service} could not be started`);
       const gone = new Promise<void>((resolve) => {

@@ -1,12 +1,20 @@
 // `mesh host …`: what concerns this machine's own host agent, each verb in a file of its own.
 import { Command } from "commander";
 import { installCommand, uninstallCommand } from "./install.ts";
+import { packageCommand } from "./package.ts";
 import { runCommand } from "./run.ts";
 import { logsCommand, statusCommand } from "./service.ts";
 
 export function hostCommand(): Command {
   const host = new Command("host").description("this machine's own host agent");
-  for (const command of [installCommand(), uninstallCommand(), statusCommand(), logsCommand(), runCommand()])
+  for (const command of [
+    installCommand(),
+    uninstallCommand(),
+    statusCommand(),
+    logsCommand(),
+    runCommand(),
+    packageCommand(),
+  ])
     host.addCommand(command);
   return host;
 }

@@ -2,6 +2,7 @@
 // another version, and the same version is never written twice under two names.
 import { createHash } from "node:crypto";
 import path from "node:path";
+import { ownAsset } from "../../../shared/process/own-program.ts";
 
 export interface GuestBundle {
   /** Such as `guest-0123456789abcdef.mjs`. */
@@ -13,8 +14,13 @@ export interface GuestBundle {
 
 const ENTRY = path.join(import.meta.dirname, "..", "guest", "main.ts");
 
+/** What the single-file program carries, in which there are no sources. */
+export const GUEST_ASSET = "guest.mjs";
+
 /** Made anew of the sources beside this file; takes about half a second. */
 export async function bundleGuest(): Promise<GuestBundle> {
+  const packaged = ownAsset(GUEST_ASSET);
+  if (packaged !== null) return guestBundleOf(packaged);
   const { build } = await import("rolldown");
   const { output } = await build({
     input: ENTRY,

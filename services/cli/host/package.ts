@@ -1,0 +1,31 @@
+// `mesh host package`: the mesh as one file, for machines that have neither Node nor a checkout.
+import { isSea } from "node:sea";
+import { Command, Option } from "commander";
+import { Failure } from "../outcome.ts";
+import { tell } from "../session.ts";
+import { orSay } from "../up.ts";
+
+interface Options {
+  out: string;
+  platform: "win32" | "linux";
+  quiet?: boolean;
+}
+
+export const packageCommand = (): Command =>
+  new Command("package")
+    .description("make `mesh` one program file that needs nothing beside it, for 64-bit x86 processors")
+    .requiredOption("--out <file>", "the program, such as mesh.exe")
+    .addOption(
+      new Option("--platform <name>", "what it is to run on").choices(["win32", "linux"]).default("win32"),
+    )
+    .option("--quiet", "no messages on stderr but errors")
+    .action((options: Options) => orSay(() => make(options)));
+
+async function make(options: Options): Promise<void> {
+  if (isSea()) throw new Failure("a single-file program is made from a checkout, after `npm ci`");
+  const { buildSingleFile } = await import("./single-file/build.ts");
+  const { formatSize } = await import("../quantities.ts");
+  const { out, platform } = options;
+  const { bytes } = await buildSingleFile(out, `${platform}-x64`, (text) => tell(options, text));
+  process.stdout.write(`${out}: ${formatSize(bytes)}\n`);
+}
