@@ -10,6 +10,7 @@ import { cordonCommand, drainCommand, uncordonCommand } from "./cordon.ts";
 import { deadCommand } from "./dead.ts";
 import { demoCommand } from "./demo.ts";
 import { deployCommand } from "./deploy.ts";
+import { doctorCommand } from "./doctor/doctor.ts";
 import { drillCommand } from "./drill.ts";
 import { explainCommand } from "./explain.ts";
 import { hostCommand } from "./host/host.ts";
@@ -80,6 +81,7 @@ function program(): Command {
     deadCommand(),
     hostsCommand(),
     hostCommand(),
+    doctorCommand(),
     explainCommand(),
     cordonCommand(),
     uncordonCommand(),

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { certificateEnd } from "../../services/cli/doctor/certificate.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { makeCertificate, opensslIsThere } from "../support/certificate.ts";
 import { type Ended, runMesh } from "../support/mesh-program.ts";
@@ -186,6 +187,8 @@ describe.skipIf(!opensslIsThere)("a bus with TLS that is named by its address", 
       await using bus = await connected;
       expect(bus.connectedSince()).not.toBeNull();
     } else await expect(connected).rejects.toThrow(/is for another name: .*127\.0\.0\.1/);
+    const leftMs = ((await certificateEnd(url))?.getTime() ?? 0) - Date.now();
+    expect(Math.round(leftMs / 86_400_000)).toBe(30);
   });
 });
 

@@ -7,12 +7,16 @@ import { codexRunner } from "./codex/driver.ts";
 import { commandRunner } from "./command.ts";
 import type { Runner } from "./runner.ts";
 
-/** Those that can be used, with the versions of their programs; the log tells why another one cannot. */
+/** Those that can be used, with the versions of their programs; and why others cannot, which the log tells too. */
 export async function findRunners(
   environment: Environment,
   isolation: Hello["isolation"] | undefined,
   log: Logger,
-): Promise<{ runners: Runner[]; versions: Record<string, string> }> {
+): Promise<{
+  runners: Runner[];
+  versions: Record<string, string>;
+  unusable: { name: string; reason: string }[];
+}> {
   const { ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL } = environment;
   const { OPENAI_API_KEY, OPENAI_BASE_URL } = environment;
   const searchPath = process.env.PATH ?? "";
@@ -29,12 +33,14 @@ export async function findRunners(
   ];
   const runners: Runner[] = [commandRunner];
   const versions: Record<string, string> = {};
+  const unusable: { name: string; reason: string }[] = [];
   const probes = await Promise.all(agents.map(async (agent) => ({ agent, found: await agent.probe() })));
   for (const { agent, found } of probes) {
     log.info(found, `runner ${agent.name}`);
-    if (!found.ok) continue;
-    runners.push(agent);
-    versions[agent.name] = found.version;
+    if (found.ok) {
+      runners.push(agent);
+      versions[agent.name] = found.version;
+    } else unusable.push({ name: agent.name, reason: found.reason });
   }
-  return { runners, versions };
+  return { runners, versions, unusable };
 }

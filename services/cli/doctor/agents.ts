@@ -1,0 +1,20 @@
+// Checks of the agents' programs on this machine, and whether they have what they need to log in to their providers.
+import { pino } from "pino";
+import type { Environment } from "../../../shared/config/environment.ts";
+import type { Isolation } from "../../host-agent/guest/inside.ts";
+import { type Finding, ok, warn } from "./finding.ts";
+
+export type AgentReading = { name: string } & ({ version: string } | { reason: string });
+
+export const judgeAgents = (agents: AgentReading[]): Finding[] =>
+  agents.map((agent) =>
+    "version" in agent
+      ? ok(agent.name, agent.version)
+      : warn(agent.name, agent.reason, "if this host is to run it: docs/agents.md tells what it needs"),
+  );
+
+export async function readAgents(environment: Environment, isolation: Isolation): Promise<AgentReading[]> {
+  const { findRunners } = await import("../../host-agent/runner/here.ts");
+  const { versions, unusable } = await findRunners(environment, isolation, pino({ level: "silent" }));
+  return [...Object.entries(versions).map(([name, version]) => ({ name, version })), ...unusable];
+}

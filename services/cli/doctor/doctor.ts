@@ -1,0 +1,68 @@
+// `mesh doctor`: looks at everything on this machine that a host needs, and says what is wrong with it and what helps.
+import { readFileSync } from "node:fs";
+import { parseEnv } from "node:util";
+import { Command } from "commander";
+import { systemErrorCode } from "../../../shared/process/system-error.ts";
+import { Failure, messageOf, UsageError } from "../outcome.ts";
+import { orSay } from "../up.ts";
+import type { Group } from "./examine.ts";
+import type { Finding } from "./finding.ts";
+
+interface Options {
+  environment?: string;
+  json?: boolean;
+}
+
+export const doctorCommand = (): Command =>
+  new Command("doctor")
+    .description("check what a host needs on this machine: ok, warn or fail, with the reason and what helps")
+    .option(
+      "--environment <file>",
+      "settings of a service (`mesh host status` names them), beside those here",
+    )
+    .option("--json", "print one line of JSON")
+    .addHelpText("after", "\nExit 1 if anything fails; warnings are none.")
+    .action((options: Options) => orSay(() => doctor(options)));
+
+async function doctor({ environment: file, json }: Options): Promise<void> {
+  const { readEnvironment } = await import("../../../shared/config/environment.ts");
+  const { examine } = await import("./examine.ts");
+  const { jsonLine } = await import("../plain-text.ts");
+  const env = file === undefined ? process.env : { ...process.env, ...settingsIn(file) };
+  const groups = await examine(readEnvironment(env), env);
+  const all = groups.flatMap(({ name, findings }) =>
+    findings.map((finding) => ({ group: name, ...finding })),
+  );
+  const failed = all.filter(({ verdict }) => verdict === "fail").length;
+  process.stdout.write(json ? jsonLine({ ok: failed === 0, findings: all }) : await reportOf(groups));
+  if (failed > 0) throw new Failure("");
+}
+
+function settingsIn(file: string): NodeJS.Dict<string> {
+  try {
+    return parseEnv(readFileSync(file, "utf8"));
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    throw new UsageError(`--environment: ${messageOf(error)}`);
+  }
+}
+
+const STYLES = { ok: "green", warn: "yellow", fail: "red" } as const;
+
+async function reportOf(groups: Group[]): Promise<string> {
+  const { styled } = await import("../table.ts");
+  const { plainLine } = await import("../plain-text.ts");
+  const findings = groups.flatMap((group) => group.findings);
+  const width = Math.max(...findings.map(({ check }) => check.length));
+  const line = (finding: Finding) => {
+    const { check, verdict, found } = finding;
+    const fix = verdict === "ok" ? "" : `${" ".repeat(width + 10)}→ ${plainLine(finding.fix)}\n`;
+    return `  ${styled(STYLES[verdict], verdict.padEnd(4))}  ${check.padEnd(width)}  ${plainLine(found)}\n${fix}`;
+  };
+  const count = (verdict: Finding["verdict"]) =>
+    findings.filter((finding) => finding.verdict === verdict).length;
+  const sections = groups.map(
+    ({ name, findings: some }) => `${styled("bold", name)}\n${some.map(line).join("")}`,
+  );
+  return `${sections.join("")}${count("ok")} ok, ${count("warn")} warn, ${count("fail")} fail\n`;
+}

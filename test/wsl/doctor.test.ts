@@ -1,0 +1,60 @@
+// What `mesh doctor` sees of WSL, through the program that MESH_WSL_EXE names, our own fake if nothing.
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { judgeWsl } from "../../services/cli/doctor/wsl.ts";
+import { readWsl } from "../../services/cli/doctor/wsl-reading.ts";
+import { GOLDEN_DISTRO } from "../../services/host-agent/wsl/distro-layout.ts";
+import {
+  type FakeWindows,
+  hasDistros,
+  isOurFake,
+  startFakeWindows,
+  WSL_PROGRAM,
+} from "../support/fake-wsl.ts";
+
+describe("the doctor", () => {
+  let windows: FakeWindows;
+  beforeAll(() => {
+    windows = startFakeWindows();
+  });
+  afterAll(() => windows[Symbol.asyncDispose]());
+  const amiss = async () =>
+    judgeWsl(await readWsl(WSL_PROGRAM)).flatMap(({ check, verdict, found }) =>
+      // A disk of tests is small.
+      verdict === "ok" || check === "disk of WSL" ? [] : [`${check} ${verdict}: ${found}`],
+    );
+
+  test("misses a distro of the mesh's own where there is none", async () => {
+    expect(await amiss()).toEqual([`distro fail: there is no ${GOLDEN_DISTRO} for this account`]);
+  });
+
+  test.skipIf(!hasDistros)("finds nothing amiss in one that was made as ours are", async () => {
+    const folder = path.join(windows.folder, "distros", GOLDEN_DISTRO);
+    await windows.wsl.importTar({ distro: GOLDEN_DISTRO, folder, file: windows.image });
+    expect(await amiss()).toEqual([]);
+    const changed = await windows.wsl.run({
+      distro: GOLDEN_DISTRO,
+      user: "root",
+      argv: ["/bin/sh", "-c", "printf '[interop]\\nenabled = true\\n' > /etc/wsl.conf; rm -f /usr/bin/bwrap"],
+    });
+    expect(changed.ok).toBe(true);
+    expect((await amiss()).map((words) => words.split(":")[0])).toEqual([
+      "interop fail",
+      "drives fail",
+      "bubblewrap fail",
+    ]);
+  });
+
+  test.skipIf(!isOurFake)(
+    "tells of a service that is broken, an account without WSL, and one that hangs",
+    async () => {
+      windows.faults({ unexpected: true });
+      expect(await amiss()).toEqual([expect.stringContaining("E_UNEXPECTED")]);
+      windows.faults({ code: "Wsl/WSL_E_LOCAL_SYSTEM_NOT_SUPPORTED" });
+      expect(await amiss()).toEqual([expect.stringContaining("WSL_E_LOCAL_SYSTEM_NOT_SUPPORTED")]);
+      windows.faults({ hang: "--list" });
+      expect(await amiss()).toEqual([expect.stringContaining("did not end")]);
+      windows.faults({});
+    },
+  );
+});
