@@ -17,6 +17,8 @@ export interface Capacity extends Labelled {
   cores: number;
   memoryTotalBytes: number;
   memoryAvailableBytes: number;
+  /** Of the virtual machine that attempts share, where they do. */
+  vmMemoryBytes?: number;
   diskTotalBytes: number;
   diskFreeBytes: number;
   draining: boolean;

@@ -10,10 +10,11 @@ import type {
   StopOrder,
   StopReply,
 } from "../../shared/contracts/order.ts";
-import { type Capacity, refusalOf } from "./admission.ts";
+import { type Capacity, countedOf, refusalOf } from "./admission.ts";
 import type { Finished } from "./finished.ts";
 import { HeldAttempt, type HeldAttemptPorts } from "./held-attempt.ts";
 import type { Instances } from "./instances/instances.ts";
+import { limitRefusalOf, memoryLimitOf } from "./memory-limit.ts";
 import type { Run } from "./runner/runner.ts";
 
 export interface AttemptsOptions extends Omit<HeldAttemptPorts, "closing"> {
@@ -23,6 +24,7 @@ export interface AttemptsOptions extends Omit<HeldAttemptPorts, "closing"> {
 }
 
 const RUN_REPLY_MS = 8_000;
+const NO_ROOM = { memoryBytes: 0, memoryLimitBytes: 0, cpus: 0 };
 
 export class Attempts {
   readonly #options: AttemptsOptions;
@@ -56,10 +58,10 @@ export class Attempts {
 
   reserved(): { attempts: number; memoryBytes: number; cpus: number } {
     const sum = { attempts: 0, memoryBytes: 0, cpus: 0 };
-    for (const { memoryBytes, cpus } of this.#atWork()) {
+    for (const { room } of this.#atWork()) {
       sum.attempts++;
-      sum.memoryBytes += memoryBytes;
-      sum.cpus += cpus;
+      sum.memoryBytes += room.memoryBytes;
+      sum.cpus += room.cpus;
     }
     return sum;
   }
@@ -72,16 +74,17 @@ export class Attempts {
       return { outcome: "refused", reason: "superseded", message };
     }
     const nowMs = performance.now();
-    const admitted = this.#atWork().map(({ memoryBytes, sinceMs }) => ({
-      memoryBytes,
-      ageMs: nowMs - sinceMs,
-    }));
-    const refused = refusalOf(order, this.#options.capacity(), admitted);
-    if (refused !== null) return refused;
+    const admitted = this.#atWork().map(({ room, sinceMs }) => ({ ...room, ageMs: nowMs - sinceMs }));
+    const capacity = this.#options.capacity();
+    const memoryLimitBytes = memoryLimitOf(order.request, capacity.vmMemoryBytes);
+    const refused =
+      refusalOf(order, capacity, admitted) ??
+      limitRefusalOf(memoryLimitBytes, admitted, capacity.vmMemoryBytes);
     const taken = this.#options.instances.take();
     if (taken === null)
       return { outcome: "refused", reason: "not-ready", message: "no instance of this host is ready" };
-    const attempt = HeldAttempt.of(this.#ports, this.#options.hostId, order, taken.instance);
+    const room = { ...countedOf(order), memoryLimitBytes };
+    const attempt = HeldAttempt.of(this.#ports, this.#options.hostId, order, room, taken.instance);
     const begun = attempt.begin(order, taken.stretch);
     this.#hold(attempt, begun, attempt.work(order));
     return inTime(begun);
@@ -103,7 +106,7 @@ export class Attempts {
   /** Says what a former life finished and could not say. */
   adopt({ taskId, attempt, nonce, after, fact }: Finished): void {
     const claim = { taskId, hostId: this.#options.hostId, attempt, nonce, after };
-    const left = new HeldAttempt(this.#ports, claim, { memoryBytes: 0, cpus: 0 }, null);
+    const left = new HeldAttempt(this.#ports, claim, NO_ROOM, null);
     this.#hold(left, Promise.resolve(HAS_ENDED), left.conclude(fact, true));
   }
 

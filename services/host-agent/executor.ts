@@ -9,6 +9,8 @@ export interface Work {
   order: RunOrder;
   /** Where its instance is. */
   machine: Machine;
+  /** What it may have of memory, as it was admitted. */
+  memoryLimitBytes: number;
   /** Names the attempt to the guest supervisor. */
   attemptKey: string;
   /** Aborted with a `Stop` when the attempt has to end before its time. */

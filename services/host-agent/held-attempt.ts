@@ -4,7 +4,6 @@ import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
-import { countedOf } from "./admission.ts";
 import { type Executor, type Outcome, Stop } from "./executor.ts";
 import type { Finished, FinishedStore } from "./finished.ts";
 import type { Guest } from "./guest-keeper.ts";
@@ -28,10 +27,16 @@ export interface HeldAttemptPorts {
 /** An end that the log has not answered for so long is written to disk, ms. */
 const KEEP_AFTER_MS = 250;
 
+/** What is counted for an attempt while it is here, and what it may have of memory. */
+export interface Room {
+  memoryBytes: number;
+  cpus: number;
+  memoryLimitBytes: number;
+}
+
 export class HeldAttempt {
   readonly claim: Claim;
-  readonly memoryBytes: number;
-  readonly cpus: number;
+  readonly room: Room;
   readonly sinceMs = performance.now();
   /** What runs in it and may be spoken to. */
   run: Run | null = null;
@@ -49,26 +54,25 @@ export class HeldAttempt {
   /** What it had to do has been done, or ended: there is nothing left that could go on. */
   #ended = false;
 
-  constructor(
-    ports: HeldAttemptPorts,
-    claim: Claim,
-    room: { memoryBytes: number; cpus: number },
-    instance: HeldInstance | null,
-  ) {
+  constructor(ports: HeldAttemptPorts, claim: Claim, room: Room, instance: HeldInstance | null) {
     this.#ports = ports;
     this.#instance = instance;
     this.claim = claim;
-    this.memoryBytes = room.memoryBytes;
-    this.cpus = room.cpus;
+    this.room = room;
     // Refused attempts reject it, whether anybody waits for it or not.
     this.#stretch.promise.catch(() => {});
   }
 
   /** A new one, as ordered to this host. */
-  static of(ports: HeldAttemptPorts, hostId: string, order: RunOrder, instance: HeldInstance): HeldAttempt {
-    const { taskId, attempt, after } = order;
+  static of(
+    ports: HeldAttemptPorts,
+    hostId: string,
+    { taskId, attempt, after }: RunOrder,
+    room: Room,
+    instance: HeldInstance,
+  ): HeldAttempt {
     const claim = { taskId, hostId, attempt, nonce: randomUUID(), after };
-    return new HeldAttempt(ports, claim, countedOf(order), instance);
+    return new HeldAttempt(ports, claim, room, instance);
   }
 
   /** The supervisor that it runs under. */
@@ -127,6 +131,7 @@ export class HeldAttempt {
       return await executor({
         order,
         machine: this.#instance.machine,
+        memoryLimitBytes: this.room.memoryLimitBytes,
         attemptKey: this.key,
         signal: this.#stop.signal,
         onRun: (run) => {

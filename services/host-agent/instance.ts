@@ -57,7 +57,7 @@ export function createInstance(
     mounts: { workTree: tree.workTree, home: tree.home, temporary: tree.temporary },
     stdin: "none" as const,
     limits: {
-      memoryBytes: request.limits?.memoryBytes ?? REQUEST_DEFAULTS.memoryLimitBytes,
+      memoryBytes: work.memoryLimitBytes,
       cpus: request.limits?.cpus ?? REQUEST_DEFAULTS.cpuLimit,
       processes: request.limits?.processes ?? REQUEST_DEFAULTS.processLimit,
     },

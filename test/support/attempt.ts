@@ -11,6 +11,7 @@ import { markedWith } from "../../services/host-agent/guest/processes.ts";
 import type { Hello } from "../../services/host-agent/guest/protocol.ts";
 import { markOf } from "../../services/host-agent/guest/state.ts";
 import { keepGuest } from "../../services/host-agent/guest-keeper.ts";
+import { memoryLimitOf } from "../../services/host-agent/memory-limit.ts";
 import { createRedactor } from "../../services/host-agent/redaction.ts";
 import { commandRunner } from "../../services/host-agent/runner/command.ts";
 import type { Run, Runner } from "../../services/host-agent/runner/runner.ts";
@@ -138,6 +139,7 @@ export async function startAttemptHost({
     const work = {
       order,
       machine,
+      memoryLimitBytes: memoryLimitOf(order.request, undefined),
       attemptKey: `${taskId}.1`,
       signal: stop.signal,
       onRun: (given: Run | null) => {
