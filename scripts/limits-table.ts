@@ -5,7 +5,7 @@ import { BODY_MAX_BYTES } from "../services/gateway/request-body.ts";
 import { SSE_LIMITS } from "../services/gateway/sse.ts";
 import { DISK_FREE_BYTES, PATCH_MAX_BYTES } from "../services/host-agent/instance.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
-import { CACHES_KEPT } from "../services/host-agent/workspace/cache.ts";
+import { CACHES_KEPT, CACHES_MAX_BYTES } from "../services/host-agent/workspace/cache-room.ts";
 import { ORDERS_AT_ONCE, WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
 import { ATTEMPTS_REMEMBERED, WORK_REMEMBERED } from "../services/scheduler/footprints.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
@@ -239,9 +239,9 @@ export const limitRows = (): string[][] => [
   ],
   [
     "repositories in a host's cache",
-    String(CACHES_KEPT),
-    "`services/host-agent/workspace/cache.ts`",
-    "the one used longest ago is deleted, and cloned anew when needed",
+    `${CACHES_KEPT}, ${bytes(CACHES_MAX_BYTES)}`,
+    "`services/host-agent/workspace/cache-room.ts`",
+    "the one used longest ago is deleted, and cloned anew when needed; so it is when less than 2 GiB of the disk are free",
   ],
   [
     "tasks of a simulation",

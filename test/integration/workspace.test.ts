@@ -3,7 +3,7 @@
 import { mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { CACHES_KEPT } from "../../services/host-agent/workspace/cache.ts";
+import { CACHES_KEPT } from "../../services/host-agent/workspace/cache-room.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { filesBelow, gitBeside, gitIn, makeWorkspace, type Workspace } from "../support/workspace.ts";
 

@@ -4,6 +4,8 @@
 import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
 import path from "node:path";
 import { cacheKey, objectFormat } from "../../../shared/repository/cache-key.ts";
+import { cachesToDrop, forgetCache, keptCaches } from "./cache-room.ts";
+import { diskOf } from "./disk.ts";
 import { type GitOptions, git } from "./git.ts";
 
 export interface Source {
@@ -18,9 +20,6 @@ type Fetching = Pick<GitOptions, "allowFileClones" | "signal">;
 
 /** `permanent`: the repository was reached, and has no such commit. */
 type NotFetched = { ok: false; permanent: boolean; message: string };
-
-/** Caches kept on a host; beyond it the ones that were used longest ago go. */
-export const CACHES_KEPT = 50;
 
 const turns = new Map<string, Promise<void>>();
 
@@ -49,7 +48,7 @@ export async function withCommit<Used extends object>(
     await discard(cache);
     return lend();
   });
-  await dropOldest(cacheDir);
+  await makeRoom(cacheDir);
   return lent ?? { ok: false, permanent: false, message: `${source.cloneUrl} was not fetched in time` };
 }
 
@@ -97,21 +96,19 @@ async function clearAway(cache: string): Promise<void> {
   await Promise.all(left.map((file) => rm(file, { recursive: true, force: true })));
 }
 
-/** Whoever has a cache, or waits for one, keeps it. */
-async function dropOldest(cacheDir: string): Promise<void> {
-  const names = await readdir(cacheDir).catch(() => []);
-  if (names.length <= CACHES_KEPT) return;
-  const caches = await Promise.all(
-    names.map(async (name) => {
-      const cache = path.join(cacheDir, name);
-      return { cache, usedAtMs: (await stat(path.join(cache, "HEAD")).catch(() => null))?.mtimeMs ?? 0 };
-    }),
-  );
-  const oldest = caches.sort((one, other) => one.usedAtMs - other.usedAtMs).slice(0, -CACHES_KEPT);
-  for (const { cache } of oldest) if (!turns.has(cache)) await inTurn(cache, undefined, () => discard(cache));
+/** What caches have beyond their room goes; whoever has a cache, or waits for one, keeps it. */
+export async function makeRoom(cacheDir: string): Promise<void> {
+  const caches = await keptCaches(cacheDir);
+  if (caches.length === 0) return;
+  const disk = await diskOf(cacheDir);
+  for (const { folder } of cachesToDrop(caches, disk))
+    if (!turns.has(folder)) await inTurn(folder, undefined, () => discard(folder));
 }
 
-const discard = (cache: string): Promise<void> => rm(cache, { recursive: true, force: true });
+async function discard(cache: string): Promise<void> {
+  forgetCache(cache);
+  await rm(cache, { recursive: true, force: true });
+}
 
 const nameOf = ({ cloneUrl, sha }: Source): string => {
   const slug = cloneUrl

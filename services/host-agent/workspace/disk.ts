@@ -2,6 +2,12 @@
 import { statfs } from "node:fs/promises";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
 
+/** Bytes. */
+export async function diskOf(folder: string): Promise<{ totalBytes: number; freeBytes: number }> {
+  const { blocks, bavail, bsize } = await statfs(folder);
+  return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+}
+
 /** With less than this nothing gets far, bytes. */
 const LEAST_BYTES = 1_048_576;
 

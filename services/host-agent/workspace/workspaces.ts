@@ -1,9 +1,10 @@
 // The seam between an attempt and the trees it works on: where they lie is where its instance is, which need not be
 // where the host agent is. Here are those on this machine's own disk.
-import { mkdir, statfs } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { cachesIn, type Source } from "./cache.ts";
-import { isDiskFull } from "./disk.ts";
+import { cachesIn, makeRoom, type Source } from "./cache.ts";
+import { isShort } from "./cache-room.ts";
+import { diskOf, isDiskFull } from "./disk.ts";
 import { applyPatch, type Patch } from "./patch.ts";
 import { type Prepared, type PreparedTree, prepareTree, removeTree, type TreeOptions } from "./tree.ts";
 
@@ -62,11 +63,10 @@ export async function localWorkspaces(options: WorkspacesOptions): Promise<Works
     remove: (attemptKey) => removeTree(folderOf(attemptKey)),
     isDiskFull: () => isDiskFull(attemptsFolder),
     async readings() {
-      const [disk, caches] = await Promise.all([statfs(attemptsFolder), cachesIn(cacheDir)]);
-      return {
-        disk: { totalBytes: disk.blocks * disk.bsize, freeBytes: disk.bavail * disk.bsize },
-        caches,
-      };
+      const [disk, caches] = await Promise.all([diskOf(attemptsFolder), cachesIn(cacheDir)]);
+      // A host that lacks the room for work would not come to making any by itself.
+      if (isShort(disk)) void makeRoom(cacheDir).catch(() => {});
+      return { disk, caches };
     },
   };
 }
