@@ -11,6 +11,8 @@ import { until } from "../../support/until.ts";
 
 const HELD = { memory: "control-group", processes: "control-group", cpus: "control-group" };
 const MEBIBYTE = 1_048_576;
+/** Emulated, and beside other work, all of this may take minutes. */
+const PATIENT = { leaseMs: 3_600_000, checkMs: 100 };
 const ROOT = "/sys/fs/cgroup";
 const ACT = "while :; do echo act >> acts; sleep 0.05; done";
 /** Leaves parent and session behind twice, and is deaf to whatever can be ignored. */
@@ -39,7 +41,7 @@ describe("a supervisor in a service of systemd's", () => {
   let supervisor: TestSupervisor;
   let stretch: string;
   before(async () => {
-    supervisor = await startSupervisor();
+    supervisor = await startSupervisor(PATIENT);
     stretch = await supervisor.lease();
   });
   after(async () => {
@@ -189,7 +191,7 @@ describe("a supervisor in a service of systemd's", () => {
 
 describe("a supervisor that ends", () => {
   it("with its stdin takes everything along, and its groups", async () => {
-    await using supervisor = await startSupervisor();
+    await using supervisor = await startSupervisor(PATIENT);
     supervisor.exec(`${DAEMON} ${ACT}`, { stretch: await supervisor.lease() });
     await untilActs(supervisor);
     await supervisor.link[Symbol.asyncDispose]();
@@ -198,7 +200,7 @@ describe("a supervisor that ends", () => {
   });
 
   it("by kill -9, its watchdog too, is followed by everything it started, running or frozen", async () => {
-    await using supervisor = await startSupervisor({ leaveLeftovers: true });
+    await using supervisor = await startSupervisor({ ...PATIENT, leaveLeftovers: true });
     const stretch = await supervisor.lease();
     supervisor.exec(`${DAEMON} ${ACT}`, { attempt: "running", stretch });
     await untilActs(supervisor);
@@ -212,7 +214,7 @@ describe("a supervisor that ends", () => {
 describe("a supervisor where wsl.exe begins it, outside of all that systemd keeps", () => {
   it("has every limit as well", async () => {
     const through = ["sh", "-c", `echo $$ > ${ROOT}/cgroup.procs && exec "$@"`, "sh"];
-    await using supervisor = await startSupervisor({ through });
+    await using supervisor = await startSupervisor({ ...PATIENT, through });
     assert.equal(groupOf(supervisor.pid), "/");
     const { limits, freezer } = supervisor.link.hello;
     assert.deepEqual({ limits, freezer }, { limits: HELD, freezer: "cgroup-v2" });
