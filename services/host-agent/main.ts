@@ -15,6 +15,7 @@ import { attemptExecutor } from "./attempt.ts";
 import { Attempts } from "./attempts.ts";
 import type { Executor } from "./executor.ts";
 import { finishedIn } from "./finished.ts";
+import type { LimitsHeld } from "./guest/protocol.ts";
 import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
 import { chooseHostId, readIdentity } from "./identity.ts";
 import { startInstances } from "./instances/instances.ts";
@@ -28,6 +29,8 @@ import { findRunners } from "./runner/here.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { Voice } from "./voice.ts";
 
+/** Said while there is no supervisor. */
+const NOTHING_HELD: LimitsHeld = { memory: "none", processes: "none", cpus: "none" };
 /** Another agent of this id has so long to say that it is there, ms. */
 const WHO_MS = 1_000;
 /** Attempts that a stop interrupts have so long to be ended and spoken of, ms. */
@@ -190,6 +193,7 @@ export async function start(
           caches,
           runners: runnerNames,
           isolation: guest.hello()?.isolation ?? "none",
+          limits: guest.hello()?.limits ?? NOTHING_HELD,
           untrusted: takesStrangers(),
           draining: draining(),
           stopping,

@@ -33,6 +33,8 @@ export const Heartbeat = z.object({
   runners: z.array(z.string()),
   /** How attempts are kept apart: `namespaces`, or `process-group` where the kernel gives no more. */
   isolation: z.string(),
+  /** What holds attempts to their limits: `control-group`, `watched` (looked at now and then), or `none`. */
+  limits: z.object({ memory: z.string(), processes: z.string(), cpus: z.string() }).optional(),
   /** It takes the work of strangers: pull requests from forks. */
   untrusted: z.boolean().default(false),
   draining: z.boolean(),

@@ -156,7 +156,9 @@ describe.concurrent("a host", () => {
     await task.run("h1");
     const { nonce } = await task.said("started");
     await vi.waitFor(async () => {
-      const { attempts, slots } = (await mesh.heartbeat("h1")) ?? {};
+      const { attempts, slots, limits } = (await mesh.heartbeat("h1")) ?? {};
+      // Which of them depends on what this machine gives.
+      expect(limits?.memory).toMatch(/^(control-group|watched)$/);
       expect(attempts).toEqual([{ taskId: task.taskId, attempt: 1, nonce }]);
       expect(slots).toEqual({ total: 2, free: 1 });
     }, DEADLINE);

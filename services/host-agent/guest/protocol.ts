@@ -66,7 +66,7 @@ export interface Exit {
 }
 
 /** `watched`: its processes are looked at now and then, and ended once they have too much. */
-interface LimitsHeld {
+export interface LimitsHeld {
   memory: "control-group" | "watched" | "none";
   processes: "control-group" | "none";
   cpus: "control-group" | "none";
