@@ -198,6 +198,9 @@ export function thawGroup(folder: string): void {
   tryWrite(path.join(folder, "freezer.state"), "THAWED");
 }
 
+/** Those too that begin meanwhile, where the kernel can. */
+export const killGroup = (folder: string): void => tryWrite(path.join(folder, "cgroup.kill"), "1");
+
 export function removeGroup(folder: string): boolean {
   try {
     rmdirSync(folder);

@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import {
   type CgroupSupport,
   findCgroups,
+  killGroup,
   leftGroups,
   removeGroup,
   removeSupport,
@@ -48,7 +49,10 @@ export async function endAll(
     signalAll(left, "SIGKILL");
     // A frozen process takes no signal before it thaws.
     if (cgroups.freezer !== null) thawGroup(cgroups.freezer.parent);
-    for (const { folder } of leftGroups(cgroups)) thawGroup(folder);
+    for (const { folder } of leftGroups(cgroups)) {
+      killGroup(folder);
+      thawGroup(folder);
+    }
     await delay(POLL_MS);
   }
   for (const { folder } of leftGroups(cgroups)) removeGroup(folder);
