@@ -27,12 +27,15 @@ export function chooseHostId(environment: Environment): string {
   );
 }
 
+export const hostDataDir = (environment: Environment): string =>
+  path.resolve(environment.MESH_DATA_DIR ?? path.join(defaultDataDir(), "host"));
+
 /** Reads the identity from the data folder, once `lock` has made it ours, and begins a new life. */
 export async function readIdentity(
   environment: Environment,
   lock: (dataDir: string) => Promise<void>,
 ): Promise<Identity> {
-  const dataDir = path.resolve(environment.MESH_DATA_DIR ?? path.join(defaultDataDir(), "host"));
+  const dataDir = hostDataDir(environment);
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await lock(dataDir);
   const installationFile = path.join(dataDir, "installation");

@@ -99,8 +99,8 @@ sub complain { syswrite(STDERR, "<3>WSL ($$ - Relay) ERROR: CreateProcessCommon:
 sub begin {
   my ($user, $folder, @command) = @_;
   my ($name, $uid, $gid, $home, $shell);
-  open(my $users, '<', '/etc/passwd');
-  while (defined($users) && defined(my $line = <$users>)) {
+  my $has_users = open(my $users, '<', '/etc/passwd');
+  while ($has_users && defined(my $line = <$users>)) {
     chomp $line;
     my @field = split /:/, $line;
     ($name, $uid, $gid, $home, $shell) = @field[0, 2, 3, 5, 6] if $field[0] eq $user || $user eq "#$field[2]";
@@ -112,8 +112,8 @@ sub begin {
     POSIX::_exit(67);
   }
   my @groups = ($gid);
-  open(my $groups, '<', '/etc/group');
-  while (defined($groups) && defined(my $line = <$groups>)) {
+  my $has_groups = open(my $groups, '<', '/etc/group');
+  while ($has_groups && defined(my $line = <$groups>)) {
     chomp $line;
     my @field = split /:/, $line;
     push @groups, $field[2] if grep { $_ eq $name } split /,/, $field[3] // '';

@@ -1,5 +1,6 @@
 // `mesh host …`: what concerns this machine's own host agent, each verb in a file of its own.
 import { Command } from "commander";
+import { imageCommand } from "./image.ts";
 import { installCommand, uninstallCommand } from "./install.ts";
 import { packageCommand } from "./package.ts";
 import { runCommand } from "./run.ts";
@@ -13,6 +14,7 @@ export function hostCommand(): Command {
     statusCommand(),
     logsCommand(),
     runCommand(),
+    imageCommand(),
     packageCommand(),
   ])
     host.addCommand(command);

@@ -17,7 +17,7 @@ export const GUEST_FOLDER = "/opt/agent-mesh";
 export const hasOurPrefix = (distro: string): boolean => distro.toLowerCase().startsWith(DISTRO_PREFIX);
 
 /** Whom an instance's own programs run as, unless each has a user of its own. */
-const DISTRO_USER = "mesh";
+export const DISTRO_USER = "mesh";
 
 /**
  * `/etc/wsl.conf`. Without systemd: distros of one machine would fight over its control groups, and nothing of ours

@@ -1,11 +1,12 @@
 // One call of wsl.exe, from its start to its end, which comes in any case: whatever hangs is killed when its time is
 // over. What it prints is kept up to a limit. It must never be given a shell, nor a variable that crosses into Linux.
 import { spawn } from "node:child_process";
+import { Readable } from "node:stream";
 
 export interface Call {
   program: string;
   args: string[];
-  stdin?: Buffer;
+  stdin?: Buffer | Readable;
   timeoutMs: number;
 }
 
@@ -75,8 +76,9 @@ export function callWsl({ program, args, stdin, timeoutMs }: Call): Promise<Call
     clearTimeout(draining);
     if (child.pid !== undefined) ended();
   });
-  // It is given all at once, and an end: some builds linger on an open one.
+  // It always gets an end: some builds linger on an open one.
   child.stdin.on("error", () => {});
-  child.stdin.end(stdin);
+  if (stdin instanceof Readable) stdin.pipe(child.stdin);
+  else child.stdin.end(stdin);
   return promise;
 }

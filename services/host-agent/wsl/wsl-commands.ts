@@ -1,5 +1,6 @@
 // Calls of wsl.exe as outcomes: its own commands, and short commands inside a distro. Exit codes alone say little here,
 // so nothing is read from one that something else can say.
+import type { Readable } from "node:stream";
 import { type InsideCommand, insideArguments } from "./command-line.ts";
 import { type Distro, distrosIn } from "./listing.ts";
 import { linesOf, textOf } from "./output-text.ts";
@@ -7,7 +8,7 @@ import { type CallEnd, callWsl } from "./wsl-call.ts";
 import { codeIn, failed, failureIn, type WslOutcome } from "./wsl-error.ts";
 
 export interface InsideRun extends InsideCommand {
-  stdin?: Buffer;
+  stdin?: Buffer | Readable;
   timeoutMs?: number;
 }
 

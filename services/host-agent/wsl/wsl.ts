@@ -19,7 +19,7 @@ export interface Wsl {
   importTar(image: { distro: string; folder: string; file: string }): Promise<WslOutcome<null>>;
   /** Makes a distro of a disk (`.vhdx`) where it lies. */
   importInPlace(image: { distro: string; disk: string }): Promise<WslOutcome<null>>;
-  /** Writes a distro of ours to a tarball, or to a disk if the name ends in `.vhdx`. A running one is stopped first. */
+  /** Writes a distro of ours to a file: a disk if it ends in `.vhdx`, else a tarball. A running one is stopped first. */
   exportTo(image: { distro: string; file: string }): Promise<WslOutcome<null>>;
   start(distro: string): Promise<WslOutcome<null>>;
   /** Ends everything in a distro of ours. */
@@ -44,6 +44,8 @@ const TIMES: WslTimes = {
   run: 120_000,
 };
 const FOLDER_RETRIES = 10;
+/** By the end of a file's name; a plain tarball otherwise. */
+const FORMATS: Record<string, string> = { ".vhdx": "vhd", ".gz": "tar.gz", ".xz": "tar.xz" };
 
 /** `program` by its full path (`findWsl`). */
 export function createWsl(program: string, times: WslTimes = TIMES): Wsl {
@@ -75,14 +77,18 @@ export function createWsl(program: string, times: WslTimes = TIMES): Wsl {
     return there;
   }
 
-  /** Only a name that nobody has is given away, so what has it after a failure is our own leftover. */
-  async function register(distro: string, args: string[], timeoutMs: number): Promise<WslOutcome<null>> {
-    const failure = nameObjection(distro) ?? args.map(pathObjection).find((objection) => objection !== null);
-    if (failure) return { ok: false, failure };
+  /** Null if nobody has the name. */
+  async function taken(distro: string, paths: string[]): Promise<WslFailure | null> {
+    const objection = nameObjection(distro) ?? paths.map(pathObjection).find((found) => found !== null);
+    if (objection) return objection;
     const there = await list();
-    if (!there.ok) return there;
-    if (there.value.some(({ name }) => name.toLowerCase() === distro.toLowerCase()))
-      return failed("name-taken", `there is a distro ${distro} already`);
+    if (!there.ok) return there.failure;
+    const isTaken = there.value.some(({ name }) => name.toLowerCase() === distro.toLowerCase());
+    return isTaken ? failed("name-taken", `there is a distro ${distro} already`).failure : null;
+  }
+
+  /** Nobody had the name, so what has it after a failure is our own leftover. */
+  async function register(distro: string, args: string[], timeoutMs: number): Promise<WslOutcome<null>> {
     const done = await act(args, timeoutMs);
     if (done.ok) ownership.made(distro);
     else if (done.failure.reason !== "name-taken") await act(["--unregister", distro], times.stop);
@@ -101,21 +107,28 @@ export function createWsl(program: string, times: WslTimes = TIMES): Wsl {
     },
     importTar: ({ distro, folder, file }) =>
       oneAtATime(async () => {
-        if (existsSync(folder)) return failed("folder-taken", `${folder} is there already`);
+        const failure = await taken(distro, [folder, file]);
+        if (failure) return { ok: false, failure };
+        if (existsSync(folder)) return failed("folder-taken", `${folder} is there already: remove it first`);
         // It makes one folder, not those above.
         await mkdir(path.dirname(folder), { recursive: true });
-        const done = await register(distro, ["--import", distro, folder, file, "--version", "2"], times.copy);
+        const args = ["--import", distro, folder, file, "--version", "2"];
+        const done = await register(distro, args, times.copy);
         if (!done.ok) await rm(folder, { recursive: true, force: true, maxRetries: FOLDER_RETRIES });
         return done;
       }),
     importInPlace: ({ distro, disk }) =>
-      oneAtATime(() => register(distro, ["--import-in-place", distro, disk], times.start)),
+      oneAtATime(async () => {
+        const failure = await taken(distro, [disk]);
+        if (failure) return { ok: false, failure };
+        return register(distro, ["--import-in-place", distro, disk], times.start);
+      }),
     exportTo: ({ distro, file }) =>
       unlessTheirs(distro, async () => {
         const failure = pathObjection(file);
         if (failure) return { ok: false, failure };
-        const format = path.extname(file) === ".vhdx" ? ["--format", "vhd"] : [];
-        return act(["--export", distro, file, ...format], times.copy);
+        const format = FORMATS[path.extname(file)];
+        return act(["--export", distro, file, ...(format ? ["--format", format] : [])], times.copy);
       }),
     start: (distro) => oneAtATime(() => commands.start(distro)),
     terminate: (distro) => unlessTheirs(distro, () => act(["--terminate", distro], times.stop)),
