@@ -141,7 +141,13 @@ describe("a service manager", () => {
       "Windows, that it has stopped",
       "win32",
       '{"State":"Stopped","ProcessId":0,"ExitCode":1067,"StartName":".\\\\meshagent"}\r\n',
-      { installed: true, running: false, pid: null },
+      { installed: true, kind: "service", running: false, pid: null },
+    ],
+    [
+      "Windows, that the task runs",
+      "win32",
+      '{"State":"Running","ExitCode":267009,"StartName":"meshagent"}\r\n',
+      { installed: true, kind: "scheduled task", running: true, pid: null },
     ],
     ["Windows, that there is none", "win32", "\r\n", { installed: false, running: false, pid: null }],
   ] as [string, Platform, string, object][])("is understood: %s", (_, platform, answer, state) => {

@@ -104,7 +104,7 @@ const judgeMesh = (hosts: string[] | null): Finding =>
     ? warn("mesh", "no status tracker answers", "start one: node services/status-tracker/main.ts")
     : ok("mesh", `${hosts.length} host${hosts.length === 1 ? "" : "s"} online`);
 
-const MESH_MS = 4_000;
+const HOSTS_MS = 4_000;
 
 export async function readBus(environment: Environment, env: NodeJS.ProcessEnv): Promise<BusReading> {
   const { BusError, connectBus, withoutSecret } = await import("../../../shared/bus/connect.ts");
@@ -120,7 +120,7 @@ export async function readBus(environment: Environment, env: NodeJS.ProcessEnv):
     const [broker, end, hosts] = await Promise.all([
       brokerState(bus),
       url.startsWith("tls:") ? certificateEnd(url) : null,
-      Promise.race([natsClient(bus).hosts(), new Promise<null>((done) => setTimeout(done, MESH_MS, null))]),
+      Promise.race([natsClient(bus).hosts(), new Promise<null>((done) => setTimeout(done, HOSTS_MS, null))]),
     ]);
     const online = hosts?.ok
       ? hosts.value.data.filter((host) => host.online).map((host) => host.hostId)

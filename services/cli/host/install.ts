@@ -64,6 +64,10 @@ async function install(options: Options): Promise<void> {
     throw new UsageError("NATS_URL is not set: expected the bus's address, for the service to use");
   const steps = await planned(() => manager.install(wanted));
   const before = await stateOf(manager, options);
+  if (before.installed && before.kind !== manager.kindOf(wanted))
+    throw new UsageError(
+      `it is installed as a ${before.kind}: \`mesh host uninstall\` first, to have a ${manager.kindOf(wanted)} in its place`,
+    );
   await perform(options, { steps, hostId: wanted.hostId, upgrade: before.installed });
   tell(options, `${wanted.hostId}: installed; \`mesh host status\` tells how it is`);
 }

@@ -3,7 +3,14 @@
 import path from "node:path";
 import { nodeEnvironment } from "./environment-file.ts";
 import { emptied, FORGOTTEN, folder, placed, programOf, removed, run, TAKES_WORK_AGAIN } from "./placed.ts";
-import { type Machine, RESTART_SECONDS, type ServiceManager, STOP_TIMEOUT_MS, type Wanted } from "./plan.ts";
+import {
+  type Machine,
+  RESTART_SECONDS,
+  type ServiceManager,
+  STOP_TIMEOUT_MS,
+  type Step,
+  type Wanted,
+} from "./plan.ts";
 import { xml } from "./xml.ts";
 
 const LABEL = "net.agent-mesh.host";
@@ -25,7 +32,17 @@ const placesIn = ({ home }: Machine) => {
 };
 
 const domain = ({ uid }: Machine): string => `gui/${uid}`;
-const bootout = (machine: Machine): string[] => ["launchctl", "bootout", `${domain(machine)}/${LABEL}`];
+const target = (machine: Machine): string => `${domain(machine)}/${LABEL}`;
+
+/** It is told to end, and known until it has. */
+const WAIT = 'while launchctl print "$1" >/dev/null 2>&1; do sleep 1; done';
+const stop = (machine: Machine, when?: "upgrade"): Step[] => {
+  const more = when === undefined ? {} : { when };
+  return [
+    run("it stops", ["launchctl", "bootout", target(machine)], more),
+    run("it has ended", ["/bin/sh", "-c", WAIT, "sh", target(machine)], more),
+  ];
+};
 
 export const launchd: ServiceManager = {
   install(wanted) {
@@ -33,7 +50,7 @@ export const launchd: ServiceManager = {
     const places = placesIn(machine);
     return [
       emptied("upgrade"),
-      run("it stops", bootout(machine), { when: "upgrade" }),
+      ...stop(machine, "upgrade"),
       ...placed(wanted, places, nodeEnvironment),
       ...[places.logs, path.posix.dirname(places.plist)].map(folder),
       { why: "the agent", do: "write", path: places.plist, text: plist(wanted), mode: 0o644 },
@@ -41,22 +58,19 @@ export const launchd: ServiceManager = {
       TAKES_WORK_AGAIN,
     ];
   },
+  kindOf: () => "service",
   uninstall(machine) {
     const { plist: file, environmentFile, caFile, program } = placesIn(machine);
-    return [
-      emptied(),
-      run("it stops", bootout(machine)),
-      ...[file, environmentFile, caFile, program].map(removed),
-      FORGOTTEN,
-    ];
+    return [emptied(), ...stop(machine), ...[file, environmentFile, caFile, program].map(removed), FORGOTTEN];
   },
   environmentFile: (machine) => placesIn(machine).environmentFile,
   left: (machine) => [placesIn(machine).folder, placesIn(machine).logs],
-  ask: (machine) => ({ argv: ["launchctl", "print", `${domain(machine)}/${LABEL}`] }),
+  ask: (machine) => ({ argv: ["launchctl", "print", target(machine)] }),
   read(answer) {
     const value = (name: string) => new RegExp(`^\\s*${name} = (.*)$`, "m").exec(answer)?.[1] ?? "unknown";
     const pid = Number(value("pid"));
     return {
+      kind: "service",
       installed: answer !== "",
       running: value("state") === "running",
       pid: Number.isInteger(pid) ? pid : null,

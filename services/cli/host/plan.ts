@@ -52,9 +52,13 @@ export interface Command {
   input?: string;
 }
 
+/** Windows has two, and one does not take the other's place. */
+type ServiceKind = "service" | "scheduled task";
+
 /** How a service is, as its manager tells. */
 export interface ServiceState {
   installed: boolean;
+  kind: ServiceKind;
   running: boolean;
   pid: number | null;
   words: string;
@@ -64,6 +68,7 @@ export interface ServiceState {
 export interface ServiceManager {
   /** Throws a `PlanError` for what it cannot express. */
   install(wanted: Wanted): Step[];
+  kindOf(wanted: Wanted): ServiceKind;
   uninstall(machine: Machine): Step[];
   /** What an uninstall leaves: data and logs. */
   left(machine: Machine): string[];

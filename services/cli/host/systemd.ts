@@ -40,6 +40,7 @@ export const systemd: ServiceManager = {
       TAKES_WORK_AGAIN,
     ];
   },
+  kindOf: () => "service",
   uninstall: () => [
     emptied(),
     run("it stops", ["systemctl", "disable", "--now", UNIT]),
@@ -56,6 +57,7 @@ export const systemd: ServiceManager = {
     const shown = new Map(answer.split("\n").map((line) => line.split("=") as [string, string]));
     const pid = Number(shown.get("MainPID") ?? 0);
     return {
+      kind: "service",
       installed: shown.get("LoadState") === "loaded",
       running: shown.get("ActiveState") === "active",
       pid: pid === 0 ? null : pid,

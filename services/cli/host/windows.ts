@@ -45,6 +45,7 @@ export const windows: ServiceManager = {
       TAKES_WORK_AGAIN,
     ];
   },
+  kindOf: ({ winsw }) => (winsw === null ? "scheduled task" : "service"),
   uninstall(machine) {
     const { environmentFile, caFile, winsw, winswFile: file, taskFile: taskXml, program } = placesIn(machine);
     return [
@@ -69,10 +70,13 @@ export const windows: ServiceManager = {
     ]),
   }),
   read(answer) {
-    if (answer.trim() === "") return { installed: false, running: false, pid: null, words: "" };
+    if (answer.trim() === "")
+      return { installed: false, kind: "service", running: false, pid: null, words: "" };
     const { State, ProcessId, ExitCode, StartName } = JSON.parse(answer) as Record<string, string | number>;
     return {
       installed: true,
+      // Only a service's process has a number.
+      kind: ProcessId === undefined ? "scheduled task" : "service",
       running: State === "Running",
       pid: Number(ProcessId) || null,
       words: `${State}, as ${StartName}, last exit code ${ExitCode}`,
