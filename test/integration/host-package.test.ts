@@ -63,6 +63,9 @@ describe.skipIf(!HERE)("a single-file program", { timeout: 180_000 }, () => {
     expect(said).toContain('"hostId":"attic"');
     expect((await host).exitCode).toBe(0);
     expect(await untilGone(data)).toEqual([]);
+    const examined = await mesh(["doctor", "--json"]);
+    expect(JSON.parse(examined.stdout)).toMatchObject({ ok: examined.exitCode === 0 });
+    expect(examined.stdout).toContain('"check":"sandbox"');
     const simulated = await mesh(["simulate", "--tasks", "20", "--hosts", "2", "--policy", "resource"]);
     expect(simulated).toMatchObject({ exitCode: 0, stderr: expect.stringContaining("2 of 2 runs") });
     expect(await mesh(["services/host-agent/guest/main.ts"])).toMatchObject({ exitCode: 2 });

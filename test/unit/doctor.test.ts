@@ -4,7 +4,7 @@ import { type BusReading, judgeBus } from "../../services/cli/doctor/bus.ts";
 import type { Finding } from "../../services/cli/doctor/finding.ts";
 import { judgeGit } from "../../services/cli/doctor/git.ts";
 import { judgeIsolation } from "../../services/cli/doctor/isolation.ts";
-import { judgeMachine, type MachineReading } from "../../services/cli/doctor/machine.ts";
+import { judgeMachine, judgeSettings, type MachineReading } from "../../services/cli/doctor/machine.ts";
 import { judgeWindows, type WindowsReading } from "../../services/cli/doctor/windows.ts";
 import { type GuestReading, judgeGrowth, judgeWsl, type WslReading } from "../../services/cli/doctor/wsl.ts";
 import { judgeWslConfig } from "../../services/cli/doctor/wslconfig.ts";
@@ -61,6 +61,11 @@ describe("the machine", () => {
   ])("with %s is told so", (_, overrides, verdict) => {
     expect(amiss(judgeMachine(machine(overrides)))).toEqual([verdict]);
   });
+});
+
+it("settings with secrets that others can read are told", () => {
+  expect(amiss(judgeSettings("/etc/agent-mesh/host.env", 0o100600))).toEqual([]);
+  expect(amiss(judgeSettings("/etc/agent-mesh/host.env", 0o100644))).toEqual(["settings: warn"]);
 });
 
 it("git is wanted with what is needed of it", () => {
@@ -131,6 +136,8 @@ describe("WSL", () => {
     drives: false,
     disk: { usedBytes: 4 * GIB, freeBytes: 900 * GIB },
     bubblewrap: true,
+    agents: ["claude"],
+    controllers: ["cpuset", "cpu", "io", "memory", "pids"],
   };
   const wsl = (overrides: Partial<Exclude<WslReading, { failure: unknown }>> = {}): WslReading => ({
     program: "C:\\Program Files\\WSL\\wsl.exe",
@@ -176,6 +183,11 @@ describe("WSL", () => {
       "interop and drives fail",
       wsl({ guest: { ...guest, interop: true, drives: true } }),
       ["interop: fail", "drives: fail"],
+    ],
+    [
+      "limits that nothing holds, and no agent, are told",
+      wsl({ guest: { ...guest, controllers: [""], agents: [] } }),
+      ["limits: warn", "agents: warn"],
     ],
     [
       "a full disk and no bubblewrap fail",

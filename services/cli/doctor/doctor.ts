@@ -29,7 +29,7 @@ async function doctor({ environment: file, json }: Options): Promise<void> {
   const { examine } = await import("./examine.ts");
   const { jsonLine } = await import("../plain-text.ts");
   const env = file === undefined ? process.env : { ...process.env, ...settingsIn(file) };
-  const groups = await examine(readEnvironment(env), env);
+  const groups = await examine(readEnvironment(env), env, file);
   const all = groups.flatMap(({ name, findings }) =>
     findings.map((finding) => ({ group: name, ...finding })),
   );

@@ -1,6 +1,7 @@
 // All checks of this machine, group by group and at once. A group that cannot look is a finding itself; none can hang or
 // end the others.
 
+import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { homedir, totalmem } from "node:os";
 import path from "node:path";
@@ -13,7 +14,7 @@ import { judgeBus, readBus } from "./bus.ts";
 import { type Finding, fail } from "./finding.ts";
 import { judgeGit, readGit } from "./git.ts";
 import { judgeIsolation, readIsolation } from "./isolation.ts";
-import { judgeMachine, readMachine } from "./machine.ts";
+import { judgeMachine, judgeSettings, readMachine } from "./machine.ts";
 import { judgeWindows, readWindows } from "./windows.ts";
 import { judgeGrowth, judgeWsl } from "./wsl.ts";
 import { readWsl } from "./wsl-reading.ts";
@@ -27,13 +28,23 @@ export interface Group {
 /** A group that has not ended by then is given up, ms. */
 const GROUP_MS = 45_000;
 
-export async function examine(environment: Environment, env: NodeJS.ProcessEnv): Promise<Group[]> {
+/** `settings`: the file that `env` comes from, if one does. */
+export async function examine(
+  environment: Environment,
+  env: NodeJS.ProcessEnv,
+  settings?: string,
+): Promise<Group[]> {
   const dataDir = environment.MESH_DATA_DIR ?? path.join(defaultDataDir(env), "host");
   const slots = environment.MESH_HOST_SLOTS;
   const windows = readWindows();
   windows.catch(() => {});
   const groups: Record<string, () => Promise<Finding[]>> = {
-    machine: async () => judgeMachine(await readMachine(dataDir, slots)),
+    machine: async () => [
+      ...judgeMachine(await readMachine(dataDir, slots)),
+      ...(settings === undefined || process.platform === "win32"
+        ? []
+        : judgeSettings(settings, statSync(settings).mode)),
+    ],
     git: async () =>
       judgeGit(
         await readGit(

@@ -94,6 +94,13 @@ function judgeDataDir({ path: folder, existing, user, onWindowsDisk }: MachineRe
   return ok(check, folder);
 }
 
+/** `mode` of the file with a service's settings, where a file has one. */
+export const judgeSettings = (file: string, mode: number): Finding[] => [
+  (mode & 0o077) === 0
+    ? ok("settings", file)
+    : warn("settings", `${file}, with its secrets, can be read by others`, `chmod 600 ${file}`),
+];
+
 export async function readMachine(dataDir: string, slots: number): Promise<MachineReading> {
   const folder = path.resolve(dataDir);
   const there = nearest(folder);

@@ -15,6 +15,8 @@ echo "clock $(date +%s%3N)"
 echo "disk $(df -kP / | awk 'END { print $3, $4 }')"
 [ -r /proc/pressure/memory ] && echo pressure
 command -v bwrap >/dev/null && echo bubblewrap
+for agent in claude codex; do command -v "$agent" >/dev/null && echo "agent $agent"; done
+sed 's/^/controllers /' /sys/fs/cgroup/cgroup.controllers 2>/dev/null
 sed 's/^/conf /' /etc/wsl.conf 2>/dev/null
 true`;
 
@@ -62,6 +64,8 @@ async function readGuest(wsl: Wsl): Promise<WslOutcome<GuestReading>> {
       drives: isOn(conf, "automount", "enabled", true),
       disk: { usedBytes: used * 1_024, freeBytes: free * 1_024 },
       bubblewrap: lines.includes("bubblewrap"),
+      agents: after("agent"),
+      controllers: (after("controllers")[0] ?? "").split(" "),
     },
   };
 }

@@ -25,7 +25,13 @@ export interface GuestReading {
   drives: boolean;
   disk: { usedBytes: number; freeBytes: number };
   bubblewrap: boolean;
+  /** Programs of agents on its PATH. */
+  agents: string[];
+  /** Of control groups, version 2. */
+  controllers: string[];
 }
+
+const CONTROLLERS = ["memory", "pids", "cpu"];
 
 /** Since then the idle time-out of distros can be set. */
 const LOWEST = [2, 5, 8];
@@ -84,7 +90,16 @@ function judgeSystemd(running: string[], version: WslVersion | { failure: WslFai
   );
 }
 
-function judgeGuest({ aheadMs, interop, drives, disk, bubblewrap }: GuestReading): Finding[] {
+function judgeGuest({
+  aheadMs,
+  interop,
+  drives,
+  disk,
+  bubblewrap,
+  agents,
+  controllers,
+}: GuestReading): Finding[] {
+  const missing = CONTROLLERS.filter((name) => !controllers.includes(name));
   const left = `${formatSize(disk.usedBytes)} used, ${formatSize(disk.freeBytes)} free`;
   const conf = `correct /etc/wsl.conf in ${GOLDEN_DISTRO}, then \`wsl --terminate ${GOLDEN_DISTRO}\``;
   return [
@@ -110,6 +125,20 @@ function judgeGuest({ aheadMs, interop, drives, disk, bubblewrap }: GuestReading
     bubblewrap
       ? ok("bubblewrap", "in the distro")
       : fail("bubblewrap", "not in the distro", "make the image anew by `mesh host image`"),
+    missing.length === 0
+      ? ok("limits", "control groups hold memory, processes and CPU time")
+      : warn(
+          "limits",
+          `no control groups for ${missing.join(", ")}`,
+          `cgroups=v2 under [automount]: ${conf}`,
+        ),
+    agents.length > 0
+      ? ok("agents", agents.join(", "))
+      : warn(
+          "agents",
+          "no program of an agent is in the distro",
+          "if this host is to run any: docs/agents.md",
+        ),
   ];
 }
 
