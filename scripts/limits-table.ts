@@ -6,6 +6,10 @@ import { SSE_LIMITS } from "../services/gateway/sse.ts";
 import { DISK_FREE_BYTES, PATCH_MAX_BYTES } from "../services/host-agent/instance.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
 import { CACHES_KEPT, CACHES_MAX_BYTES } from "../services/host-agent/workspace/cache-room.ts";
+import {
+  DEPENDENCIES_KEPT,
+  DEPENDENCIES_MAX_BYTES,
+} from "../services/host-agent/workspace/dependency-caches.ts";
 import { ORDERS_AT_ONCE, WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
 import { ATTEMPTS_REMEMBERED, WORK_REMEMBERED } from "../services/scheduler/footprints.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
@@ -242,6 +246,12 @@ export const limitRows = (): string[][] => [
     `${CACHES_KEPT}, ${bytes(CACHES_MAX_BYTES)}`,
     "`services/host-agent/workspace/cache-room.ts`",
     "the one used longest ago is deleted, and cloned anew when needed; so it is when less than 2 GiB of the disk are free",
+  ],
+  [
+    "dependency cache of a repository on a host",
+    `${bytes(DEPENDENCIES_MAX_BYTES)}; ${DEPENDENCIES_KEPT} of them`,
+    "`services/host-agent/workspace/dependency-caches.ts`",
+    "one that is larger is begun anew; of too many, or while the disk is short of room, the oldest go",
   ],
   [
     "tasks of a simulation",

@@ -23,6 +23,7 @@ import type { Redactor } from "./redaction.ts";
 import type { Runner } from "./runner/runner.ts";
 import { runRunner } from "./runner-run.ts";
 import type { ExitRecord } from "./supervisor-link.ts";
+import type { DependencyUse } from "./workspace/dependency-caches.ts";
 import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
 import type { Patch } from "./workspace/patch.ts";
 import type { PreparedTree, TreeOptions } from "./workspace/tree.ts";
@@ -97,7 +98,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   try {
     sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
     const isAgents = isForAgent(request);
-    const tree = await checkOut("work", timeoutMs, { trusted: isAgents });
+    const tree = await checkOut("work", timeoutMs, "work", { trusted: isAgents });
     const planned = await planOf(request, tree.base ?? { isThere: false, configuration: null });
     if (!planned.ok) throw new Failed(planned.failure);
     const { plan } = planned;
@@ -132,7 +133,12 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
   if (failure === null) return { ok: true, result };
   return { ok: false, failure, result };
 
-  async function checkOut(name: string, budgetMs: number, base?: TreeOptions["base"]): Promise<PreparedTree> {
+  async function checkOut(
+    name: string,
+    budgetMs: number,
+    use: DependencyUse,
+    base?: TreeOptions["base"],
+  ): Promise<PreparedTree> {
     const outOfTime = AbortSignal.timeout(Math.max(1, Math.ceil(budgetMs)));
     const source = {
       cloneUrl: request.cloneUrl,
@@ -142,7 +148,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
       ...(request.baseBranch === undefined ? {} : { baseBranch: request.baseBranch }),
     };
     const prepared = await workspaces.prepare(
-      { attemptKey: work.attemptKey, name, source, base },
+      { attemptKey: work.attemptKey, name, source, base, dependencies: request.fork === true ? null : use },
       AbortSignal.any([work.signal, outOfTime]),
     );
     work.signal.throwIfAborted();
@@ -209,7 +215,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     if (gates.length === 0) return;
     const validatedMs = performance.now();
     sink.phase("validating", `${gates.length} gate${gates.length === 1 ? "" : "s"} on a fresh tree`);
-    const tree = await checkOut("validation", worked.budgetMs());
+    const tree = await checkOut("validation", worked.budgetMs(), "gates");
     const applied = await workspaces.applyPatch(tree, patch, work.signal);
     work.signal.throwIfAborted();
     if (!applied.ok)

@@ -6,7 +6,7 @@ import { finished } from "node:stream/promises";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { Work } from "./executor.ts";
-import { GIT_PATH, HOME_PATH, type Isolation, WORK_PATH } from "./guest/inside.ts";
+import { DEPENDENCIES_PATH, GIT_PATH, HOME_PATH, type Isolation, WORK_PATH } from "./guest/inside.ts";
 import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
 import type { Redactor } from "./redaction.ts";
@@ -54,7 +54,12 @@ export function createInstance(
   const base = {
     attempt: work.attemptKey,
     cwd: workTree,
-    mounts: { workTree: tree.workTree, home: tree.home, temporary: tree.temporary },
+    mounts: {
+      workTree: tree.workTree,
+      home: tree.home,
+      temporary: tree.temporary,
+      ...(tree.dependencies === undefined ? {} : { dependencies: tree.dependencies }),
+    },
     stdin: "none" as const,
     limits: {
       memoryBytes: work.memoryLimitBytes,
@@ -63,6 +68,9 @@ export function createInstance(
     },
   };
   const bounded = { ...base.limits, diskFreeBytes: DISK_FREE_BYTES };
+  const dependencies = dependencyEnvironment(
+    apart && tree.dependencies ? DEPENDENCIES_PATH : tree.dependencies,
+  );
   const environment = {
     ...machineEnvironment(process.env, isolation),
     HOME: home,
@@ -77,7 +85,7 @@ export function createInstance(
         ...base,
         limits: bounded,
         ...command,
-        env: { ...env, ...environment, ...pathOf(env) },
+        env: { ...dependencies, ...env, ...environment, ...pathOf(env) },
         timeoutMs: Math.max(1, budgetMs),
       },
       onOutput,
@@ -176,6 +184,17 @@ function machineEnvironment(
   const passed = names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]]));
   return { PATH: "/usr/local/bin:/usr/bin:/bin", ...Object.fromEntries(passed) };
 }
+
+/** Where package managers look for what they have fetched before; most others go by the first of these. */
+const dependencyEnvironment = (folder: string | undefined): Record<string, string> =>
+  folder === undefined
+    ? {}
+    : {
+        XDG_CACHE_HOME: folder,
+        npm_config_cache: `${folder}/npm`,
+        GOMODCACHE: `${folder}/go-mod`,
+        CARGO_HOME: `${folder}/cargo`,
+      };
 
 /** A task may set its own PATH; what tells it who it is, it may not. */
 const pathOf = ({ PATH, LANG, LC_ALL, TZ }: Record<string, string>): Record<string, string> =>

@@ -224,12 +224,16 @@ describe("what a command sees of its host", () => {
     // The shell's own, and the marks by which the supervisor finds what it has started.
     const others = /^(OLDPWD|PWD|SHLVL|_|MESH_SUPERVISOR_[A-Z]+)$/;
     expect(names.filter((name) => !optional.includes(name) && !others.test(name))).toEqual([
+      "CARGO_HOME",
       "GIVEN",
+      "GOMODCACHE",
       "HOME",
       "MESH_ATTEMPT",
       "MESH_HOST_ID",
       "MESH_TASK_ID",
       "PATH",
+      "XDG_CACHE_HOME",
+      "npm_config_cache",
     ]);
     const told = await host.run(
       repository,

@@ -110,6 +110,7 @@ export async function startAttemptHost({
   const artifactsFolder = path.join(folder, "artifacts");
   const workspaces = await localWorkspaces({
     cacheDir: path.join(folder, "cache"),
+    dependenciesFolder: path.join(folder, "dependencies"),
     attemptsFolder,
     allowFileClones: true,
   });

@@ -137,7 +137,11 @@ export class AttemptGroup implements DiskUser {
     const [command] = this.#bound();
     const { mounts, limits } = command?.exec ?? {};
     if (mounts === undefined || limits?.diskFreeBytes === undefined) return null;
-    return { folders: [mounts.workTree, mounts.home, mounts.temporary], keepFreeBytes: limits.diskFreeBytes };
+    const { workTree, home, temporary, dependencies = [] } = mounts;
+    return {
+      folders: [workTree, home, temporary].concat(dependencies),
+      keepFreeBytes: limits.diskFreeBytes,
+    };
   }
 
   endForDisk(): void {

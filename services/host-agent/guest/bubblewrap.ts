@@ -1,7 +1,14 @@
 // The sandbox by bubblewrap: PID, mount, IPC and UTS namespaces of its own, its own folders writable, the machine's
 // programs to be read, nothing else there, and no power to change that. The network is the machine's.
 import { createHash } from "node:crypto";
-import { GIT_PATH, HOME_PATH, type Sandbox, type SandboxedCommand, WORK_PATH } from "./inside.ts";
+import {
+  DEPENDENCIES_PATH,
+  GIT_PATH,
+  HOME_PATH,
+  type Sandbox,
+  type SandboxedCommand,
+  WORK_PATH,
+} from "./inside.ts";
 
 /** Linux and systemd give the ids from here on to nobody (systemd's UIDS-GIDS.md). */
 const FIRST_ID = 0x7000_0000;
@@ -73,7 +80,7 @@ export function bubblewrap(options: {
 
 function ownFolders(mounts: SandboxedCommand["mounts"]): string[] {
   if (mounts === null) return [];
-  const { workTree, home, temporary, gitDir } = mounts;
+  const { workTree, home, temporary, gitDir, dependencies } = mounts;
   // Whoever made the folders for himself alone would otherwise have their parents be so too.
   const open = ["/srv", "/srv/mesh", "/var"].flatMap((folder) => ["--perms", "0755", "--dir", folder]);
   return [
@@ -81,6 +88,7 @@ function ownFolders(mounts: SandboxedCommand["mounts"]): string[] {
     ...["--bind", workTree, WORK_PATH, "--bind", home, HOME_PATH],
     ...["--bind", temporary, "/tmp", "--bind", temporary, "/var/tmp"],
     ...(gitDir === undefined ? [] : ["--bind", gitDir, GIT_PATH]),
+    ...(dependencies === undefined ? [] : ["--bind", dependencies, DEPENDENCIES_PATH]),
   ];
 }
 

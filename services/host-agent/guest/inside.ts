@@ -4,6 +4,7 @@
 export const WORK_PATH = "/srv/mesh/work";
 export const HOME_PATH = "/srv/mesh/home";
 export const GIT_PATH = "/srv/mesh/git";
+export const DEPENDENCIES_PATH = "/srv/mesh/dependencies";
 
 /**
  * `sandbox`: it sees its own folders and the machine's programs, and nothing else. `namespaces`: it can be ended
@@ -19,6 +20,8 @@ export interface Mounts {
   temporary: string;
   /** The host's own git folder: for the command that takes the patch. */
   gitDir?: string;
+  /** What package managers keep between attempts. */
+  dependencies?: string;
 }
 
 export interface SandboxedCommand {

@@ -4,18 +4,19 @@ import { spawnSync } from "node:child_process";
 import { accessSync, constants, mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { bubblewrap } from "./bubblewrap.ts";
-import { GIT_PATH, HOME_PATH, type Sandbox, WORK_PATH } from "./inside.ts";
+import { DEPENDENCIES_PATH, GIT_PATH, HOME_PATH, type Sandbox, WORK_PATH } from "./inside.ts";
 import { type Hidden, visibleArguments } from "./visible.ts";
 
 /** Joins the control groups before anything else runs. */
 const JOIN = `while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift; exec "$@"`;
 
 /** Is process 1 of its namespace, so that the command is not: that one would be deaf to SIGTERM. */
-const INIT = `mount=$1 work=$2 home=$3 git=$4 cwd=$5; shift 5
+const INIT = `mount=$1 work=$2 home=$3 git=$4 dependencies=$5 cwd=$6; shift 6
 if [ -n "$work" ]; then
-  "$mount" -t tmpfs -o mode=755 mesh /srv && mkdir -p ${WORK_PATH} ${HOME_PATH} ${GIT_PATH} &&
+  "$mount" -t tmpfs -o mode=755 mesh /srv && mkdir -p ${WORK_PATH} ${HOME_PATH} ${GIT_PATH} ${DEPENDENCIES_PATH} &&
   "$mount" --bind "$work" ${WORK_PATH} && "$mount" --bind "$home" ${HOME_PATH} || exit 125
   test -z "$git" || "$mount" --bind "$git" ${GIT_PATH} || exit 125
+  test -z "$dependencies" || "$mount" --bind "$dependencies" ${DEPENDENCIES_PATH} || exit 125
 fi
 cd "$cwd" || exit 125
 "$@"
@@ -55,7 +56,7 @@ function works(sandbox: Sandbox, folder: string): boolean {
       attempt: "probe",
       argv: ["/bin/sh", "-c", ": > probe"],
       cwd: WORK_PATH,
-      mounts: { workTree: own, home: own, temporary: own, gitDir: own },
+      mounts: { workTree: own, home: own, temporary: own, gitDir: own, dependencies: own },
       procsFiles: [],
     });
     return spawnSync(program, args, { cwd: "/", env: {}, timeout: 10_000 }).status === 0;
@@ -78,7 +79,7 @@ function namespaces(setpriv: string, unshare: string, mount: string, isRoot: boo
       ...(isRoot ? [] : asUser),
       ...spaces,
       ...["/bin/sh", "-c", INIT, "sh", mount],
-      ...[mounts?.workTree ?? "", mounts?.home ?? "", mounts?.gitDir ?? "", cwd],
+      ...[mounts?.workTree ?? "", mounts?.home ?? "", mounts?.gitDir ?? "", mounts?.dependencies ?? "", cwd],
       ...(isRoot ? [] : powerless),
       ...argv,
     ],

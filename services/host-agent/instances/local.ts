@@ -31,6 +31,7 @@ async function start(options: LocalOptions, stateDir: string): Promise<Machine> 
   const { dataDir, environment, times, log } = options;
   const workspaces = await localWorkspaces({
     cacheDir: path.join(dataDir, "cache"),
+    dependenciesFolder: path.join(dataDir, "dependencies"),
     attemptsFolder: path.join(dataDir, "attempts"),
     allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
   });

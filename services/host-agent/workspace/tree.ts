@@ -24,6 +24,8 @@ export interface PreparedTree {
   gitDir: string;
   home: string;
   temporary: string;
+  /** What package managers keep between attempts, where one is lent. */
+  dependencies?: string;
   /** Where the base branch was asked for: whether there is one, and its `.agent-mesh.toml`, if it has one. */
   base?: { isThere: boolean; configuration: string | null };
 }

@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { cachesIn, makeRoom, type Source } from "./cache.ts";
 import { isShort } from "./cache-room.ts";
+import { type DependencyUse, dependencyCaches } from "./dependency-caches.ts";
 import { diskOf, isDiskFull } from "./disk.ts";
 import { applyPatch, type Patch } from "./patch.ts";
 import { type Prepared, type PreparedTree, prepareTree, removeTree, type TreeOptions } from "./tree.ts";
@@ -14,6 +15,8 @@ interface WantedTree {
   name: string;
   source: Source;
   base: TreeOptions["base"];
+  /** For what it is lent a dependency cache of its repository, if it is. */
+  dependencies: DependencyUse | null;
 }
 
 /** Bytes, and the keys of the repositories in the cache. */
@@ -38,6 +41,7 @@ export interface Workspaces {
 
 export interface WorkspacesOptions {
   cacheDir: string;
+  dependenciesFolder: string;
   attemptsFolder: string;
   allowFileClones: boolean;
 }
@@ -48,19 +52,27 @@ export async function localWorkspaces(options: WorkspacesOptions): Promise<Works
   await removeTree(attemptsFolder);
   await mkdir(cacheDir, { recursive: true, mode: 0o700 });
   await mkdir(attemptsFolder, { recursive: true, mode: 0o700 });
+  const dependencyCache = dependencyCaches(options.dependenciesFolder);
   const folderOf = (attemptKey: string) => path.join(attemptsFolder, attemptKey);
   return {
-    prepare: ({ attemptKey, name, source, base }, signal) =>
-      prepareTree({
+    async prepare({ attemptKey, name, source, base, dependencies }, signal) {
+      const prepared = await prepareTree({
         cacheDir,
         attemptDir: path.join(folderOf(attemptKey), name),
         source,
         ...(base === undefined ? {} : { base }),
         allowFileClones,
         signal,
-      }),
+      });
+      if (!prepared.ok || dependencies === null) return prepared;
+      const lent = await dependencyCache.lend(attemptKey, source, dependencies);
+      return lent === null ? prepared : { ok: true, tree: { ...prepared.tree, dependencies: lent } };
+    },
     applyPatch,
-    remove: (attemptKey) => removeTree(folderOf(attemptKey)),
+    async remove(attemptKey) {
+      await dependencyCache.takeBack(attemptKey);
+      await removeTree(folderOf(attemptKey));
+    },
     isDiskFull: () => isDiskFull(attemptsFolder),
     async readings() {
       const [disk, caches] = await Promise.all([diskOf(attemptsFolder), cachesIn(cacheDir)]);
