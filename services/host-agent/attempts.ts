@@ -80,6 +80,7 @@ export class Attempts {
     const refused =
       refusalOf(order, capacity, admitted) ??
       limitRefusalOf(memoryLimitBytes, admitted, capacity.vmMemoryBytes);
+    if (refused !== null) return refused;
     const taken = this.#options.instances.take();
     if (taken === null)
       return { outcome: "refused", reason: "not-ready", message: "no instance of this host is ready" };
