@@ -2,7 +2,7 @@
 // attempts have anything in it.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Hello } from "./guest/protocol.ts";
+import type { AttemptUse, Hello } from "./guest/protocol.ts";
 import {
   connectSupervisor,
   type ExecSpec,
@@ -21,6 +21,8 @@ export interface Guest extends AsyncDisposable {
   stretch(): string | null;
   /** Waits for one; null when the signal says stop. */
   nextStretch(signal: AbortSignal): Promise<string | null>;
+  /** What the attempt uses; null while nobody can tell. */
+  useOf(attemptKey: string): AttemptUse | null;
   exec(spec: ExecSpec, onOutput: (stream: "stdout" | "stderr", bytes: Buffer) => void): GuestProcess;
   /** Tells the supervisor that the machine has slept. */
   freeze(): void;
@@ -119,6 +121,7 @@ export async function keepGuest(options: {
       }
       return null;
     },
+    useOf: (attemptKey) => link?.useOf(attemptKey) ?? null,
     exec(spec, onOutput) {
       if (link === null) throw new Error("there is no guest supervisor at the moment");
       used.add(spec.attempt);

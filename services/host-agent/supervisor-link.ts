@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { ownProgram } from "../../shared/process/own-program.ts";
 import type { Stamp } from "./guest/lease.ts";
 import {
+  type AttemptUse,
   type Exec,
   type Exit,
   type ExitCause,
@@ -35,6 +36,8 @@ type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
 export interface SupervisorLink extends AsyncDisposable {
   readonly hello: Hello;
   latestTick(): Tick | null;
+  /** What the attempt uses, as it was told last; null while that is not known. */
+  useOf(attempt: string): AttemptUse | null;
   renewLease(stamp: Stamp): void;
   /** The machine has slept: nothing may run before a newer stamp. */
   freeze(): void;
@@ -75,6 +78,7 @@ export async function connectSupervisor(options: {
   const died = Promise.withResolvers<string>();
   const decoder = new FrameDecoder<FromGuest>();
   let tick: Tick | null = null;
+  let uses = new Map<string, AttemptUse>();
   let nextProcess = 1;
   let silentLooks = 0;
   let dead = false;
@@ -110,6 +114,9 @@ export async function connectSupervisor(options: {
         return;
       case "tick":
         tick = message;
+        return;
+      case "use":
+        uses = new Map(message.attempts.map((use) => [use.attempt, use]));
         return;
       case "frozen": {
         const waiting = thawing.get(message.attempt);
@@ -164,6 +171,7 @@ export async function connectSupervisor(options: {
   return {
     hello: greeting,
     latestTick: () => (dead ? null : tick),
+    useOf: (attempt) => (dead ? null : (uses.get(attempt) ?? null)),
     renewLease: (stamp) => send({ type: "lease", stamp }),
     freeze: () => send({ type: "freeze" }),
     thaw(attempt, stretch) {

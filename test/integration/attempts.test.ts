@@ -25,6 +25,7 @@ function scriptedGuest(
     firstStamp: async () => {},
     stretch: () => "s.1",
     nextStretch: async () => "s.1",
+    useOf: () => null,
     exec() {
       throw new Error("nothing is to be run");
     },

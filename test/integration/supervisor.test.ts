@@ -482,6 +482,29 @@ describe("a command", () => {
     expect(supervisor.commands()).toEqual([]);
   });
 
+  it("is told with the memory and the CPU time it uses, apart from its neighbour", async ({ skip }) => {
+    await using supervisor = await startSupervisor();
+    skip(supervisor.link.hello.limits.memory === "none", "this machine counts nothing of an attempt");
+    const stretch = await supervisor.lease();
+    const idle = supervisor.exec("read line", { attempt: "b", stretch, stdin: "pipe" });
+    const busy = supervisor.exec("kept=$(head -c 30000000 /dev/zero | tr '\\0' a); while :; do :; done", {
+      stretch,
+    });
+    const known = () => {
+      const [of, beside] = [supervisor.link.useOf("a"), supervisor.link.useOf("b")];
+      const isKnown = (of?.memoryBytes ?? 0) > 30e6 && of?.cpus !== undefined && beside?.cpus !== undefined;
+      return isKnown ? { of, beside } : null;
+    };
+    const { of, beside } = await vi.waitUntil(known, DEADLINE);
+    expect(of.cpus).toBeGreaterThan(10 * (beside.cpus ?? 0));
+    expect(beside.memoryBytes).toBeLessThan(30e6);
+    expect(supervisor.link.useOf("c")).toBeNull();
+    idle.endStdin();
+    await idle.finished;
+    await supervisor.link.kill("a");
+    await busy.finished;
+  });
+
   it("that forks for ever is ended at its limit with all of it, while its neighbour works on", async ({
     skip,
   }) => {

@@ -285,6 +285,7 @@ export class Agent {
         }
         return null;
       },
+      useOf: () => null,
       exec() {
         throw new Error("the simulation runs trees, not programs");
       },

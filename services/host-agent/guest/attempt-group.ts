@@ -5,7 +5,7 @@ import { type Cgroup, type CgroupSupport, createCgroup } from "./cgroup.ts";
 import type { DiskUse, DiskUser } from "./disk-watch.ts";
 import { LimitWatch } from "./limit-watch.ts";
 import { Permission } from "./permission.ts";
-import type { Exec, Exit, ExitCause } from "./protocol.ts";
+import type { AttemptUse, Exec, Exit, ExitCause } from "./protocol.ts";
 import { type CommandPorts, type Ending, RunningCommand } from "./running-command.ts";
 
 export interface GroupPorts extends CommandPorts {
@@ -36,6 +36,8 @@ export class AttemptGroup implements DiskUser {
   readonly #permission = new Permission();
   #killed = false;
   #hasFilledDisk = false;
+  /** CPU time as it was told last, and when. */
+  #cpuTold: { cpuMs: number; atMs: number } | null = null;
 
   constructor(name: string, ports: GroupPorts) {
     this.#name = name;
@@ -77,6 +79,23 @@ export class AttemptGroup implements DiskUser {
         if (bytes === null) this.endStdin(exec.process);
         else this.write(exec.process, bytes);
     }
+  }
+
+  /** What it uses now, and has used since this was last asked. */
+  use(nowMs: number): AttemptUse {
+    const memoryBytes = this.#place?.limits.neededBytes() ?? 0;
+    const cpuMs = this.#place?.cgroup.cpuTimeMs() ?? null;
+    const before = this.#cpuTold;
+    this.#cpuTold = cpuMs === null ? null : { cpuMs, atMs: nowMs };
+    const cpus =
+      cpuMs !== null && before !== null && nowMs > before.atMs
+        ? Math.max(0, cpuMs - before.cpuMs) / (nowMs - before.atMs)
+        : undefined;
+    return {
+      attempt: this.#name,
+      ...(memoryBytes === 0 ? {} : { memoryBytes }),
+      ...(cpus === undefined ? {} : { cpus }),
+    };
   }
 
   /** Ends everything: asked first, unless it is frozen and could not hear. */

@@ -65,6 +65,16 @@ export function limitCpu({ version, folder }: GroupAt, cpus: number): void {
   writeFileSync(path.join(folder, "cpu.cfs_quota_us"), String(quotaUs));
 }
 
+/** All that its members have had so far, ms; null where the kernel does not tell. */
+export function cpuTimeMs({ version, folder }: GroupAt): number | null {
+  const text = readable(path.join(folder, CPU_TIME_FILE[version]));
+  const count = /^(?:usage_usec )?(\d+)/.exec(text ?? "")?.[1];
+  // Microseconds, or in version 1 nanoseconds.
+  return count === undefined ? null : Number(count) / (version === 2 ? 1e3 : 1e6);
+}
+
+export const CPU_TIME_FILE = { 1: "cpuacct.usage", 2: "cpu.stat" } as const;
+
 /** Threads count too. */
 export const limitProcesses = ({ folder }: GroupAt, processes: number): void =>
   writeFileSync(path.join(folder, "pids.max"), String(processes));

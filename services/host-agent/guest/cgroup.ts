@@ -3,6 +3,8 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import {
+  CPU_TIME_FILE,
+  cpuTimeMs,
   forksRefused,
   type GroupAt,
   type Limits,
@@ -22,7 +24,7 @@ interface Place {
 }
 
 /** Null where there is no such controller to be had. */
-export type CgroupSupport = Record<"freezer" | Controller, Place | null>;
+export type CgroupSupport = Record<"freezer" | "cpuTime" | Controller, Place | null>;
 
 /** By its name, and the file that tells of it in version 1. */
 const CONTROLLERS = {
@@ -36,7 +38,8 @@ const ROOT = "/sys/fs/cgroup";
 
 /** What this process may use, found out by trying it. */
 export function findCgroups(tag: string): CgroupSupport {
-  if (process.platform !== "linux") return { freezer: null, memory: null, processes: null, cpu: null };
+  if (process.platform !== "linux")
+    return { freezer: null, cpuTime: null, memory: null, processes: null, cpu: null };
   const own = ownGroups();
   // A hierarchy is tried only where it is wanted: what a trial leaves behind is removed with the support only.
   const version2 = findVersion2(own.get("") ?? "/", tag);
@@ -51,6 +54,11 @@ export function findCgroups(tag: string): CgroupSupport {
   };
   return {
     freezer: version2 ? { version: 2, parent: version2.parent } : version1("freezer", "freezer.state"),
+    // Version 2 counts it in every group, whoever holds the controller.
+    cpuTime:
+      version2 && readable(path.join(version2.parent, CPU_TIME_FILE[2])) !== null
+        ? { version: 2, parent: version2.parent }
+        : version1("cpuacct", CPU_TIME_FILE[1]),
     memory: placeOf("memory"),
     processes: placeOf("processes"),
     cpu: placeOf("cpu"),
@@ -121,6 +129,8 @@ export interface Cgroup {
   /** Kills all members, those too that begin meanwhile; null where the kernel knows no such thing. */
   kill: (() => void) | null;
   memory(): MemoryUse | null;
+  /** What its members have had so far, ms; null where nobody can tell. */
+  cpuTimeMs(): number | null;
   /** So often a member could not begin another process because of the limit. */
   forksRefused(): number;
   /** The groups must be empty. */
@@ -136,6 +146,7 @@ export function createCgroup(support: CgroupSupport, name: string, limits: Limit
     return place && { version: place.version, folder: path.join(place.parent, name) };
   };
   const [freezer, memory, processes, cpu] = [at("freezer"), at("memory"), at("processes"), at("cpu")];
+  const cpuTime = at("cpuTime");
   if (memory && limits.memoryBytes !== undefined) limitMemory(memory, limits.memoryBytes);
   if (processes && limits.processes !== undefined) limitProcesses(processes, limits.processes);
   if (cpu && limits.cpus !== undefined) limitCpu(cpu, limits.cpus);
@@ -145,6 +156,7 @@ export function createCgroup(support: CgroupSupport, name: string, limits: Limit
     freeze: freezer && ((frozen) => setFreezer(freezer.version, freezer.folder, frozen)),
     kill: killerOf(folders),
     memory: () => memory && memoryUse(memory),
+    cpuTimeMs: () => cpuTime && cpuTimeMs(cpuTime),
     forksRefused: () => (processes ? forksRefused(processes) : 0),
     remove: () => {
       for (const folder of folders) removeGroup(folder);

@@ -16,7 +16,8 @@ export class LimitWatch {
   readonly #limitBytes: number;
   readonly #pids: () => number[];
   #dueMs = Number.NEGATIVE_INFINITY;
-  /** 0 before the first look. */
+  /** Both 0 before the first look. */
+  #neededBytes = 0;
   #mostBytes = 0;
   #hasTooMuch = false;
   /** So often its limit of processes had been met when the last command began. */
@@ -43,8 +44,14 @@ export class LimitWatch {
     const neededBytes = counted?.neededBytes ?? memoryOf(this.#pids(), this.#limitBytes);
     const { user, system } = process.cpuUsage(before);
     this.#dueMs = nowMs + Math.max(MEASURE_MS, (user + system) / 1_000 / LOOKING_SHARE);
+    this.#neededBytes = neededBytes;
     this.#mostBytes = Math.max(this.#mostBytes, neededBytes);
     this.#hasTooMuch = counted === null && neededBytes > this.#limitBytes;
+  }
+
+  /** As it was measured last; 0 where nobody can tell. */
+  neededBytes(): number {
+    return this.#neededBytes;
   }
 
   /** A limit that it has met, where meeting it ends nothing by itself. */

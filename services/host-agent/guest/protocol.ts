@@ -88,9 +88,19 @@ export interface Tick {
   stretch: string | null;
 }
 
+/** What an attempt uses now; what nobody can tell is left out. */
+export interface AttemptUse {
+  attempt: string;
+  /** Without what the kernel takes back once somebody needs the room. */
+  memoryBytes?: number;
+  /** Cores' worth of CPU time since it was told last. */
+  cpus?: number;
+}
+
 export type FromGuest =
   | ({ type: "hello" } & Hello)
   | ({ type: "tick" } & Tick)
+  | { type: "use"; attempts: AttemptUse[] }
   | { type: "spawned"; process: number; pid: number }
   | { type: "frozen"; attempt: string }
   | { type: "thawed"; attempt: string }

@@ -26,6 +26,8 @@ import { startWatchdog } from "./watchdog.ts";
 
 /** So much may wait for the host to read it before ticks are left out, bytes. */
 const TICK_BACKLOG_BYTES = 1_048_576;
+/** How often it is told what the attempts use. */
+const USE_MS = 2_000;
 const END_DEADLINE_MS = 5_000;
 const END_POLL_MS = 10;
 
@@ -116,6 +118,7 @@ say({
 let toldStretch: string | null = null;
 let toldAtMs = Number.NEGATIVE_INFINITY;
 let lookedAtMs = performance.now();
+let useToldAtMs = performance.now();
 let warnedUntilMs = 0;
 check();
 setInterval(check, checkMs);
@@ -166,6 +169,7 @@ function check(): void {
     group.look(now.monotonicMs, sinceLastMs, frozenLimitMs);
   }
   disk.look(now.monotonicMs, groups.values());
+  tellUse(now.monotonicMs);
   // After the groups: whoever hears it may rely on their being frozen.
   warn(now);
   if (stretch === toldStretch && now.monotonicMs - toldAtMs < tickMs) return;
@@ -173,6 +177,12 @@ function check(): void {
   toldStretch = stretch;
   toldAtMs = now.monotonicMs;
   say({ type: "tick", stamp: now, stretch });
+}
+
+function tellUse(nowMs: number): void {
+  if (groups.size === 0 || nowMs - useToldAtMs < USE_MS || host.writableLength > TICK_BACKLOG_BYTES) return;
+  useToldAtMs = nowMs;
+  say({ type: "use", attempts: [...groups.values()].map((group) => group.use(nowMs)) });
 }
 
 /** Tells the watchdog when the lease ends, whenever that has changed. */
