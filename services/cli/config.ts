@@ -51,7 +51,7 @@ async function configure(
   options: CommonOptions,
   value: (parseDuration: ParseDuration) => unknown,
 ): Promise<void> {
-  const { parseDuration } = await import("./quantities.ts");
+  const { parseDuration } = await import("../../shared/config/quantities.ts");
   await withMesh(options, async (mesh) => {
     const setting = valueOf(await mesh.configure(key, value(parseDuration)));
     await print(options, setting, [setting]);

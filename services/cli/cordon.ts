@@ -29,7 +29,7 @@ export const drainCommand = (): Command =>
       .option("--reason <text>", "why, for those who ask")
       .option("--wait", "until nothing runs there any more; the drain stands if that is interrupted"),
   ).action(async (hostId: string, options: Options) => {
-    const { parseDuration } = await import("./quantities.ts");
+    const { parseDuration } = await import("../../shared/config/quantities.ts");
     const deadlineMs = parseDuration(options.deadline ?? "");
     if (deadlineMs === null) throw new UsageError("--deadline: expected a duration such as 90s or 10m");
     await say(options, (mesh) => mesh.drain({ hostId, deadlineMs, ...reasonOf(options) }));

@@ -1,11 +1,11 @@
 // From the flags of `mesh deploy`, or from a file, to a deploy request. Pure; what it refuses is a mistake in usage,
 // and it says which.
 import type { z } from "zod";
+import { parseDuration, parseSize } from "../../shared/config/quantities.ts";
 import { type DeployRequest, StrictDeployRequest } from "../../shared/contracts/task.ts";
 import { explainIssues } from "../../shared/contracts/unknown-field.ts";
 import { parseConstraint } from "./constraint-text.ts";
 import { messageOf, UsageError } from "./outcome.ts";
-import { parseDuration, parseSize } from "./quantities.ts";
 import { parseRepository } from "./repository.ts";
 
 /** As commander hands them over. */

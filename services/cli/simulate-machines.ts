@@ -1,11 +1,11 @@
 // The machines that `mesh simulate` is asked for: drawn, of given sizes, or like the hosts of a mesh.
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
+import { parseSize } from "../../shared/config/quantities.ts";
 import { explainIssues } from "../../shared/contracts/unknown-field.ts";
 import { drawMachines, type Machine, machinesOf } from "../simulator/machines.ts";
 import { wholeOf } from "./deploy-request.ts";
 import { messageOf, UsageError } from "./outcome.ts";
-import { parseSize } from "./quantities.ts";
 
 export interface MachineFlags {
   hosts?: string;

@@ -1,6 +1,7 @@
 // What `mesh simulate` is asked to do, from its flags: which tasks, on which machines, by which policies. It refuses what
 // cannot be, with the flag that is wrong.
 import { createReadStream } from "node:fs";
+import { parseDuration } from "../../shared/config/quantities.ts";
 import { PlacementPolicy, PlacementWeights } from "../../shared/config/settings.ts";
 import { explainIssues } from "../../shared/contracts/unknown-field.ts";
 import type { Machine } from "../simulator/machines.ts";
@@ -8,7 +9,6 @@ import { readTrace, TRACE_LIMITS } from "../simulator/trace.ts";
 import { drawWorkload, type Workload } from "../simulator/workload.ts";
 import { wholeOf } from "./deploy-request.ts";
 import { UsageError } from "./outcome.ts";
-import { parseDuration } from "./quantities.ts";
 import { jsonOf, type MachineFlags, machineSource, machinesIn, orSay } from "./simulate-machines.ts";
 
 export interface Flags extends MachineFlags {

@@ -37,7 +37,7 @@ export const stopCommand = (): Command =>
   });
 
 async function requestOf(hostId: string | undefined, options: Options): Promise<ApiInput<"stop">> {
-  const { parseDuration } = await import("./quantities.ts");
+  const { parseDuration } = await import("../../shared/config/quantities.ts");
   const { ServiceName } = await import("../../shared/contracts/service.ts");
   const { service, instance, deadline } = options;
   if ((hostId === undefined) === (service === undefined))

@@ -3,8 +3,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { requestFromFlags, requestFromText } from "../../services/cli/deploy-request.ts";
 import { UsageError } from "../../services/cli/outcome.ts";
-import { formatDuration, formatSize, parseDuration, parseSize } from "../../services/cli/quantities.ts";
+import { formatDuration, formatSize } from "../../services/cli/quantities.ts";
 import { parseRepository } from "../../services/cli/repository.ts";
+import { parseDuration, parseSize } from "../../shared/config/quantities.ts";
 import { RepositoryName } from "../../shared/contracts/ids.ts";
 
 const SHA = "0123456789abcdef0123456789abcdef01234567";

@@ -127,7 +127,7 @@ async function perform(
   const { carryOut } = await import("./carry-out.ts");
   const { emptyingOf } = await import("./emptying.ts");
   const { createProgress } = await import("../progress.ts");
-  const { parseDuration } = await import("../quantities.ts");
+  const { parseDuration } = await import("../../../shared/config/quantities.ts");
   const deadlineMs = parseDuration(options.deadline);
   if (deadlineMs === null) throw new UsageError("--deadline: expected a duration such as 90s or 10m");
   using progress = createProgress(options.quiet);
