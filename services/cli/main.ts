@@ -1,6 +1,7 @@
 // The program `mesh`: its verbs, each in a file of its own that is loaded when it is called. It must never load what
 // `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
 import { Command, CommanderError } from "commander";
+import { VERSION } from "../../shared/config/version.ts";
 import { artifactsCommand } from "./artifacts.ts";
 import { attachCommand } from "./attach.ts";
 import { backupCommand } from "./backup.ts";
@@ -60,7 +61,7 @@ function program(): Command {
     .description(
       "A fleet of machines for coding agents: deploys pull requests, streams what happens, tells the result",
     )
-    .version("0.1.0")
+    .version(VERSION)
     .showSuggestionAfterError()
     .addHelpText(
       "after",

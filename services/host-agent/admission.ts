@@ -22,6 +22,8 @@ export interface Capacity extends Labelled {
   diskTotalBytes: number;
   diskFreeBytes: number;
   draining: boolean;
+  /** Why nothing may begin just now, by its owner's word or because it cannot tell how it is; null if it may. */
+  withheld: string | null;
 }
 
 export interface Admitted {
@@ -45,6 +47,8 @@ const refused = (reason: Refusal["reason"], message: string): Refusal => ({
 export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterable<Admitted>): Refusal | null {
   const { request } = order;
   if (capacity.draining) return refused("draining", "this host is draining");
+  if (capacity.withheld !== null)
+    return refused("withheld", `this host begins no work: ${capacity.withheld}`);
   if (request.fork === true && !capacity.takesStrangers)
     return refused("policy", "this host takes no work from forks");
   if (request.fork === true && isForAgent(request)) return refused("policy", NO_AGENT_FOR_STRANGERS);

@@ -53,7 +53,11 @@ export class Attempts {
 
   /** For the heartbeat. */
   list(): Listed[] {
-    return this.#all().map(({ claim: { taskId, attempt, nonce } }) => ({ taskId, attempt, nonce }));
+    return this.#all().map(({ key, guest, claim: { taskId, attempt, nonce } }) => {
+      const known = guest?.useOf(key) ?? null;
+      const { memoryBytes, cpus } = known ?? {};
+      return { taskId, attempt, nonce, ...(known === null ? {} : { use: { memoryBytes, cpus } }) };
+    });
   }
 
   reserved(): { attempts: number; memoryBytes: number; cpus: number } {
@@ -102,6 +106,12 @@ export class Attempts {
     const held = this.#held.get(order.taskId)?.attempt;
     const run = held?.claim.attempt === order.attempt ? held.run : null;
     return { outcome: run === null ? "not-here" : tell(run, order) ? "said" : "not-heard" };
+  }
+
+  /** Ends the youngest so many, whose tasks then run elsewhere. */
+  handBack(count: number, message: string): void {
+    const youngest = this.#atWork().sort((one, other) => other.sinceMs - one.sinceMs);
+    for (const attempt of youngest.slice(0, count)) attempt.stop({ category: "preempted", message });
   }
 
   /** Says what a former life finished and could not say. */

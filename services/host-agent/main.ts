@@ -6,6 +6,8 @@ import { askTracker } from "../../shared/bus/append.ts";
 import { ask } from "../../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
 import { ConfigurationError, leaseTimes } from "../../shared/config/environment.ts";
+import { VERSION } from "../../shared/config/version.ts";
+import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import { type DrainOrder, type DrainReply, orderSubject, WhoReply } from "../../shared/contracts/order.ts";
 import type { StopService } from "../../shared/contracts/service.ts";
 import { lockFolder } from "../../shared/process/folder-lock.ts";
@@ -13,6 +15,7 @@ import { busOptions, runService, type ServiceContext } from "../../shared/servic
 import { serveStopOrder } from "../../shared/service/stop-order.ts";
 import { attemptExecutor } from "./attempt.ts";
 import { Attempts } from "./attempts.ts";
+import { startCondition } from "./condition.ts";
 import type { Executor } from "./executor.ts";
 import { finishedIn } from "./finished.ts";
 import type { LimitsHeld } from "./guest/protocol.ts";
@@ -23,7 +26,6 @@ import { localMachine } from "./instances/local.ts";
 import type { Machine } from "./instances/machine.ts";
 import { createLogSink } from "./log-sink.ts";
 import { serveOrders } from "./orders.ts";
-import { startMeter } from "./readings.ts";
 import { createRedactor } from "./redaction.ts";
 import { findRunners } from "./runner/here.ts";
 import { watchForStandstill } from "./standstill.ts";
@@ -37,7 +39,6 @@ const WHO_MS = 1_000;
 const CLOSE_MS = 8_000;
 /** Told over the bus to stop, it lets what runs go on for so long, unless told otherwise, ms. */
 const STOP_MS = 600_000;
-const METER_MS = 1_000;
 /** On this machine an instance costs nothing until it is used, and keeps nothing of an attempt. */
 const RULES = { idleMs: 300_000, tasksEach: Number.POSITIVE_INFINITY, silenceMs: 30_000 };
 
@@ -86,20 +87,21 @@ export async function start(
   const rules = { ...RULES, most: slots, warm: slots };
   const instances = stack.use(startInstances({ source, rules, log }));
   const { guest, workspaces } = await instances.first;
+  let lastResume: Heartbeat["lastResume"];
   stack.use(
     watchForStandstill({
       everyMs: times.checkMs,
       limitMs: times.marginMs / 2,
       onGap(gapMs) {
+        lastResume = { at: new Date().toISOString(), gapMs: Math.round(gapMs) };
         log.warn({ gapMs }, "this machine has slept, or stood still: what runs waits for a new lease");
         for (const { guest } of instances.machines()) guest.freeze();
       },
     }),
   );
-  const meter = stack.use(await startMeter(workspaces, METER_MS));
   const { runners, versions: programs } = await findRunners(environment, guest.hello()?.isolation, log);
   const runnerNames = runners.map(({ name }) => name);
-  const versions = { node: process.versions.node, ...programs };
+  const versions = { "host-agent": VERSION, node: process.versions.node, ...programs };
   let heartbeats: Heartbeats | undefined;
   /** By an operator's wish, which the tracker tells; or because it has been told to stop. */
   let drained = false;
@@ -115,7 +117,19 @@ export async function start(
     environment.NATS_TOKEN,
   ]);
 
-  const attempts = new Attempts({
+  const condition = stack.use(
+    await startCondition({
+      environment,
+      hostId,
+      dataDir,
+      readPlace: () => workspaces.readings(),
+      atWork: () => attempts.reserved().attempts,
+      handBack: (count, message) => attempts.handBack(count, message),
+      onChange: () => heartbeats?.beat(),
+      log,
+    }),
+  );
+  const attempts: Attempts = new Attempts({
     hostId,
     voice: new Voice(bus, askTracker(bus)),
     instances,
@@ -132,22 +146,15 @@ export async function start(
     finished,
     log,
     tellOvertaken: (claim, words) => createLogSink(bus, redactor, claim).phase("overtaken", words),
-    capacity: () => {
-      const { cpu, memory, disk } = meter.latest();
-      return {
-        slots,
-        labels: environment.MESH_HOST_LABELS,
-        versions,
-        runners: runnerNames,
-        takesStrangers: takesStrangers(),
-        diskTotalBytes: disk.totalBytes,
-        diskFreeBytes: disk.freeBytes,
-        cores: cpu.cores,
-        memoryTotalBytes: memory.totalBytes,
-        memoryAvailableBytes: memory.availableBytes,
-        draining: draining(),
-      };
-    },
+    capacity: () => ({
+      ...condition.judged(),
+      slots,
+      labels: environment.MESH_HOST_LABELS,
+      versions,
+      runners: runnerNames,
+      takesStrangers: takesStrangers(),
+      draining: draining(),
+    }),
     moment: () => ({ installation, boot, counter: heartbeats?.counter() ?? 0 }),
   });
   for (const left of await finished.read()) attempts.adopt(left);
@@ -174,15 +181,12 @@ export async function start(
       takeStamp: () => stampOfAll(instances.machines()),
       compose: () => {
         const { attempts: atWork, ...reserved } = attempts.reserved();
-        const { cpu, memory, disk, caches } = meter.latest();
         return {
+          ...condition.said(),
           hostId,
           installation,
           boot,
           heartbeatMs: times.heartbeatMs,
-          cpu,
-          memory,
-          disk,
           slots: {
             total: slots,
             free: Math.max(0, Math.min(slots - atWork, instances.free())),
@@ -190,7 +194,6 @@ export async function start(
           reserved,
           attempts: attempts.list(),
           labels: environment.MESH_HOST_LABELS,
-          caches,
           runners: runnerNames,
           isolation: guest.hello()?.isolation ?? "none",
           limits: guest.hello()?.limits ?? NOTHING_HELD,
@@ -198,6 +201,7 @@ export async function start(
           draining: draining(),
           stopping,
           versions,
+          ...(lastResume === undefined ? {} : { lastResume }),
         };
       },
     }),

@@ -61,9 +61,16 @@ const unmet = (task: QueueEntry, { heartbeat }: FleetHost): string => {
   return constraint === undefined ? "" : constraintInWords(constraint);
 };
 
+/** Hosts whose own reasons are told in one sentence. */
+const NAMED = 3;
+
+const withheldInWords = ({ heartbeat }: FleetHost): string => heartbeat.withheld?.why ?? "";
+
 /** Of one host: `has 1.1 of 4.0 GB free`. */
 function whyNot(task: QueueEntry, host: FleetHost, refused: Check): string {
   switch (refused) {
+    case "withheld":
+      return `begins no work: ${withheldInWords(host)}`;
     case "labels":
       return `does not meet ${unmet(task, host)}`;
     case "memory":
@@ -101,6 +108,11 @@ function groupInWords(task: QueueEntry, check: Check, hosts: FleetHost[]): strin
   const [only] = hosts as [FleetHost];
   if (hosts.length === 1) return whyNot(task, only, check);
   switch (check) {
+    case "withheld": {
+      const reasons = hosts.slice(0, NAMED).map((host) => `${host.id}: ${withheldInWords(host)}`);
+      const more = hosts.length > NAMED ? [`and ${hosts.length - NAMED} more`] : [];
+      return `begin no work (${[...reasons, ...more].join("; ")})`;
+    }
     case "labels":
       return `do not meet ${unmet(task, only)}`;
     case "memory": {

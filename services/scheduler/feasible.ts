@@ -9,6 +9,7 @@ export const CHECKS = [
   "offline",
   "draining",
   "cordoned",
+  "withheld",
   "untrusted",
   "runner",
   "labels",

@@ -41,8 +41,8 @@ export interface FleetHost {
   /** Room is being made there for this task: nothing else is placed before that time, ms. */
   readonly heldFor: string;
   readonly heldUntilMs: number;
-  /** It takes nothing new, by its own word or an operator's. */
-  readonly closed: HostWish["kind"] | null;
+  /** It takes nothing new, by its own word, its owner's or an operator's. */
+  readonly closed: HostWish["kind"] | "withheld" | null;
   /** From then on it may be given work at all, ms; infinite while it is closed, or has no slot or disk left. */
   readonly openFromMs: number;
   /** One bit for each runner that it has, by `Fleet.runnerBit`. */
@@ -132,7 +132,7 @@ export function newHost(heartbeat: Heartbeat, heardAtMs: number, wish: KnownHost
 
 export function workOut(host: KnownHost): void {
   const { heartbeat, reserved, young } = host;
-  host.closed = heartbeat.draining ? "draining" : host.wish;
+  host.closed = heartbeat.draining ? "draining" : (host.wish ?? (heartbeat.withheld && "withheld"));
   // Only an instance that is kept apart holds what a stranger wrote.
   host.takesStrangers = heartbeat.untrusted && heartbeat.isolation === "sandbox";
   host.isDiskFull = heartbeat.disk.freeBytes < diskFloorBytes(heartbeat.disk.totalBytes);

@@ -73,6 +73,7 @@ export const REFUSED: Record<Check, { one: string; more: string }> = {
   offline: { one: "offline", more: "offline" },
   draining: { one: "draining", more: "draining" },
   cordoned: { one: "cordoned", more: "cordoned" },
+  withheld: { one: "begins no work now", more: "begin no work now" },
   untrusted: { one: "takes no work from forks", more: "take no work from forks" },
   runner: { one: "lacks the runner", more: "lack the runner" },
   labels: { one: "lacks a label", more: "lack a label" },

@@ -96,10 +96,14 @@ function reopening(task: QueueEntry, hosts: readonly FleetHost[], situation: Sit
     const reopened = { ...host, closed: null, heardAtMs: situation.nowMs };
     const refused = refusal(task, reopened, situation);
     if (refused !== null && refused !== "slots" && refused !== "memory") continue;
-    const condition = away ? "were back" : `were ${host.closed} no longer`;
-    return { words: `would run on ${host.id} if it ${condition}`, inMs: null };
+    return { words: `would run on ${host.id} ${away ? "if it were back" : onceOpen(host)}`, inMs: null };
   }
   return null;
+}
+
+function onceOpen({ closed, heartbeat: { withheld } }: FleetHost): string {
+  if (closed !== "withheld") return `if it were ${closed} no longer`;
+  return withheld?.until ? `from ${withheld.until} on` : "if it began work again";
 }
 
 /** What no host has. */

@@ -155,6 +155,7 @@ export class SimulatedHost {
         memoryTotalBytes: memoryBytes,
         memoryAvailableBytes: Math.max(0, memoryBytes - this.usedBytes(nowMs)),
         draining: false,
+        withheld: null,
       },
       [...this.running.values()].map((one) => ({
         memoryBytes: one.askedBytes,
@@ -203,6 +204,7 @@ export class SimulatedHost {
       isolation: "sandbox",
       untrusted: false,
       stopping: false,
+      withheld: null,
       draining: false,
       versions: {},
     };

@@ -5,6 +5,8 @@ import { z } from "zod";
 import { HostId } from "../contracts/ids.ts";
 import { LEASE } from "../contracts/lease.ts";
 import type { SyncInterval } from "../nats-server/server-config.ts";
+import { parseDuration, parseSize } from "./quantities.ts";
+import { ALWAYS, parseWhen } from "./when.ts";
 
 const flag = z.enum(["0", "1"], "expected 0 or 1").transform((value) => value === "1");
 const whole = (minimum: number, maximum: number) =>
@@ -24,6 +26,29 @@ const paths = z.string().transform((text, context) => {
   if (entries.some((entry) => !path.isAbsolute(entry)))
     context.addIssue("expected full paths with colons between");
   return entries;
+});
+
+const when = z.string().transform((text, context) => {
+  const parsed = parseWhen(text);
+  if (parsed.ok) return parsed.when;
+  context.addIssue(parsed.message);
+  return z.NEVER;
+});
+
+const size = z.string().transform((text, context) => {
+  const bytes = parseSize(text);
+  if (bytes !== null) return bytes;
+  context.addIssue("expected a size such as 8GB or 512MiB");
+  return z.NEVER;
+});
+
+/** Null for `finish`. */
+const grace = z.string().transform((text, context) => {
+  if (text === "finish") return null;
+  const ms = parseDuration(text);
+  if (ms !== null) return ms;
+  context.addIssue("expected finish, or a duration such as 10m");
+  return z.NEVER;
 });
 
 const syncInterval = z
@@ -75,6 +100,19 @@ const VARIABLES = {
   MESH_HOST_SANDBOX: flag
     .default(true)
     .describe("0: attempts see this machine, and as root may change it; then none is a stranger's"),
+  MESH_HOST_WHEN: when
+    .default(ALWAYS)
+    .describe(
+      "when this machine may begin work: always, or conditions joined by and/or, such as `ac and idle 15m or mon-fri 18:00-08:00`",
+    ),
+  MESH_HOST_GRACE: grace
+    .default(null)
+    .describe(
+      "what becomes of work that runs when it may not begin any more: finish, or a duration, after which it is handed back to the mesh",
+    ),
+  MESH_HOST_KEEP_MEMORY: size
+    .default(0)
+    .describe("memory of this machine that stays free for its owner, such as 8GB; none if not given"),
   MESH_HOST_TOOLS: paths
     .default([])
     .describe(

@@ -7,8 +7,34 @@ import { subject } from "./subject.ts";
 export const heartbeatSubject = subject("mesh.host.{hostId}.heartbeat");
 
 /** An attempt from before its `started` is sent until its end is on the log, running or frozen. */
-export const HeldAttempt = z.object({ taskId: TaskId, attempt: z.int().positive(), nonce: z.string() });
+export const HeldAttempt = z.object({
+  taskId: TaskId,
+  attempt: z.int().positive(),
+  nonce: z.string(),
+  /** What it uses now: bytes, cores' worth of CPU time. What nobody can tell is left out. */
+  use: z.object({ memoryBytes: z.number().optional(), cpus: z.number().optional() }).optional(),
+});
 export type HeldAttempt = z.infer<typeof HeldAttempt>;
+
+export const MemoryReading = z.object({ totalBytes: z.number(), availableBytes: z.number() });
+export type MemoryReading = z.infer<typeof MemoryReading>;
+
+/** What the machine is seen to be doing for its owner; `unknown` is what nobody there can tell. */
+export const OwnerReading = z.object({
+  power: z.enum(["ac", "battery", "unknown"]),
+  presence: z.enum(["present", "away", "unknown"]),
+  /** For how long nobody has used it, ms; null where that is not known. */
+  idleMs: z.number().nonnegative().nullable(),
+});
+export type OwnerReading = z.infer<typeof OwnerReading>;
+
+/** Why nothing may begin on a host just now, by its own word, in words. */
+export const Withheld = z.object({
+  why: z.string(),
+  /** When the clock alone changes that; null where it does not, or not for certain. */
+  until: z.iso.datetime().nullable(),
+});
+export type Withheld = z.infer<typeof Withheld>;
 
 /** Bytes, cores, and shares between 0 and 1; times in ms. */
 export const Heartbeat = z.object({
@@ -21,7 +47,12 @@ export const Heartbeat = z.object({
   heartbeatMs: z.int().positive(),
   /** `mhz`: of its fastest core, as the machine says; 0 if it does not. */
   cpu: z.object({ cores: z.number(), busy: z.number(), mhz: z.number().default(0) }),
-  memory: z.object({ totalBytes: z.number(), availableBytes: z.number() }),
+  /** What attempts may have. */
+  memory: MemoryReading,
+  /** Why: the whole machine, the virtual machine that they run in if they do, and what stays free for its owner. */
+  memoryOf: z
+    .object({ machine: MemoryReading, vm: MemoryReading.nullable(), keptBytes: z.number() })
+    .optional(),
   disk: z.object({ totalBytes: z.number(), freeBytes: z.number() }),
   slots: z.object({ total: z.int(), free: z.int() }),
   /** Σ of what its attempts asked for. */
@@ -40,6 +71,11 @@ export const Heartbeat = z.object({
   draining: z.boolean(),
   /** It has been told to stop: it drains, and ends once nothing runs there. */
   stopping: z.boolean().default(false),
+  owner: OwnerReading.optional(),
+  /** By its owner's rules, or because it cannot tell how it is; null while it takes work. */
+  withheld: Withheld.nullable().default(null),
+  /** When it last woke, or went on after it had stood still, if it has in its life. */
+  lastResume: z.object({ at: z.iso.datetime(), gapMs: z.number() }).optional(),
   versions: z.record(z.string(), z.string()),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;

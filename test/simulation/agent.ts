@@ -128,6 +128,7 @@ export class Agent {
         memoryTotalBytes: 64e9,
         memoryAvailableBytes: 64e9,
         draining: false,
+        withheld: null,
       }),
       moment,
     });
@@ -170,6 +171,7 @@ export class Agent {
           isolation: "sandbox",
           draining: false,
           stopping: false,
+          withheld: null,
           versions: {},
         };
       },

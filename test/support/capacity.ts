@@ -15,5 +15,6 @@ export const capacity = (overrides: Partial<Capacity> = {}): Capacity => ({
   diskTotalBytes: 100 * GIB,
   diskFreeBytes: 50 * GIB,
   draining: false,
+  withheld: null,
   ...overrides,
 });

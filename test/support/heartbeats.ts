@@ -22,6 +22,7 @@ export const heartbeat = (overrides: Partial<Heartbeat> = {}): Heartbeat => ({
   untrusted: false,
   draining: false,
   stopping: false,
+  withheld: null,
   versions: {},
   ...overrides,
 });

@@ -46,6 +46,15 @@ describe("a host", () => {
     expect(reasonOf(order(), capacity({ draining: true }), [])).toBe("draining");
   });
 
+  it("refuses while its owner needs it, with the owner's reason", () => {
+    const refused = refusalOf(order(), capacity({ withheld: "it runs on battery" }), []);
+    expect(refused).toEqual({
+      outcome: "refused",
+      reason: "withheld",
+      message: "this host begins no work: it runs on battery",
+    });
+  });
+
   it("takes work from forks only if it was told to", () => {
     expect(reasonOf(order({ fork: true }), capacity(), [])).toBe("policy");
     expect(refusalOf(order({ fork: true }), capacity({ takesStrangers: true }), [])).toBeNull();

@@ -96,6 +96,29 @@ describe("a task that fits nowhere", () => {
     expect(h8).toBeDefined();
   });
 
+  it("is told of with the reasons of the owners who withhold their machines, and when the first lets it begin", () => {
+    const withheld = (why: string, until: string | null = null) => ({ withheld: { why, until } });
+    const { candidates, receipt, wouldRun } = told(
+      {},
+      {
+        h1: withheld("it runs on battery"),
+        h2: withheld("its owner is using it (idle for 2 of 15 min)"),
+        h3: { ...withheld("paused"), draining: true },
+      },
+    );
+    expect(receipt.summary).toBe(
+      "3 hosts: 1 draining, 2 begin no work (h1: it runs on battery; h2: its owner is using it (idle for 2 of 15 min))",
+    );
+    expect(candidates[0]?.words).toBe("begins no work: it runs on battery");
+    expect(wouldRun).toBe("would run on h1 if it began work again");
+    const clock = told({}, { h1: withheld("it is not within 18:00-8:00", "2026-11-27T18:00:00.000Z") });
+    expect(clock.wouldRun).toBe("would run on h1 from 2026-11-27T18:00:00.000Z on");
+    const many = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`h${index}`, withheld("no")]));
+    expect(told({}, many).receipt.summary).toBe(
+      "50 hosts: 50 begin no work (h0: no; h1: no; h2: no; and 47 more)",
+    );
+  });
+
   it.each([
     [task, { h1: { draining: true, labels: { gpu: "1" } } }, "would run on h1 if it were draining no longer"],
     [task, { h1: { heardAtMs: -20_000, labels: { gpu: "1" } } }, "would run on h1 if it were back"],

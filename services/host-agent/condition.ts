@@ -1,0 +1,85 @@
+// How this host is: what its machine has to give, what its owner does and lets it do. Heartbeats and admission both tell
+// of the same readings.
+import type { Logger } from "pino";
+import type { Environment } from "../../shared/config/environment.ts";
+import type { Heartbeat, Withheld } from "../../shared/contracts/heartbeat.ts";
+import type { Capacity } from "./admission.ts";
+import { gauge } from "./gauge.ts";
+import { offeredMemory } from "./offered-memory.ts";
+import { type ConsiderationOptions, startConsideration } from "./owner/consideration.ts";
+import { PAUSE_EVERY_MS, readPause } from "./owner/pause.ts";
+import { watchOwner } from "./owner/watch.ts";
+import { type PlaceReading, startMeter } from "./readings.ts";
+
+/** Nothing waits longer for what the owner does to be read once, ms. */
+const FIRST_MS = 2_000;
+
+export interface Condition extends Disposable {
+  /** For heartbeats. */
+  said(): Pick<Heartbeat, "cpu" | "memory" | "memoryOf" | "disk" | "caches" | "owner" | "withheld">;
+  /** For admission. */
+  judged(): Omit<Capacity, "slots" | "labels" | "versions" | "runners" | "takesStrangers" | "draining">;
+}
+
+export interface ConditionOptions
+  extends Pick<ConsiderationOptions, "hostId" | "atWork" | "handBack" | "onChange"> {
+  environment: Environment;
+  dataDir: string;
+  readPlace: () => Promise<PlaceReading>;
+  log: Logger;
+}
+
+/** Resolves with first readings, or when there were none for some seconds. */
+export async function startCondition(options: ConditionOptions): Promise<Condition> {
+  const { environment, dataDir, readPlace } = options;
+  using stack = new DisposableStack();
+  const keptBytes = environment.MESH_HOST_KEEP_MEMORY;
+  const meter = stack.use(await startMeter(readPlace));
+  const owner = stack.use(watchOwner());
+  const pause = stack.use(
+    gauge(await readPause(dataDir), () => readPause(dataDir), { everyMs: PAUSE_EVERY_MS }),
+  );
+  await owner.first(FIRST_MS);
+  const consideration = stack.use(
+    startConsideration({
+      ...options,
+      when: environment.MESH_HOST_WHEN,
+      graceMs: environment.MESH_HOST_GRACE,
+      keptBytes,
+      owner: owner.latest,
+      pause: pause.latest,
+      availableBytes: () => meter.machine().availableBytes,
+    }),
+  );
+  const vm = () => meter.place().vm ?? null;
+  const memory = () => offeredMemory(meter.machine(), vm(), keptBytes);
+  const withheld = (): Withheld | null => {
+    const stuck = meter.stuck();
+    return consideration.withheld() ?? (stuck === null ? null : { why: stuck, until: null });
+  };
+  const owned = stack.move();
+  return {
+    said: () => ({
+      cpu: meter.load(),
+      memory: memory(),
+      memoryOf: { machine: meter.machine(), vm: vm(), keptBytes },
+      disk: meter.place().disk,
+      caches: meter.place().caches,
+      owner: owner.latest(),
+      withheld: withheld(),
+    }),
+    judged: () => {
+      const { totalBytes, availableBytes } = memory();
+      const { disk } = meter.place();
+      return {
+        cores: meter.load().cores,
+        memoryTotalBytes: totalBytes,
+        memoryAvailableBytes: availableBytes,
+        diskTotalBytes: disk.totalBytes,
+        diskFreeBytes: disk.freeBytes,
+        withheld: withheld()?.why ?? null,
+      };
+    },
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}

@@ -1,0 +1,34 @@
+// The pause that a machine's owner has said, as a file in the host's data folder: it needs no bus and no living host agent
+// to be said, and outlives both. The host agent looks at it every second.
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { z } from "zod";
+import { systemErrorCode } from "../../../shared/process/system-error.ts";
+
+/** Milliseconds since the epoch. */
+const Pause = z.object({
+  untilMs: z.number().nullable(),
+  /** What runs is handed back at once, whatever the owner's settings say. */
+  handBack: z.boolean(),
+});
+export type Pause = z.infer<typeof Pause>;
+
+export const PAUSE_EVERY_MS = 1_000;
+
+const fileIn = (dataDir: string): string => path.join(dataDir, "pause.json");
+
+/** Null where none was said. One that nobody can read counts as one without an end: somebody meant something by it. */
+export async function readPause(dataDir: string): Promise<Pause | null> {
+  let text: string;
+  try {
+    text = await readFile(fileIn(dataDir), "utf8");
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return null;
+    return { untilMs: null, handBack: false };
+  }
+  try {
+    return Pause.parse(JSON.parse(text));
+  } catch {
+    return { untilMs: null, handBack: false };
+  }
+}

@@ -1,0 +1,100 @@
+// Real host agents as guests on somebody's machine: they begin nothing while its owner needs it, and say why.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pino } from "pino";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { startCondition } from "../../services/host-agent/condition.ts";
+import { readEnvironment } from "../../shared/config/environment.ts";
+import { DEADLINE, type HostMesh, startHostMesh } from "../support/host.ts";
+
+const HOUR_MS = 3_600_000;
+const GIB = 1_073_741_824;
+
+const folders: string[] = [];
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+});
+
+const untilWithheld = (mesh: HostMesh, hostId: string, why: string | null, boot = 1) =>
+  vi.waitUntil(async () => {
+    const said = await mesh.heartbeat(hostId);
+    const matches = why === null ? said?.withheld === null : (said?.withheld?.why.includes(why) ?? false);
+    return said?.boot === boot && matches ? said : null;
+  }, DEADLINE);
+
+/** Hours of the wall clock that begin in two hours and last for one. */
+function laterToday(): string {
+  const time = (afterMs: number) => new Date(Date.now() + afterMs).toTimeString().slice(0, 5);
+  return `${time(2 * HOUR_MS)}-${time(3 * HOUR_MS)}`;
+}
+
+describe("a host outside its owner's hours", () => {
+  it("says until when, refuses what it is asked, and offers no memory that its owner keeps", async () => {
+    await using mesh = await startHostMesh();
+    const hours = laterToday();
+    await mesh.host("h1", { MESH_HOST_WHEN: hours });
+    const said = await untilWithheld(mesh, "h1", `it is not within ${hours}`);
+    const inMs = Date.parse(said.withheld?.until ?? "") - Date.now();
+    expect(inMs).toBeGreaterThan(HOUR_MS);
+    expect(inMs).toBeLessThan(2 * HOUR_MS);
+    const task = await mesh.submit("true");
+    expect(await task.run("h1")).toMatchObject({
+      ok: true,
+      value: { outcome: "refused", reason: "withheld", message: expect.stringContaining(hours) as string },
+    });
+
+    await mesh.host("h2", { MESH_HOST_KEEP_MEMORY: "1000GiB" });
+    const rich = await mesh.heartbeat("h2");
+    expect(rich).toMatchObject({
+      memory: { totalBytes: 0, availableBytes: 0 },
+      memoryOf: { keptBytes: 1_000 * GIB, vm: null },
+      withheld: null,
+    });
+    expect(rich?.memoryOf?.machine.availableBytes).toBeGreaterThan(0);
+    expect(await task.run("h2")).toMatchObject({ value: { outcome: "refused", reason: "memory" } });
+  });
+
+  it("is not started by a rule that nobody understands", async () => {
+    await using mesh = await startHostMesh({ tracker: false });
+    const host = mesh.spawnHost("h1", { MESH_HOST_WHEN: "after work" });
+    expect(await host.exitCode).toBe(2);
+    expect(host.output()).toMatch(/MESH_HOST_WHEN: expected always, or conditions/);
+  });
+});
+
+it("a host tells what its attempts use, and of what version it is", async () => {
+  await using mesh = await startHostMesh();
+  await mesh.host("h1");
+  const task = await mesh.submit(`until [ -e ${mesh.folder}/go ]; do sleep 0.05; done`);
+  await task.run("h1");
+  const said = await vi.waitUntil(async () => {
+    const heartbeat = await mesh.heartbeat("h1");
+    return heartbeat?.attempts[0]?.use === undefined ? null : heartbeat;
+  }, DEADLINE);
+  expect(said.versions).toMatchObject({ "host-agent": "0.1.0", node: process.versions.node });
+  expect(["ac", "battery", "unknown"]).toContain(said.owner?.power);
+});
+
+describe("readings that hang", () => {
+  it("keep nobody waiting: what was never read is said so, and nothing begins on it", async () => {
+    const dataDir = mkdtempSync(path.join(tmpdir(), "mesh-condition-"));
+    folders.push(dataDir);
+    using condition = await startCondition({
+      environment: readEnvironment({}),
+      hostId: "h1",
+      dataDir,
+      readPlace: () => new Promise(() => {}),
+      atWork: () => 0,
+      handBack: () => {},
+      onChange: () => {},
+      log: pino({ level: "silent" }),
+    });
+    expect(condition.said()).toMatchObject({
+      disk: { totalBytes: 0, freeBytes: 0 },
+      withheld: { why: "its disk could not be read yet", until: null },
+    });
+    expect(condition.said().memory.availableBytes).toBeGreaterThan(0);
+    expect(condition.judged().withheld).toBe("its disk could not be read yet");
+  });
+});
