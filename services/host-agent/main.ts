@@ -26,6 +26,7 @@ import { localMachine } from "./instances/local.ts";
 import type { Machine } from "./instances/machine.ts";
 import { createLogSink } from "./log-sink.ts";
 import { serveOrders } from "./orders.ts";
+import { startAwake } from "./owner/keep-awake.ts";
 import { createRedactor } from "./redaction.ts";
 import { findRunners } from "./runner/here.ts";
 import { watchForStandstill } from "./standstill.ts";
@@ -171,6 +172,7 @@ export async function start(
     ),
   );
 
+  stack.use(startAwake({ working: () => attempts.reserved().attempts > 0, log }));
   await guest.firstStamp();
   heartbeats = stack.use(
     startHeartbeats({

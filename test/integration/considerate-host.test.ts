@@ -1,5 +1,5 @@
 // Real host agents as guests on somebody's machine: they begin nothing while its owner needs it, and say why.
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { pino } from "pino";
@@ -74,6 +74,50 @@ it("a host tells what its attempts use, and of what version it is", async () => 
   }, DEADLINE);
   expect(said.versions).toMatchObject({ "host-agent": "0.1.0", node: process.versions.node });
   expect(["ac", "battery", "unknown"]).toContain(said.owner?.power);
+});
+
+/** A program of that name, first on the host's PATH, that holds nothing; the id of each process that it was. */
+function inhibitor(folder: string): { env: NodeJS.ProcessEnv; held: () => number[] } {
+  const bin = path.join(folder, "bin");
+  const log = path.join(folder, "inhibited");
+  mkdirSync(bin);
+  const script = `#!/bin/sh\necho "$$ $1" >> ${log}\nfor command; do :; done\nexec "$command"\n`;
+  writeFileSync(path.join(bin, "systemd-inhibit"), script, { mode: 0o755 });
+  const lines = () => (existsSync(log) ? readFileSync(log, "utf8").trim().split("\n") : []);
+  return {
+    env: { PATH: `${bin}:${process.env.PATH}` },
+    held: () => lines().flatMap((line) => (line.endsWith(" --what=idle") ? [Number.parseInt(line, 10)] : [])),
+  };
+}
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+describe.skipIf(process.platform !== "linux")("a machine that would go to sleep by itself", () => {
+  it("is kept awake while work runs there and no longer, also where the host agent is killed", async () => {
+    await using mesh = await startHostMesh();
+    const { env, held } = inhibitor(mesh.folder);
+    const host = await mesh.host("h1", env);
+    for (const [index, end] of ["go", "kill"].entries()) {
+      expect(held()).toHaveLength(index);
+      const task = await mesh.submit(
+        `until [ -e ${mesh.folder}/go ]; do sleep 0.05; done; rm ${mesh.folder}/go`,
+      );
+      await task.run("h1");
+      await vi.waitUntil(() => held().length === index + 1, DEADLINE);
+      const pid = held()[index] as number;
+      expect(isAlive(pid)).toBe(true);
+      if (end === "kill") host.process.kill("SIGKILL");
+      else writeFileSync(`${mesh.folder}/go`, "");
+      await vi.waitUntil(() => !isAlive(pid), DEADLINE);
+      if (end === "go") await task.said("succeeded");
+    }
+  });
 });
 
 describe("readings that hang", () => {
