@@ -7,6 +7,10 @@ import path from "node:path";
 import { ConfigurationError, defaultDataDir, type Environment } from "../../shared/config/environment.ts";
 import { HostId } from "../../shared/contracts/ids.ts";
 
+/** In the data folder: the random name of the installation, and the lock of the agent that uses it. */
+export const INSTALLATION_FILE = "installation";
+export const HOST_LOCK = "host-agent.lock";
+
 export interface Identity {
   installation: string;
   boot: number;
@@ -38,7 +42,7 @@ export async function readIdentity(
   const dataDir = hostDataDir(environment);
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await lock(dataDir);
-  const installationFile = path.join(dataDir, "installation");
+  const installationFile = path.join(dataDir, INSTALLATION_FILE);
   const bootFile = path.join(dataDir, "boot");
   const installation = (await readText(installationFile)) ?? randomUUID();
   await writeFile(installationFile, installation, { flush: true });

@@ -20,7 +20,7 @@ import type { Executor } from "./executor.ts";
 import { finishedIn } from "./finished.ts";
 import type { LimitsHeld } from "./guest/protocol.ts";
 import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
-import { chooseHostId, readIdentity } from "./identity.ts";
+import { chooseHostId, HOST_LOCK, readIdentity } from "./identity.ts";
 import { startInstances } from "./instances/instances.ts";
 import { localMachine } from "./instances/local.ts";
 import type { Machine } from "./instances/machine.ts";
@@ -56,7 +56,7 @@ export async function start(
   const since = new Date().toISOString();
 
   const identity = await readIdentity(environment, async (dataDir) => {
-    const lock = await lockFolder(dataDir, "host-agent.lock");
+    const lock = await lockFolder(dataDir, HOST_LOCK);
     if (!lock.ok)
       throw new ConfigurationError(
         `a host agent (process ${lock.heldBy}) uses ${dataDir} already: stop it, or set MESH_DATA_DIR to another folder`,

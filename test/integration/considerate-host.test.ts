@@ -5,8 +5,10 @@ import path from "node:path";
 import { pino } from "pino";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { startCondition } from "../../services/host-agent/condition.ts";
+import { readPause } from "../../services/host-agent/owner/pause.ts";
 import { readEnvironment } from "../../shared/config/environment.ts";
 import { DEADLINE, type HostMesh, startHostMesh } from "../support/host.ts";
+import { runMesh } from "../support/mesh-program.ts";
 
 const HOUR_MS = 3_600_000;
 const GIB = 1_073_741_824;
@@ -74,6 +76,71 @@ it("a host tells what its attempts use, and of what version it is", async () => 
   }, DEADLINE);
   expect(said.versions).toMatchObject({ "host-agent": "0.1.0", node: process.versions.node });
   expect(["ac", "battery", "unknown"]).toContain(said.owner?.power);
+});
+
+const WITHHELD = { ok: true, value: { outcome: "refused", reason: "withheld" } };
+
+describe("a host that its owner pauses at the machine", () => {
+  it("begins nothing, also after it was started again, and finishes what runs", async () => {
+    await using mesh = await startHostMesh({ leaseMs: 4_000 });
+    const { dataDir, ...host } = await mesh.host("h1");
+    const task = await mesh.submit(`until [ -e ${mesh.folder}/go ]; do sleep 0.05; done`);
+    await task.run("h1");
+    const paused = await runMesh(["host", "pause", "--for", "2h", "--data", dataDir, "--json"]);
+    expect(paused).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("begins no work until 20") as string,
+    });
+    expect(JSON.parse(paused.stdout)).toMatchObject({ data: [{ dataDir, running: true }] });
+    await untilWithheld(mesh, "h1", "its owner has paused it until 20");
+    const other = await mesh.submit("true");
+    expect(await other.run("h1")).toMatchObject(WITHHELD);
+    writeFileSync(`${mesh.folder}/go`, "");
+    await task.said("succeeded");
+
+    host.process.kill("SIGKILL");
+    await host.exitCode;
+    await mesh.host("h1");
+    await untilWithheld(mesh, "h1", "its owner has paused it until 20", 2);
+    expect(await runMesh(["host", "resume", "--data", dataDir])).toMatchObject({ code: 0 });
+    await untilWithheld(mesh, "h1", null, 2);
+    await other.run("h1");
+    await other.said("succeeded");
+  });
+
+  it("hands back at once what runs if its owner says so, even while the bus is away", async () => {
+    await using mesh = await startHostMesh();
+    const host = await mesh.host("h1");
+    const task = await mesh.submit("sleep 600");
+    await task.run("h1");
+    await vi.waitUntil(() => host.attempts().length > 0, DEADLINE);
+    await mesh.nats.kill();
+    expect(await runMesh(["host", "pause", "--now", "--data", host.dataDir])).toMatchObject({ code: 0 });
+    await vi.waitUntil(() => host.attempts().length === 0, DEADLINE);
+    await mesh.nats.start();
+    expect(await task.said("faulted")).toMatchObject({
+      failure: { category: "preempted", message: "host h1 handed it back: its owner has paused it" },
+    });
+  });
+
+  it("is told what was expected where that makes no sense", async () => {
+    const nowhere = await runMesh(["host", "pause", "--data", "/nowhere"]);
+    expect(nowhere).toMatchObject({ code: 1, stdout: "" });
+    expect(nowhere.stderr).toContain("no host agent has ever run on /nowhere");
+    const ages = await runMesh(["host", "pause", "--for", "999999999d"]);
+    expect(ages).toMatchObject({ code: 2, stderr: expect.stringContaining("a year at most") as string });
+  });
+
+  it("takes a pause that nobody can read for one without an end", async () => {
+    const dataDir = mkdtempSync(path.join(tmpdir(), "mesh-pause-"));
+    folders.push(dataDir);
+    expect(await readPause(dataDir)).toBeNull();
+    const texts = ["", "{", "[]", '{"untilMs":1e300,"handBack":false}', "x".repeat(1_000_000)];
+    for (const text of texts) {
+      writeFileSync(path.join(dataDir, "pause.json"), text);
+      expect(await readPause(dataDir)).toEqual({ untilMs: null, handBack: false });
+    }
+  });
 });
 
 /** A program of that name, first on the host's PATH, that holds nothing; the id of each process that it was. */

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { imageCommand } from "./image.ts";
 import { installCommand, uninstallCommand } from "./install.ts";
 import { packageCommand } from "./package.ts";
+import { pauseCommand, resumeCommand } from "./pause.ts";
 import { runCommand } from "./run.ts";
 import { logsCommand, statusCommand } from "./service.ts";
 
@@ -13,6 +14,8 @@ export function hostCommand(): Command {
     uninstallCommand(),
     statusCommand(),
     logsCommand(),
+    pauseCommand(),
+    resumeCommand(),
     runCommand(),
     imageCommand(),
     packageCommand(),

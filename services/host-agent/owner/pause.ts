@@ -1,13 +1,16 @@
 // The pause that a machine's owner has said, as a file in the host's data folder: it needs no bus and no living host agent
 // to be said, and outlives both. The host agent looks at it every second.
-import { readFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
 
-/** Milliseconds since the epoch. */
+/** The last moment that a date can name, ms since the epoch. */
+const LAST_MS = 8.64e15;
+
 const Pause = z.object({
-  untilMs: z.number().nullable(),
+  /** Ms since the epoch; null: until it is taken back. */
+  untilMs: z.number().max(LAST_MS).nullable(),
   /** What runs is handed back at once, whatever the owner's settings say. */
   handBack: z.boolean(),
 });
@@ -32,3 +35,11 @@ export async function readPause(dataDir: string): Promise<Pause | null> {
     return { untilMs: null, handBack: false };
   }
 }
+
+export async function writePause(dataDir: string, pause: Pause): Promise<void> {
+  const draft = `${fileIn(dataDir)}.${process.pid}`;
+  await writeFile(draft, `${JSON.stringify(pause)}\n`, { mode: 0o600, flush: true });
+  await rename(draft, fileIn(dataDir));
+}
+
+export const removePause = (dataDir: string): Promise<void> => rm(fileIn(dataDir), { force: true });
