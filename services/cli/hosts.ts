@@ -1,25 +1,49 @@
-// `mesh hosts`: the machines of the mesh and how they are, as a table.
+// `mesh hosts [HOST]`: the machines of the mesh and how they are, as a table, or one of them in full.
 import { Command } from "commander";
 import type { ApiReply, BreakerView, HostView } from "../../shared/contracts/api.ts";
 import type { StandingPause } from "../../shared/contracts/pause.ts";
-import { valueOf } from "./outcome.ts";
+import { Failure, valueOf } from "./outcome.ts";
 import { type CommonOptions, tell, withCommonFlags, withMesh } from "./session.ts";
 
 type HostsReply = ApiReply<"hosts">;
 
 export const hostsCommand = (): Command =>
-  withCommonFlags(new Command("hosts").description("list hosts with their live load")).action(
-    (options: CommonOptions) =>
-      withMesh(options, async (mesh) => {
-        const { jsonLine, plainLine } = await import("./plain-text.ts");
-        const hosts = valueOf(await mesh.hosts());
-        if (options.json) return void process.stdout.write(jsonLine(hosts));
-        for (const words of hosts.notices) tell(options, plainLine(words));
-        if (hosts.data.length === 0) tell(options, "No host has been heard of.");
-        else process.stdout.write(await tableOf(hosts.data));
-        process.stdout.write((await breakersOf(hosts)) + (await pausesOf(hosts.pauses)));
-      }),
+  withCommonFlags(
+    new Command("hosts")
+      .description("list hosts with their live load, or tell all of one")
+      .argument("[host]", "the host's id"),
+  ).action((hostId: string | undefined, options: CommonOptions) =>
+    withMesh(options, async (mesh) => {
+      const { jsonLine, plainLine } = await import("./plain-text.ts");
+      const hosts = valueOf(await mesh.hosts());
+      if (hostId !== undefined) return tellOne(hostId, hosts, options);
+      if (options.json) return void process.stdout.write(jsonLine(hosts));
+      for (const words of hosts.notices) tell(options, plainLine(words));
+      if (hosts.data.length === 0) tell(options, "No host has been heard of.");
+      else process.stdout.write(await tableOf(hosts.data));
+      process.stdout.write(
+        (await withheldOf(hosts.data)) + (await breakersOf(hosts)) + (await pausesOf(hosts.pauses)),
+      );
+    }),
   );
+
+async function tellOne(hostId: string, { data }: HostsReply, options: CommonOptions): Promise<void> {
+  const host = data.find((one) => one.hostId === hostId);
+  if (host === undefined) throw new Failure(`no host ${hostId} has been heard of`);
+  const { hostText } = await import("./host-text.ts");
+  const { jsonLine } = await import("./plain-text.ts");
+  process.stdout.write(options.json ? jsonLine(host) : hostText(host, Date.now()));
+}
+
+/** A line for each host that begins no work now by its own word. */
+async function withheldOf(hosts: HostView[]): Promise<string> {
+  const { plainLine } = await import("./plain-text.ts");
+  return hosts
+    .flatMap(({ hostId, online, withheld }) =>
+      online && withheld !== null ? [`${plainLine(`${hostId} begins no work: ${withheld.why}`)}\n`] : [],
+    )
+    .join("");
+}
 
 /** Drained: nothing runs there any more. */
 const wordOf = ({ stopping, wish, attempts }: HostView): string =>
@@ -39,9 +63,11 @@ async function tableOf(hosts: HostView[]): Promise<string> {
     host.online
       ? host.draining || host.wish !== null
         ? styled("yellow", wordOf(host))
-        : host.breaker !== null
-          ? styled("yellow", `breaker ${host.breaker.state}`)
-          : styled("green", "online")
+        : host.withheld !== null
+          ? styled("yellow", "withheld")
+          : host.breaker !== null
+            ? styled("yellow", `breaker ${host.breaker.state}`)
+            : styled("green", "online")
       : styled("red", "offline");
   return table(
     ["HOST", "STATE", "SLOTS FREE", "CPU", "MEMORY FREE", "DISK FREE", "RUNNING", "SEEN", "LABELS"],
