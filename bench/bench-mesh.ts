@@ -1,7 +1,7 @@
 // What the benchmarks stand on: a real server of their own, a connection to it, and services as processes.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type Bus, connectBus } from "../shared/bus/connect.ts";
@@ -54,4 +54,13 @@ export async function end(child: ChildProcess): Promise<void> {
   const force = setTimeout(() => child.kill("SIGKILL"), 5_000);
   await once(child, "exit");
   clearTimeout(force);
+}
+
+const CLOCK_TICKS = 100;
+
+/** CPU time that the process has had. */
+export async function cpuMs({ pid }: ChildProcess): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  const [user = 0, system = 0] = stat.slice(stat.lastIndexOf(")")).split(" ").slice(12, 14).map(Number);
+  return ((user + system) * 1_000) / CLOCK_TICKS;
 }

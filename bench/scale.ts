@@ -10,13 +10,12 @@ import { provision } from "../shared/bus/provision.ts";
 import { factSubject } from "../shared/contracts/fact.ts";
 import { Outlook, outlookSubject } from "../shared/contracts/outlook.ts";
 import { type DeployRequest, PRIORITIES } from "../shared/contracts/task.ts";
-import { end, startBenchMesh } from "./bench-mesh.ts";
+import { cpuMs, end, startBenchMesh } from "./bench-mesh.ts";
 
 const HOSTS = 1_000;
 const FEW = 1_000;
 const REPOSITORIES = 200;
 const MEBIBYTE = 1_048_576;
-const CLOCK_TICKS = 100;
 const SETTLE_MS = 15_000;
 const MEASURE_MS = 15_000;
 const PUBLISHED_AHEAD = 1_000;
@@ -169,12 +168,6 @@ async function cpuShare(child: ChildProcess): Promise<number> {
   const [before, beforeMs] = [await cpuMs(child), performance.now()];
   await delay(MEASURE_MS);
   return ((await cpuMs(child)) - before) / (performance.now() - beforeMs);
-}
-
-async function cpuMs({ pid }: ChildProcess): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-  const [user = 0, system = 0] = stat.slice(stat.lastIndexOf(")")).split(" ").slice(12, 14).map(Number);
-  return ((user + system) * 1_000) / CLOCK_TICKS;
 }
 
 /** The median of some seconds: what was collected meanwhile is given back late. */
