@@ -3,6 +3,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
+import type { Capacity } from "../../services/host-agent/admission.ts";
 import { Attempts } from "../../services/host-agent/attempts.ts";
 import type { Executor, Outcome } from "../../services/host-agent/executor.ts";
 import { finishedIn } from "../../services/host-agent/finished.ts";
@@ -41,7 +42,7 @@ function scriptedGuest(
   return { guest, freeze: (key) => freeze(key) };
 }
 
-const attemptsOf = (mesh: HostMesh, guest: Guest, executor: Executor) =>
+const attemptsOf = (mesh: HostMesh, guest: Guest, executor: Executor, here: Partial<Capacity> = {}) =>
   new Attempts({
     hostId: "h1",
     voice: new Voice(mesh.bus, askTracker(mesh.bus)),
@@ -50,7 +51,7 @@ const attemptsOf = (mesh: HostMesh, guest: Guest, executor: Executor) =>
     finished: finishedIn(mesh.folder),
     log: pino({ level: "silent" }),
     tellOvertaken: () => {},
-    capacity: () => capacity({ slots: 1 }),
+    capacity: () => capacity({ slots: 1, ...here }),
     moment: () => ({ installation: "i", boot: 1, counter: 1 }),
   });
 
@@ -101,4 +102,23 @@ it("what has ended while it stood still does not ask for ever whether it may go 
   await attempts.close({ category: "host", message: "the test is over" }, 5_000);
   const asked = (await task.kinds()).filter((kind) => kind === "resumed");
   expect(asked.length).toBeLessThan(4);
+});
+
+it("an attempt whose memory limit has no room beside the others' in a virtual machine is refused, and another not", async () => {
+  await using mesh = await startHostMesh();
+  const given: number[] = [];
+  const { guest } = scriptedGuest(() => true);
+  const executor: Executor = async ({ memoryLimitBytes, signal }) => {
+    given.push(memoryLimitBytes);
+    await new Promise((stopped) => signal.addEventListener("abort", stopped));
+    throw signal.reason;
+  };
+  const GIB = 1_073_741_824;
+  const attempts = attemptsOf(mesh, guest, executor, { slots: 5, vmMemoryBytes: 6 * GIB });
+  const begin = async (overrides = {}) => attempts.run(await (await mesh.submit("true", overrides)).order());
+  expect(await begin()).toMatchObject({ outcome: "started" });
+  expect(await begin()).toMatchObject({ outcome: "refused", reason: "memory" });
+  expect(await begin({ limits: { memoryBytes: GIB } })).toMatchObject({ outcome: "started" });
+  expect(given).toEqual([4 * GIB, GIB]);
+  await attempts.close({ category: "host", message: "the test is over" }, 5_000);
 });
