@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, it } from "node:test";
 import { cgroupTag } from "../../../services/host-agent/guest/state.ts";
+import { DISTRO_USER } from "../../../services/host-agent/wsl/distro-layout.ts";
 import { startSupervisor, type TestSupervisor } from "../../support/supervisor.ts";
 import { until } from "../../support/until.ts";
 
@@ -223,5 +224,21 @@ describe("a supervisor where wsl.exe begins it, outside of all that systemd keep
       limits: { memoryBytes: 64 * MEBIBYTE },
     });
     assert.equal((await hog.finished).cause, "out-of-memory");
+  });
+});
+
+describe("a supervisor as the user of a distro, without root", () => {
+  it("keeps attempts in a sandbox, and stops a memory hog by looking at it", async () => {
+    execFileSync("useradd", ["--create-home", "--user-group", DISTRO_USER]);
+    const through = ["setpriv", `--reuid=${DISTRO_USER}`, `--regid=${DISTRO_USER}`, "--init-groups", "--"];
+    await using supervisor = await startSupervisor({ ...PATIENT, through });
+    const { isolation, limits } = supervisor.link.hello;
+    assert.deepEqual({ isolation, memory: limits.memory }, { isolation: "sandbox", memory: "watched" });
+    const hog = supervisor.exec("kept=$(head -c 200000000 /dev/zero | tr '\\0' a); sleep 600", {
+      stretch: await supervisor.lease(),
+      limits: { memoryBytes: 64 * MEBIBYTE },
+    });
+    assert.equal((await hog.finished).cause, "out-of-memory");
+    assert.deepEqual(supervisor.commands(), []);
   });
 });
