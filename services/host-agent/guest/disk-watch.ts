@@ -56,12 +56,15 @@ async function endLargest(users: DiskUser[]): Promise<void> {
   largest?.user.endForDisk();
 }
 
+/** By whichever of its folders an attempt has left in its place. */
 async function isShort({ folders, keepFreeBytes }: DiskUse): Promise<boolean> {
-  // A folder that is gone needs no room.
-  const disk = await statfs(folders[0] ?? "/").catch(() => null);
-  if (disk === null) return false;
-  const { blocks, bavail, bsize } = disk;
-  return bavail * bsize < Math.min(keepFreeBytes, FREE_SHARE * blocks * bsize);
+  for (const folder of folders) {
+    const disk = await statfs(folder).catch(() => null);
+    if (disk === null) continue;
+    const { blocks, bavail, bsize } = disk;
+    return bavail * bsize < Math.min(keepFreeBytes, FREE_SHARE * blocks * bsize);
+  }
+  return false;
 }
 
 /** By a process of its own: a large tree takes its time. What that may not read, it leaves out. */
