@@ -62,7 +62,8 @@ export function createInstance(
     },
     stdin: "none" as const,
     limits: {
-      memoryBytes: work.memoryLimitBytes,
+      // The repository may have lowered what it was admitted with.
+      memoryBytes: Math.min(work.memoryLimitBytes, request.limits?.memoryBytes ?? work.memoryLimitBytes),
       cpus: request.limits?.cpus ?? REQUEST_DEFAULTS.cpuLimit,
       processes: request.limits?.processes ?? REQUEST_DEFAULTS.processLimit,
     },

@@ -80,6 +80,16 @@ describe("the gates of a repository", () => {
     expect(verdicts(result?.checks)).toEqual(["setup inconclusive"]);
   });
 
+  it("have no more memory than the repository lets them", async ({ skip }) => {
+    if (host.hello.limits.memory !== "control-group") skip("this machine gives no memory control groups");
+    const hog = "head -c 400000000 /dev/zero | tail -c 390000000 | wc -c";
+    using greedy = makeRepository({
+      files: { ".agent-mesh.toml": `[gates]\ntests = "${hog}"\n[limits]\nmemoryBytes = 67_108_864\n` },
+    });
+    const { failure } = await host.run(greedy, { type: "validation" });
+    expect(failure).toMatchObject({ category: "resource" });
+  });
+
   it("say nothing when their time is up", async () => {
     using slow = makeRepository({
       files: { ".agent-mesh.toml": '[gates]\ntests = "sleep 60"\n[limits]\ntimeoutMs = 4_000\n' },
