@@ -21,6 +21,8 @@ export interface Faults {
   maxDisks?: number;
   /** Another code for every call of the service, such as `Wsl/E_ACCESSDENIED`. */
   code?: string;
+  /** Clocks of what is started next go wrong by so much, as after a sleep of the machine, ms. Takes libfaketime. */
+  clockOffMs?: number;
   /** What is started next is killed after so long, as the kernel does when memory is short, ms. */
   killedForMemoryAfterMs?: number;
 }

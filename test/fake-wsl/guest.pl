@@ -123,6 +123,7 @@ sub begin {
   POSIX::setuid($uid);
   $shell ||= '/bin/sh';
   @ENV{qw(HOME USER LOGNAME SHELL)} = ($home, $name, $name, $shell);
+  $ENV{LD_PRELOAD} = delete $ENV{INSIDE_LD_PRELOAD} if $ENV{INSIDE_LD_PRELOAD};
   $folder = $home if $folder eq '~';
   chdir $folder or complain("798: chdir($folder) failed " . ($! + 0));
   # Without a program: the user's shell reads the line, or is there to be spoken to.

@@ -1,7 +1,7 @@
 // A command in a distro of the fake: a relay is started for it, with the three pipes of whoever asked, and ends with
 // that one. Nothing is told to the command by any other way than its pipes and its terminal.
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, copyFileSync, globSync, openSync, readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -45,7 +45,8 @@ export async function runInside(
     return { exit: 1 };
   }
   const session = `/run/WSL/${process.pid}_${++sessions}_interop`;
-  const relay = startRelay(request, distro, instance, session);
+  const env = { ...request.env, ...wrongClock(faults, instance) };
+  const relay = startRelay({ ...request, env }, distro, instance, session);
   follow(relay, { socket, machine, distro, instance, session, faults });
   return { started: true };
 }
@@ -135,6 +136,22 @@ function killForMemory(pid: number, { killedForMemoryAfterMs }: Faults): void {
       // It was quicker.
     }
   }, killedForMemoryAfterMs);
+}
+
+/** The library is put where the command finds it: in the distro's own /run. */
+function wrongClock({ clockOffMs }: Faults, { pid }: Instance): Record<string, string> {
+  if (clockOffMs === undefined) return {};
+  const library = globSync("/usr/lib/*/faketime/libfaketimeMT.so.1")[0];
+  if (library === undefined) throw new Error("a wrong clock takes libfaketime");
+  copyFileSync(library, `/proc/${pid}/root/run/libfaketimeMT.so.1`);
+  const seconds = clockOffMs / 1_000;
+  return {
+    // The relay itself is not there yet.
+    INSIDE_LD_PRELOAD: "/run/libfaketimeMT.so.1",
+    FAKETIME: `${seconds < 0 ? "" : "+"}${seconds}`,
+    FAKETIME_DONT_FAKE_MONOTONIC: "1",
+    FAKETIME_NO_CACHE: "1",
+  };
 }
 
 /** By its `/etc/wsl.conf`, else the registered number. */

@@ -1,6 +1,6 @@
 // What the fake has in common with the real wsl.exe: one test for each fact that the product relies on.
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
@@ -258,6 +258,14 @@ describe.skipIf(!hasDistros || !isOurFake)("the fake wsl.exe", () => {
     expect((await inside("sleep 60")).exitCode).toBe(9);
   });
 
+  test("clocks inside go wrong when they are told to", async ({ skip }) => {
+    skip(globSync("/usr/lib/*/faketime").length === 0, "NOT TESTED: no libfaketime (apt install faketime)");
+    onTestFinished(() => windows.faults({}));
+    windows.faults({ clockOffMs: -3_600_000 });
+    const { stdout, stderr } = await inside("date +%s");
+    expect([Math.round((Date.now() / 1_000 - Number(stdout)) / 600), stderr]).toEqual([6, ""]);
+  });
+
   test("the local system has no WSL, and each other user has one of his own", async () => {
     const system = await wsl(["-l", "-v"], { env: { FAKE_WSL_USER: "SYSTEM" } });
     expect(system.stdout).toContain("Wsl/WSL_E_LOCAL_SYSTEM_NOT_SUPPORTED");
@@ -285,6 +293,13 @@ describe.skipIf(!hasDistros || !isOurFake)("a fake that takes its time", () => {
     await vi.waitUntil(async () => (await shows()).includes("Exporting"), DEADLINE);
     expect((await wsl(["-t", A])).stdout).toContain("/E_ILLEGAL_STATE_CHANGE");
     expect((await exporting).exitCode).toBe(0);
+    const stopping = wsl(["--terminate", A]);
+    const stop = () => windows.calls().find(({ line }) => line === `--terminate ${A}`);
+    await vi.waitUntil(stop, DEADLINE);
+    // One lock for all of a user: even a list waits.
+    await wsl(["-l", "-q"]);
+    expect(stop()?.exitCode).toBe(0);
+    await stopping;
     windows.faults({ unregisterLeavesFile: true });
     expect((await wsl(["--unregister", A])).exitCode).toBe(0);
     expect(existsSync(path.join(folder, "ext4.vhdx"))).toBe(true);

@@ -61,6 +61,21 @@ describe.skipIf(!hasDistros)("the client of wsl.exe", () => {
     );
   });
 
+  test("a short command that prints without end is ended", async () => {
+    const argv = ["/bin/sh", "-c", "cat /dev/zero"];
+    expect(await windows.wsl.run({ distro: DISTRO, user: "root", argv })).toMatchObject(
+      failure("too-much-output"),
+    );
+    // It was told so by a broken pipe.
+    await vi.waitUntil(
+      async () => {
+        const left = await sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'cat /dev/zer[o]'");
+        return left.ok && left.value.stdout.toString() === "0\n";
+      },
+      { timeout: 20_000 },
+    );
+  });
+
   test("nothing of the host's environment reaches a distro, even where its owner wants that", async () => {
     Object.assign(process.env, { WSLENV: "MESH_TEST_SECRET", MESH_TEST_SECRET: "s" });
     onTestFinished(() => void (delete process.env.WSLENV, delete process.env.MESH_TEST_SECRET));
