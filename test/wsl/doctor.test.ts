@@ -52,7 +52,7 @@ describe("the doctor", () => {
       expect(await failures()).toEqual([expect.stringContaining("E_UNEXPECTED")]);
       windows.faults({ code: "Wsl/WSL_E_LOCAL_SYSTEM_NOT_SUPPORTED" });
       expect(await failures()).toEqual([expect.stringContaining("WSL_E_LOCAL_SYSTEM_NOT_SUPPORTED")]);
-      windows.faults({ hang: "--list" });
+      windows.faults({ hang: "-l" });
       expect(await failures()).toEqual([expect.stringContaining("did not end")]);
       windows.faults({});
     },

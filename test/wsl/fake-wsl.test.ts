@@ -175,6 +175,15 @@ describe.skipIf(!hasDistros || !isOurFake)("the fake wsl.exe", () => {
     expect(await isThere("sleep 4713")).toBe(true);
   });
 
+  test("a command that has closed its stdin is hung up when more is written to it", async () => {
+    const deaf = attach("exec 0< /dev/null; echo up; sleep 4720");
+    await deaf.says("up");
+    deaf.child.stdin.on("error", () => {});
+    deaf.child.stdin.write("more");
+    expect(await deaf.exited).toBe(1);
+    await vi.waitUntil(async () => !(await isThere("sleep 4720")), DEADLINE);
+  });
+
   test("--terminate ends everything in a distro, whoever is attached to it with 1", async () => {
     const { exited, says } = attach("trap '' HUP TERM; echo up; sleep 4714; sleep 4715");
     await says("up");

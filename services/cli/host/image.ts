@@ -1,6 +1,6 @@
 // `mesh host image …`: makes the image of the distro in which a Windows machine runs instances, and registers it for
 // this account. It must never touch a distro that is not ours, nor leave anything of what did not work.
-import { access } from "node:fs/promises";
+import { access, mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { Command } from "commander";
 import type { Wsl } from "../../host-agent/wsl/wsl.ts";
@@ -52,7 +52,6 @@ async function build(options: BuildOptions): Promise<void> {
   const { imageRecipe, PACKAGES } = await import("../../host-agent/wsl/image/recipe.ts");
   const { buildImage } = await import("../../host-agent/wsl/image/build.ts");
   const { bundleGuest } = await import("../../host-agent/wsl/guest-bundle.ts");
-  const { fetchFolder, defaultCacheDir } = await import("../../../shared/nats-server/cache.ts");
   const out = path.resolve(options.out);
   if (!/\.tar(\.gz|\.xz)?$/.test(out))
     throw new UsageError(`--out ${options.out}: expected .tar, .tar.gz or .tar.xz`);
@@ -65,7 +64,7 @@ async function build(options: BuildOptions): Promise<void> {
   await thereOrUsage("--base", options.base);
   const watched = { signal: interruption, onProgress: progress };
   allowForStop(CLEAN_UP_MS);
-  await using folder = await fetchFolder(defaultCacheDir());
+  await using folder = await workFolder();
   const parts = orFail(await fetchParts(path.join(folder.path, "parts"), options.agent, watched));
   const root = orFail(await rootFor(path.join(folder.path, "root"), options.base));
   const steps = imageRecipe({
@@ -76,6 +75,27 @@ async function build(options: BuildOptions): Promise<void> {
   const said = orFail(await buildImage(root, steps, out, watched));
   process.stdout.write(`${said}\n`);
   progress(`${out} is made: \`mesh host image import\` takes it on the Windows machine`);
+}
+
+/** One for all builds, so that what a killed one has left goes with the next. */
+async function workFolder(): Promise<AsyncDisposable & { path: string }> {
+  const { defaultCacheDir } = await import("../../../shared/nats-server/cache.ts");
+  const { lockFolder } = await import("../../../shared/process/folder-lock.ts");
+  const cacheDir = defaultCacheDir();
+  await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+  const locked = await lockFolder(cacheDir, "image-build.lock");
+  if (!locked.ok) throw new Failure(`process ${locked.heldBy} is making an image: wait until it has ended`);
+  const folder = path.join(cacheDir, "image-build");
+  const remove = () => rm(folder, { recursive: true, force: true });
+  await remove();
+  await mkdir(folder, { mode: 0o700 });
+  return {
+    path: folder,
+    async [Symbol.asyncDispose]() {
+      await remove();
+      await locked.lock.release();
+    },
+  };
 }
 
 async function rootFor(folder: string, base: string | undefined) {

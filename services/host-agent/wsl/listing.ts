@@ -10,7 +10,7 @@ export interface Distro {
   wslVersion: number;
 }
 
-/** Of `--list --verbose`: a mark for the default, name, state, version; the first line is a heading. */
+/** Of `-l -v`: a mark for the default, name, state, version; the first line is a heading. */
 export function distrosIn(text: string): Distro[] {
   return linesOf(text)
     .slice(1)

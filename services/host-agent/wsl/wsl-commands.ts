@@ -47,11 +47,11 @@ export function wslCommands(program: string, times: WslTimes) {
   }
 
   async function list(): Promise<WslOutcome<Distro[]>> {
-    const table = await command(["--list", "--verbose"], times.list);
+    const table = await command(["-l", "-v"], times.list);
     if (table.ok) return { ok: true, value: distrosIn(table.value) };
     if (table.failure.code !== null || table.failure.reason !== "unknown") return table;
     // With no distro at all that fails, without a code; so does what a build does not understand.
-    const names = await command(["--list", "--quiet"], times.list);
+    const names = await command(["-l", "-q"], times.list);
     if (!names.ok) return names;
     return linesOf(names.value).length === 0 ? { ok: true, value: [] } : table;
   }
