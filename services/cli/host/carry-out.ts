@@ -5,7 +5,7 @@ import path from "node:path";
 import { execa } from "execa";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
 import { Failure, messageOf } from "../outcome.ts";
-import type { Command, Step } from "./plan.ts";
+import type { Command, Machine, ServiceManager, ServiceState, Step } from "./plan.ts";
 
 /** A service manager that does not answer for so long has hung, ms. It may wait for the agent to end. */
 const COMMAND_MS = 120_000;
@@ -57,6 +57,15 @@ async function perform(step: Step, carrier: Carrier): Promise<void> {
   }
 }
 
+/** Throws a `Failure` where the manager itself is not there. */
+export async function stateOf(manager: ServiceManager, machine: Machine): Promise<ServiceState> {
+  const question = manager.ask(machine);
+  const { ok, stdout, stderr, how } = await ask(question);
+  if (ok) return manager.read(stdout);
+  if (!manager.answersAlways) return manager.read("");
+  throw new Failure(`the service manager does not answer: ${question.argv[0]} ${how}: ${stderr}`);
+}
+
 /** The file is whole, or as it was before: a program that runs cannot be written into, and a crash leaves no half. */
 async function replace(file: string, mode: number, write: (file: string) => Promise<void>): Promise<void> {
   const fresh = `${file}.new`;
@@ -67,7 +76,7 @@ async function replace(file: string, mode: number, write: (file: string) => Prom
 }
 
 /** What a command of the machine says. */
-export async function ask({
+async function ask({
   argv: [program = "", ...args],
   input,
 }: Command): Promise<{ ok: boolean; stdout: string; stderr: string; how: string }> {

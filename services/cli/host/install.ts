@@ -63,7 +63,7 @@ async function install(options: Options): Promise<void> {
   if (withoutBus)
     throw new UsageError("NATS_URL is not set: expected the bus's address, for the service to use");
   const steps = await planned(() => manager.install(wanted));
-  const before = await stateOf(manager, options);
+  const before = await stateHere(manager, options);
   if (before.installed && before.kind !== manager.kindOf(wanted))
     throw new UsageError(
       `it is installed as a ${before.kind}: \`mesh host uninstall\` first, to have a ${manager.kindOf(wanted)} in its place`,
@@ -79,7 +79,7 @@ async function uninstall(options: Options): Promise<void> {
   const machine = machineOf(options.platform);
   const steps = manager.uninstall(machine);
   if (options.dryRun) return show(steps);
-  const before = await stateOf(manager, options);
+  const before = await stateHere(manager, options);
   if (!before.installed) throw new Failure("the service is not installed");
   // It speaks as the service does.
   const { parseEnv } = await import("node:util");
@@ -110,14 +110,13 @@ async function planned(plan: () => Step[]): Promise<Step[]> {
   }
 }
 
-async function stateOf(manager: ServiceManager, { platform }: Options): Promise<ServiceState> {
-  const { ask } = await import("./carry-out.ts");
+async function stateHere(manager: ServiceManager, { platform }: Options): Promise<ServiceState> {
+  const { stateOf } = await import("./carry-out.ts");
   const { machineOf } = await import("./wanted.ts");
   if (platform !== process.platform) throw new UsageError("--platform: goes with --dry-run");
   if (platform === "linux" && process.getuid?.() !== 0)
     throw new UsageError("expected to be run as root, such as by sudo: the service is the machine's");
-  const { stdout } = await ask(manager.ask(machineOf(platform)));
-  return manager.read(stdout);
+  return stateOf(manager, machineOf(platform));
 }
 
 async function perform(

@@ -66,6 +66,7 @@ export const launchd: ServiceManager = {
   environmentFile: (machine) => placesIn(machine).environmentFile,
   left: (machine) => [placesIn(machine).folder, placesIn(machine).logs],
   ask: (machine) => ({ argv: ["launchctl", "print", target(machine)] }),
+  answersAlways: false,
   read(answer) {
     const value = (name: string) => new RegExp(`^\\s*${name} = (.*)$`, "m").exec(answer)?.[1] ?? "unknown";
     const pid = Number(value("pid"));

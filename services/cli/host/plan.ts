@@ -76,6 +76,8 @@ export interface ServiceManager {
   environmentFile(machine: Machine): string;
   /** Asks how the service is; `read` understands the answer, which is empty where the question failed. */
   ask(machine: Machine): Command;
+  /** It answers also for what is not installed: where it does not, it does not run. */
+  answersAlways: boolean;
   read(answer: string): ServiceState;
   /** A file that the log is in, or a command that prints it. */
   log(machine: Machine): { file: string } | { argv: (lines: number, follow: boolean) => string[] };

@@ -29,9 +29,9 @@ async function here() {
 
 async function status({ json }: { json?: boolean }): Promise<void> {
   const { manager, machine } = await here();
-  const { ask } = await import("./carry-out.ts");
+  const { stateOf } = await import("./carry-out.ts");
   const { jsonLine, plainLine } = await import("../plain-text.ts");
-  const state = manager.read((await ask(manager.ask(machine))).stdout);
+  const state = await stateOf(manager, machine);
   if (json) process.stdout.write(jsonLine(state));
   else if (state.installed)
     process.stdout.write(

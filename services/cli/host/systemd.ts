@@ -53,6 +53,7 @@ export const systemd: ServiceManager = {
   ask: () => ({
     argv: ["systemctl", "show", UNIT, "--property=LoadState,ActiveState,SubState,MainPID,NRestarts,Result"],
   }),
+  answersAlways: true,
   read(answer) {
     const shown = new Map(answer.split("\n").map((line) => line.split("=") as [string, string]));
     const pid = Number(shown.get("MainPID") ?? 0);

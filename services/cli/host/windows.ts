@@ -69,6 +69,7 @@ export const windows: ServiceManager = {
       `if ($service) { $service | Select-Object State, ProcessId, ExitCode, StartName | ConvertTo-Json -Compress } elseif ($task) { $task | Select-Object @{n='State';e={[string]$_.State}}, @{n='ExitCode';e={($_ | Get-ScheduledTaskInfo).LastTaskResult}}, @{n='StartName';e={$_.Principal.UserId}} | ConvertTo-Json -Compress }`,
     ]),
   }),
+  answersAlways: true,
   read(answer) {
     if (answer.trim() === "")
       return { installed: false, kind: "service", running: false, pid: null, words: "" };
