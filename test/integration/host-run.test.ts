@@ -34,6 +34,9 @@ it("what it cannot run with is said in the log as well, without the secret", asy
   expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("expected nats://") });
   expect(await readFile(logFile, "utf8")).toContain("expected nats://");
   expect(await readFile(logFile, "utf8")).not.toContain("secret");
+  const elsewhere = await runMesh(["host", "run", "--log-file", logFile, "--image", logFile], { env });
+  expect(elsewhere.code).toBe(1);
+  expect(await readFile(logFile, "utf8")).toContain("no Windows machine");
   const unreadable = await runMesh(["host", "run", "--environment", folder]);
   expect(unreadable).toMatchObject({ code: 2, stderr: expect.stringContaining("--environment") });
 });

@@ -31,7 +31,15 @@ describe("systemd", () => {
       await symlink(process.execPath, node);
       const program = { kind: "checkout", node, main: "/$HOME %n.ts" } as const;
       const steps = systemd.install({
-        ...{ platform: "linux", hostId: "attic", program, account: "root", password: "", winsw: null },
+        ...{
+          platform: "linux",
+          hostId: "attic",
+          program,
+          account: "root",
+          password: "",
+          winsw: null,
+          image: null,
+        },
         environment: { NATS_URL: "nats://127.0.0.1" },
         machine: { home: "", uid: 0, programFiles: "", programData: "" },
       });

@@ -43,6 +43,7 @@ const wanted = (overrides: Partial<Wanted> = {}): Wanted => ({
     NATS_CA_FILE: "/tmp/ca.pem",
   },
   winsw: null,
+  image: null,
   machine: MACHINE,
   ...overrides,
 });
@@ -108,6 +109,15 @@ describe("a service manager", () => {
       expect(seconds * 1_000).toBeGreaterThan(STOP_DEADLINE_MS);
     },
   );
+
+  it("of Windows is given the distro's image for the service to register, since nobody else has its account", () => {
+    const way = { platform: "win32", winsw: "w.exe", image: "C:\\Downloads\\golden.tar.gz" } as const;
+    const steps = install(way);
+    const place = "C:\\ProgramData\\agent-mesh\\image.tar.gz";
+    expect(steps).toContainEqual(expect.objectContaining({ do: "copy", from: way.image, to: place }));
+    const file = fileOf(steps, "AgentMeshHost.xml");
+    expect(file).toContain(`<argument>--image</argument>\n  <argument>${place}</argument>`);
+  });
 
   it("of Windows gets the account's password only while it is told of the service", () => {
     const written = install({ platform: "win32", winsw: "w.exe" }).flatMap((step) =>
@@ -242,6 +252,7 @@ describe("what is wanted", () => {
   it.each<[Platform, WantedFlags, string]>([
     ["win32", { account: "ann" }, "--password-file"],
     ["linux", { winsw: "w.exe" }, "for Windows"],
+    ["win32", { image: "golden.vhdx" }, ".tar.gz"],
     ["darwin", { account: "ann" }, "--account"],
   ])("is refused on %s where the flags %j make no sense", async (platform, flags, words) => {
     await expect(wantedOf(platform, flags, {})).rejects.toThrow(words);

@@ -129,6 +129,14 @@ async function importImage(file: string, { replace = false }: { replace?: boolea
   process.stdout.write(`${said}\n`);
 }
 
+/** By the service itself, for whose account nobody else can do it. Null: there was a golden distro already. */
+export async function importOnce(file: string): Promise<string | null> {
+  const { importIfMissing } = await import("../../host-agent/wsl/image/import.ts");
+  await thereOrUsage("the image", file);
+  const { wsl, distros } = await windows();
+  return orFail(await importIfMissing(wsl, { file: path.resolve(file), distros }));
+}
+
 async function windows(): Promise<{ wsl: Wsl; distros: string; dataDir: string }> {
   const { readEnvironment } = await import("../../../shared/config/environment.ts");
   const { hostDataDir } = await import("../../host-agent/identity.ts");

@@ -24,6 +24,7 @@ export const installCommand = (): Command =>
       .description("install the host agent as a service of this machine, or a newer one in its place")
       .option("--account <name>", "who it runs as (default: an account of its own that nobody logs in to)")
       .option("--winsw <file>", "Windows: the program WinSW, versions 2 and 3; without it a scheduled task")
+      .option("--image <file>", "Windows: the distro's image, for an account that has no distro of ours yet")
       .option("--password-file <file>", "Windows: the password of --account, in one line"),
   )
     .addHelpText(

@@ -23,6 +23,8 @@ export interface Wanted {
   environment: Record<string, string>;
   /** WinSW's program; null: there is none, and a scheduled task takes its place. */
   winsw: string | null;
+  /** Of the distro, which the service registers for its own account; null: it has one, or none is wanted. */
+  image: string | null;
   machine: Machine;
 }
 

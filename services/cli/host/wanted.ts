@@ -19,7 +19,10 @@ export interface WantedFlags {
   account?: string;
   passwordFile?: string;
   winsw?: string;
+  image?: string;
 }
+
+const IMAGE = /\.tar(\.gz|\.xz)?$/;
 
 /** Settings of a mesh that are not its hosts', or that the service sets itself. */
 const NOT_OF_HOSTS = new Set<EnvironmentName>([
@@ -41,9 +44,11 @@ const NOT_OF_HOSTS = new Set<EnvironmentName>([
 
 /** Throws a `UsageError` or `ConfigurationError`. */
 export async function wantedOf(platform: Platform, flags: WantedFlags, env = process.env): Promise<Wanted> {
-  const { account, passwordFile, winsw } = flags;
-  if (platform !== "win32" && (passwordFile ?? winsw) !== undefined)
-    throw new UsageError("--winsw and --password-file are for Windows");
+  const { account, passwordFile, winsw, image } = flags;
+  if (platform !== "win32" && (passwordFile ?? winsw ?? image) !== undefined)
+    throw new UsageError("--winsw, --image and --password-file are for Windows");
+  if (image !== undefined && !IMAGE.test(image))
+    throw new UsageError("--image: expected a .tar, .tar.gz or .tar.xz, as `mesh host image build` makes it");
   if (platform === "darwin" && account !== undefined)
     throw new UsageError("--account: on macOS the agent runs as whoever installs it");
   if (platform === "win32" && (account === undefined) !== (passwordFile === undefined))
@@ -63,6 +68,7 @@ export async function wantedOf(platform: Platform, flags: WantedFlags, env = pro
     password: passwordFile === undefined ? randomPassword() : await passwordIn(passwordFile),
     environment: { ...environment, MESH_HOST_ID: hostId },
     winsw: winsw === undefined ? null : path.resolve(winsw),
+    image: image === undefined ? null : path.resolve(image),
     machine: machineOf(platform, env),
   };
 }

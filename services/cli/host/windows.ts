@@ -21,6 +21,9 @@ function placesIn({ programFiles, programData }: Machine) {
     winsw: path.win32.join(settings, `${SERVICE}.exe`),
     winswFile: path.win32.join(settings, `${SERVICE}.xml`),
     taskFile: path.win32.join(settings, "task.xml"),
+    /** WSL tells by its name's end what a file is. */
+    imageFile: (image: string) =>
+      path.win32.join(settings, `image${/\.tar(\.gz|\.xz)?$/.exec(image)?.[0] ?? ""}`),
     /** For the account to change. */
     state,
     logs: path.win32.join(state, "log"),
@@ -41,6 +44,7 @@ export const windows: ServiceManager = {
       onlyFor("settings are for the account to read", places.settings, account, "read"),
       onlyFor("its data is for it to change", places.state, account, "change"),
       ...placed({ ...wanted, environment }, places, nodeEnvironment),
+      ...imageSteps(wanted),
       ...(wanted.winsw === null ? task(wanted, account) : service(wanted, account, wanted.winsw)),
       TAKES_WORK_AGAIN,
     ];
@@ -94,7 +98,16 @@ const script = (why: string, statement: string, more: { when?: "new" | "upgrade"
 function commandLine(wanted: Wanted): [string, ...string[]] {
   const places = placesIn(wanted.machine);
   const files = ["--environment", places.environmentFile, "--log-file", places.logFile];
-  return [...programOf(wanted, places), "host", "run", ...files];
+  const image = wanted.image === null ? [] : ["--image", places.imageFile(wanted.image)];
+  return [...programOf(wanted, places), "host", "run", ...files, ...image];
+}
+
+function imageSteps({ image, machine }: Wanted): Step[] {
+  if (image === null) return [];
+  const to = placesIn(machine).imageFile(image);
+  return [
+    { why: "the distro's image, which the service registers", do: "copy", from: image, to, mode: 0o644 },
+  ];
 }
 
 function service(wanted: Wanted, account: string, winsw: string): Step[] {

@@ -32,6 +32,17 @@ export async function importImage(
   return tried;
 }
 
+/** Null where there is a golden distro already. */
+export async function importIfMissing(
+  wsl: Wsl,
+  image: { file: string; distros: string },
+): Promise<WslOutcome<string | null>> {
+  const there = await wsl.list();
+  if (!there.ok) return there;
+  if (there.value.some(({ name }) => name === GOLDEN_DISTRO)) return { ok: true, value: null };
+  return importImage(wsl, { ...image, replace: false });
+}
+
 async function tryIt(wsl: Wsl): Promise<WslOutcome<string>> {
   const argv = ["/bin/sh", "-c", CHECK, "sh", MARKER_FILE, NODE_PROGRAM];
   const check = await wsl.run({ distro: GOLDEN_DISTRO, user: "root", argv });
