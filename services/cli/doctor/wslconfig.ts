@@ -41,13 +41,7 @@ const KEYS: Record<string, string[]> = {
   ],
   general: ["instanceidletimeout", "distributioninstallpath"],
   experimental: [
-    ...[
-      "automemoryreclaim",
-      "sparsevhd",
-      "ignoredports",
-      "hostaddressloopback",
-      "bestEffortDnsParsing".toLowerCase(),
-    ],
+    ...["automemoryreclaim", "sparsevhd", "ignoredports", "hostaddressloopback", "besteffortdnsparsing"],
     ...["initialautoproxytimeout"],
   ],
 };
