@@ -10,6 +10,7 @@ import {
   DEPENDENCIES_KEPT,
   DEPENDENCIES_MAX_BYTES,
 } from "../services/host-agent/workspace/dependency-caches.ts";
+import { KEPT_MOST, KEPT_MS } from "../services/host-agent/workspace/kept-workspaces.ts";
 import { ORDERS_AT_ONCE, WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
 import { ATTEMPTS_REMEMBERED, WORK_REMEMBERED } from "../services/scheduler/footprints.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
@@ -246,6 +247,12 @@ export const limitRows = (): string[][] => [
     `${CACHES_KEPT}, ${bytes(CACHES_MAX_BYTES)}`,
     "`services/host-agent/workspace/cache-room.ts`",
     "the one used longest ago is deleted, and cloned anew when needed; so it is when less than 2 GiB of the disk are free",
+  ],
+  [
+    "kept workspaces on a host",
+    `${KEPT_MOST}; ${KEPT_MS / 3_600_000} h`,
+    "`services/host-agent/workspace/kept-workspaces.ts`",
+    "the one kept longest goes, and all of them while the disk is short of room",
   ],
   [
     "dependency cache of a repository on a host",

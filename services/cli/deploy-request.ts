@@ -32,6 +32,7 @@ export interface DeployFlags {
   taskId?: string;
   env?: string[];
   supersede?: boolean;
+  keepWorkspace?: boolean;
   runner?: string;
   prompt?: string;
   model?: string;
@@ -91,6 +92,7 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     ...(flags.prompt === undefined ? {} : { prompt: flags.prompt }),
     ...agentOf(flags),
     ...(flags.check?.length ? { checks: flags.check } : {}),
+    ...(flags.keepWorkspace ? { keepWorkspace: true } : {}),
     ...(flags.supersede === false ? { supersede: false } : {}),
   };
   return checked(draft);

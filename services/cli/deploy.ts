@@ -83,6 +83,7 @@ export const deployCommand = (): Command =>
         "--approvals <policy>",
         "what becomes of other tools that ask: deny, ask (by `mesh say`) or allow",
       )
+      .option("--keep-workspace", "keep what a failed attempt leaves on its host for a day, for `mesh shell`")
       .option("--no-supersede", "cancel no older task of the same pull request")
       .option("--file <file>", "a deploy request in JSON, `-` for standard input, instead of the flags above")
       .option("--wait", "watch it to its end; exit 0 only if it succeeded"),

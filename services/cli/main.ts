@@ -23,6 +23,7 @@ import { pauseCommand, resumeCommand } from "./pause.ts";
 import { restoreCommand } from "./restore.ts";
 import { retryCommand } from "./retry.ts";
 import { sayCommand } from "./say.ts";
+import { shellCommand } from "./shell.ts";
 import { simulateCommand } from "./simulate.ts";
 import { stopCommand } from "./stop.ts";
 import { taskCommand } from "./task.ts";
@@ -75,6 +76,7 @@ function program(): Command {
     taskCommand(),
     logsCommand(),
     artifactsCommand(),
+    shellCommand(),
     cancelCommand(),
     attachCommand(),
     sayCommand(),

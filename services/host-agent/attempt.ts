@@ -17,6 +17,7 @@ import { publishArtifact } from "./artifacts.ts";
 import { type Executor, type Outcome, Stop, type Work } from "./executor.ts";
 import { commandInWords, type Gate, runGates } from "./gates.ts";
 import { createInstance, type Instance } from "./instance.ts";
+import { keepWorkspace } from "./keep-workspace.ts";
 import { createLogSink } from "./log-sink.ts";
 import { planOf } from "./plan.ts";
 import type { Redactor } from "./redaction.ts";
@@ -58,7 +59,9 @@ export const attemptExecutor =
     work.signal.addEventListener("abort", end);
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      return await attempt(options, work, folder);
+      const outcome = await attempt(options, work, folder);
+      if (!outcome.ok) await keepWorkspace(options, work, outcome.failure);
+      return outcome;
     } finally {
       work.signal.removeEventListener("abort", end);
       await guest.release(work.attemptKey);

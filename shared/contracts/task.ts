@@ -110,6 +110,8 @@ const fields = {
   prompt: z.string().min(1).max(65_536).optional(),
   agent: z.strictObject(agentFields).optional(),
   checks: z.array(Command).max(100).optional(),
+  /** What a failed attempt leaves of its trees stays on its host for a while, to be looked at there. */
+  keepWorkspace: z.boolean().optional(),
   /** `false`: this task cancels no older one of its pull request. */
   supersede: z.boolean().optional(),
   /** The pull request comes from a fork: work of strangers. */
@@ -136,10 +138,12 @@ export const DeployRequest = z.object({
   agent: z.object(agentFields).optional(),
 });
 export type DeployRequest = z.infer<typeof DeployRequest>;
-type Running = Pick<DeployRequest, "type" | "run" | "runner" | "prompt" | "agent" | "fork">;
+type Running = Pick<DeployRequest, "type" | "run" | "runner" | "prompt" | "agent" | "fork" | "keepWorkspace">;
+
+type Ran = Pick<Running, "type" | "run" | "runner" | "prompt">;
 
 /** Null if nothing is to be run: gates and checks alone judge the commit. */
-export function runnerOf({ type, runner, run, prompt }: Omit<Running, "agent" | "fork">): RunnerName | null {
+export function runnerOf({ type, runner, run, prompt }: Ran): RunnerName | null {
   if (runner !== undefined) return runner;
   if (prompt !== undefined) return "claude-code";
   if (run !== undefined) return "command";
@@ -147,7 +151,7 @@ export function runnerOf({ type, runner, run, prompt }: Omit<Running, "agent" | 
 }
 
 /** A coding agent works on it. */
-export function isForAgent(request: Omit<Running, "agent" | "fork">): boolean {
+export function isForAgent(request: Ran): boolean {
   const runner = runnerOf(request);
   return runner !== null && runner !== "command";
 }
@@ -158,6 +162,7 @@ export const NO_AGENT_FOR_STRANGERS = "no agent works on a pull request from a f
 function runnerProblem(request: Running): string | null {
   const { run, prompt, agent, fork } = request;
   const runner = runnerOf(request);
+  if (fork === true && request.keepWorkspace) return "no workspace of a pull request from a fork is kept";
   if (run !== undefined && prompt !== undefined)
     return "run and prompt exclude each other: a command is run, or an agent is given a prompt";
   if (runner === "command" && run === undefined) return 'runner "command" needs run';

@@ -11,11 +11,13 @@ import { markedWith } from "../../services/host-agent/guest/processes.ts";
 import type { Hello } from "../../services/host-agent/guest/protocol.ts";
 import { markOf } from "../../services/host-agent/guest/state.ts";
 import { keepGuest } from "../../services/host-agent/guest-keeper.ts";
+import { keptFolderIn } from "../../services/host-agent/kept-shell.ts";
 import { memoryLimitOf } from "../../services/host-agent/memory-limit.ts";
 import { createRedactor } from "../../services/host-agent/redaction.ts";
 import { commandRunner } from "../../services/host-agent/runner/command.ts";
 import type { Run, Runner } from "../../services/host-agent/runner/runner.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
+import { keptWorkspaces } from "../../services/host-agent/workspace/kept-workspaces.ts";
 import { localWorkspaces } from "../../services/host-agent/workspace/workspaces.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { provision } from "../../shared/bus/provision.ts";
@@ -112,6 +114,7 @@ export async function startAttemptHost({
     cacheDir: path.join(folder, "cache"),
     dependenciesFolder: path.join(folder, "dependencies"),
     attemptsFolder,
+    kept: keptWorkspaces(keptFolderIn(folder)),
     allowFileClones: true,
   });
   const machine = { guest, workspaces, [Symbol.asyncDispose]: async () => {} };

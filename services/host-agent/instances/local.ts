@@ -5,9 +5,14 @@ import type { Environment } from "../../../shared/config/environment.ts";
 import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
 import { endFormerLife } from "../guest/former-life.ts";
 import { keepGuest } from "../guest-keeper.ts";
+import { keptFolderIn } from "../kept-shell.ts";
 import { localSupervisorCommand } from "../supervisor-link.ts";
+import { keptWorkspaces } from "../workspace/kept-workspaces.ts";
 import { localWorkspaces } from "../workspace/workspaces.ts";
 import { type Machine, type MachineSource, sharedMachine } from "./machine.ts";
+
+/** What is kept for somebody to look at is gone so soon after its time, ms. */
+const SWEEP_MS = 60_000;
 
 export interface LocalOptions {
   dataDir: string;
@@ -29,10 +34,12 @@ export function localMachine(options: LocalOptions): MachineSource {
 
 async function start(options: LocalOptions, stateDir: string): Promise<Machine> {
   const { dataDir, environment, times, log } = options;
+  const kept = keptWorkspaces(keptFolderIn(dataDir));
   const workspaces = await localWorkspaces({
     cacheDir: path.join(dataDir, "cache"),
     dependenciesFolder: path.join(dataDir, "dependencies"),
     attemptsFolder: path.join(dataDir, "attempts"),
+    kept,
     allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
   });
   const command = localSupervisorCommand({
@@ -52,5 +59,16 @@ async function start(options: LocalOptions, stateDir: string): Promise<Machine> 
     endFormerLife: () => endFormerLife(stateDir),
     log,
   });
-  return { guest, workspaces, [Symbol.asyncDispose]: () => guest[Symbol.asyncDispose]() };
+  const sweep = () =>
+    void kept.sweep().catch((error: unknown) => log.error({ error }, "kept workspaces could not be swept"));
+  sweep();
+  const sweeping = setInterval(sweep, SWEEP_MS);
+  return {
+    guest,
+    workspaces,
+    async [Symbol.asyncDispose]() {
+      clearInterval(sweeping);
+      await guest[Symbol.asyncDispose]();
+    },
+  };
 }

@@ -1,12 +1,13 @@
 // What package managers keep between attempts, apart for each repository, and apart for its work and its gates: what
 // judges the work uses nothing that the work could have put there. Only work that is trusted is ever lent one, and one
 // attempt at a time has it.
-import { mkdir, readdir, stat, statfs, utimes } from "node:fs/promises";
+import { mkdir, readdir, stat, utimes } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
-import { diskFloorBytes } from "../../../shared/contracts/heartbeat.ts";
 import { cacheKey } from "../../../shared/repository/cache-key.ts";
 import type { Source } from "./cache.ts";
+import { isShort } from "./cache-room.ts";
+import { diskOf } from "./disk.ts";
 import { removeTree } from "./tree.ts";
 
 export type DependencyUse = "work" | "gates";
@@ -26,8 +27,6 @@ export interface DependencyCaches {
 export const DEPENDENCIES_MAX_BYTES = 4 * 1_073_741_824;
 /** Kept on a host; beyond it the ones that were used longest ago go. */
 export const DEPENDENCIES_KEPT = 50;
-/** They leave so many times the room without which a host takes no work. */
-const FLOORS_LEFT = 4;
 const MEASURE_MS = 60_000;
 
 export function dependencyCaches(
@@ -47,7 +46,7 @@ export function dependencyCaches(
     const oldest = used.sort((one, other) => one.usedAtMs - other.usedAtMs).map(({ cache }) => cache);
     let tooMany = oldest.length - kept;
     for (const cache of oldest) {
-      if (tooMany-- <= 0 && !(await isScarce(folder))) return;
+      if (tooMany-- <= 0 && !isShort(await diskOf(folder))) return;
       await removeTree(cache);
     }
   }
@@ -83,9 +82,4 @@ async function isLarger(cache: string, maximumBytes: number): Promise<boolean> {
   });
   const kibibytes = Number(/^\d+/.exec(measured.stdout)?.[0]);
   return !(kibibytes * 1_024 <= maximumBytes);
-}
-
-async function isScarce(folder: string): Promise<boolean> {
-  const { bavail, blocks, bsize } = await statfs(folder);
-  return bavail * bsize < FLOORS_LEFT * diskFloorBytes(blocks * bsize);
 }

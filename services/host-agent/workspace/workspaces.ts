@@ -6,6 +6,7 @@ import { cachesIn, makeRoom, type Source } from "./cache.ts";
 import { isShort } from "./cache-room.ts";
 import { type DependencyUse, dependencyCaches } from "./dependency-caches.ts";
 import { diskOf, isDiskFull } from "./disk.ts";
+import type { KeptWorkspace, KeptWorkspaces } from "./kept-workspaces.ts";
 import { applyPatch, type Patch } from "./patch.ts";
 import { type Prepared, type PreparedTree, prepareTree, removeTree, type TreeOptions } from "./tree.ts";
 
@@ -32,6 +33,11 @@ export interface Workspaces {
     patch: Patch,
     signal: AbortSignal,
   ): Promise<{ ok: true } | { ok: false; message: string }>;
+  /**
+   * Its trees are to be looked at by somebody later: until when they are kept, or null if they are not. Nothing of it may
+   * run any more. Left out where nobody could look at them.
+   */
+  keep?(about: Omit<KeptWorkspace, "until">): Promise<string | null>;
   /** Every tree of the attempt; nothing of it may run any more. */
   remove(attemptKey: string): Promise<void>;
   /** Why work there fails, if it does. */
@@ -43,6 +49,7 @@ export interface WorkspacesOptions {
   cacheDir: string;
   dependenciesFolder: string;
   attemptsFolder: string;
+  kept: KeptWorkspaces;
   allowFileClones: boolean;
 }
 
@@ -69,6 +76,10 @@ export async function localWorkspaces(options: WorkspacesOptions): Promise<Works
       return lent === null ? prepared : { ok: true, tree: { ...prepared.tree, dependencies: lent } };
     },
     applyPatch,
+    async keep(about) {
+      await dependencyCache.takeBack(about.attemptKey);
+      return options.kept.keep(folderOf(about.attemptKey), about);
+    },
     async remove(attemptKey) {
       await dependencyCache.takeBack(attemptKey);
       await removeTree(folderOf(attemptKey));
