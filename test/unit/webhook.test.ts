@@ -141,6 +141,20 @@ describe("a pull request's event", () => {
     });
   });
 
+  it("has an agent told its title and description, cut, where the configuration has one work on it", () => {
+    const config = parseMeshConfig(
+      '[defaults]\nrun.command = "make"\n[repositories."codertocat/hello-world"]\ntype = "fix"\n',
+      "mesh.toml",
+    );
+    const pull = { title: "t".repeat(2_000), body: "b".repeat(65_536) };
+    const request = deployed(payloadOf("opened", { pull }), config);
+    expect(request).toMatchObject({ type: "fix", prTitle: "t".repeat(1_024), prBody: "b".repeat(16_384) });
+    expect(request).not.toHaveProperty("run");
+    expect(deployed(payloadOf("opened", { pull: { body: null } }), config)).not.toHaveProperty("prBody");
+    const fork = payloadOf("opened", { headRepo: { id: 99, full_name: "stranger/Hello-World" } });
+    expect(decide(fork, config).kind).toBe("ignored");
+  });
+
   it("within a repository that is itself a fork is no work of strangers", () => {
     expect(deployed(payloadOf("opened", { headRepo: { fork: true } }))).not.toHaveProperty("fork");
   });
