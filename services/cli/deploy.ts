@@ -69,7 +69,7 @@ export const deployCommand = (): Command =>
       .option("--prompt-file <file>", "the same from a file, `-` for standard input")
       .option(
         "--runner <name>",
-        "what runs it: claude-code (if an agent does), codex, command (if there is one)",
+        "what runs it: claude-code (if an agent does), codex, another agent of the hosts, command (if there is one)",
       )
       .option("--model <name>", "the agent's model")
       .option("--max-turns <number>", "the agent is ended after so many turns")

@@ -15,6 +15,8 @@ import { bundleCommand, LEFT_OUT, patchCommand } from "./workspace/patch.ts";
 import type { PreparedTree } from "./workspace/tree.ts";
 
 export interface Instance {
+  /** As its processes see it. */
+  readonly workTree: string;
   /** Its time is what is left of the attempt's. */
   start(command: InstanceCommand, onOutput: OnOutput): GuestProcess;
   run(command: InstanceCommand, output: OutputSink): Promise<ExitRecord>;
@@ -99,6 +101,7 @@ export function createInstance(
   }
 
   return {
+    workTree,
     budgetMs: () => budgetMs,
     start,
     run: (command, output) => start(command, (stream, bytes) => output.write(stream, bytes)).finished,

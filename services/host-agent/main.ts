@@ -5,7 +5,9 @@ import path from "node:path";
 import { askTracker } from "../../shared/bus/append.ts";
 import { ask } from "../../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
+import { pathsOf } from "../../shared/config/agent-programs.ts";
 import { ConfigurationError, leaseTimes } from "../../shared/config/environment.ts";
+import { readMeshConfig } from "../../shared/config/mesh-config.ts";
 import { VERSION } from "../../shared/config/version.ts";
 import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import { type DrainOrder, type DrainReply, orderSubject, WhoReply } from "../../shared/contracts/order.ts";
@@ -54,6 +56,7 @@ export async function start(
   const log = context.log.child({ hostId });
   const times = leaseTimes(environment.MESH_LEASE_MS);
   const since = new Date().toISOString();
+  const { runners: programs } = await readMeshConfig(environment.MESH_CONFIG);
 
   const identity = await readIdentity(environment, async (dataDir) => {
     const lock = await lockFolder(dataDir, HOST_LOCK);
@@ -72,7 +75,13 @@ export async function start(
   const finished = finishedIn(path.join(dataDir, "finished"));
 
   // What a former life left is ended, and seen gone, before this one says a word.
-  const source = localMachine({ dataDir, environment, times, log });
+  const source = localMachine({
+    dataDir,
+    environment,
+    tools: Object.values(programs).flatMap(pathsOf),
+    times,
+    log,
+  });
   await source.endFormerLife();
   await rm(artifactsFolder, { recursive: true, force: true });
 
@@ -100,9 +109,10 @@ export async function start(
       },
     }),
   );
-  const { runners, versions: programs } = await findRunners(environment, guest.hello()?.isolation, log);
+  const isolation = guest.hello()?.isolation;
+  const { runners, versions: agents } = await findRunners(environment, programs, isolation, log);
   const runnerNames = runners.map(({ name }) => name);
-  const versions = { "host-agent": VERSION, node: process.versions.node, ...programs };
+  const versions = { "host-agent": VERSION, node: process.versions.node, ...agents };
   let heartbeats: Heartbeats | undefined;
   /** By an operator's wish, which the tracker tells; or because it has been told to stop. */
   let drained = false;
@@ -116,6 +126,7 @@ export async function start(
     environment.ANTHROPIC_AUTH_TOKEN,
     environment.OPENAI_API_KEY,
     environment.NATS_TOKEN,
+    ...Object.values(programs).flatMap(({ secrets }) => secrets.map((name) => process.env[name])),
   ]);
 
   const condition = stack.use(

@@ -24,6 +24,7 @@ export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> 
   const output = sink.open("output", fileOf("log"));
   let transcript: OutputSink | null = null;
   const transport: Transport = {
+    workTree: instance.workTree,
     start(command, listener) {
       if (listener !== undefined) transcript = sink.open("transcript", fileOf("transcript"));
       return instance.start({ stretch, ...command }, (stream, bytes) => {

@@ -83,7 +83,9 @@ const VARIABLES = {
   MESH_CONFIG: z
     .string()
     .optional()
-    .describe("the mesh's configuration file (TOML): what a webhook's task runs, and what follows a failure"),
+    .describe(
+      "the mesh's configuration file (TOML): what a webhook's task runs, what follows a failure, a host's own agents",
+    ),
   MESH_HTTP_PORT: whole(0, 65_535).default(7_400).describe("port of the gateway; 0 takes a free one"),
   MESH_GITHUB_WEBHOOK_SECRET: z
     .string()

@@ -1,10 +1,11 @@
-// The mesh's configuration file (MESH_CONFIG, TOML): what the tasks of a webhook run, and what
-// follows a failure. It is read once, and a
-// wrong one is refused with the file, the key and the nearest known name; nothing in it is guessed.
+// The mesh's configuration file (MESH_CONFIG, TOML): what the tasks of a webhook run, what follows a failure, and the
+// coding agents of a host. It is read once, and a wrong one is refused with the file, the key and the nearest known
+// name; nothing in it is guessed.
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { RepositoryName } from "../contracts/ids.ts";
 import { DeployFields } from "../contracts/task.ts";
+import { AgentPrograms } from "./agent-programs.ts";
 import { ConfigurationError } from "./environment.ts";
 import { RetryChanges } from "./retry-table.ts";
 import { parseToml } from "./toml.ts";
@@ -35,10 +36,11 @@ const MeshConfig = z.strictObject({
   defaults: Settings.default({}),
   repositories: z.record(RepositoryName, Settings).default({}),
   retries: RetryChanges.default({}),
+  runners: AgentPrograms.default({}),
 });
 export type MeshConfig = z.infer<typeof MeshConfig>;
 
-export const EMPTY_CONFIG: MeshConfig = { defaults: {}, repositories: {}, retries: {} };
+export const EMPTY_CONFIG: MeshConfig = { defaults: {}, repositories: {}, retries: {}, runners: {} };
 
 /** Reads the file; without one there are no settings. */
 export async function readMeshConfig(file: string | undefined): Promise<MeshConfig> {

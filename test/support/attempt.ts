@@ -82,7 +82,7 @@ export async function startAttemptHost({
 }: {
   runners?: Runner[];
   tools?: string[];
-  through?: string[];
+  through?: string[] | undefined;
 } = {}): Promise<AttemptHost> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(tmpdir(), "mesh-attempts-"));

@@ -7,15 +7,17 @@ import type { Line, Provider } from "./provider.ts";
 export interface ResponsesApi extends Provider, AsyncDisposable {}
 
 export async function startResponsesApi(): Promise<ResponsesApi> {
-  const keys: (string | undefined)[] = [];
+  const requests: { key: string | undefined; body: string }[] = [];
   let script: Line[] = [];
   let next = 0;
   const server = createServer((request, response) => {
-    request.resume();
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
       if (request.method !== "POST" || request.url !== "/v1/responses")
         return void response.writeHead(404).end();
-      keys.push(request.headers.authorization?.replace("Bearer ", ""));
+      const key = request.headers.authorization?.replace("Bearer ", "");
+      requests.push({ key, body: Buffer.concat(chunks).toString() });
       give(response, script[Math.min(next++, script.length - 1)] ?? { say: "Done." });
     });
   });
@@ -23,11 +25,12 @@ export async function startResponsesApi(): Promise<ResponsesApi> {
   await once(server, "listening");
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
-    keys: () => [...keys],
+    keys: () => requests.map(({ key }) => key),
+    told: () => requests.at(-1)?.body ?? "",
     play(...lines) {
       script = lines;
       next = 0;
-      keys.length = 0;
+      requests.length = 0;
     },
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();

@@ -206,7 +206,7 @@ describe("the flags of deploy", () => {
     [{ type: "code_analysis" }, /told as findings, which only runner "claude-code" does/],
     [{ prompt: "Fix it" }, /run and prompt exclude each other/],
     [{ runner: "claude-code" }, /runner "claude-code" needs a prompt/],
-    [{ runner: "clippy" }, /runner: /],
+    [{ runner: "Clippy" }, /runner: expected a runner's name/],
     [{ runner: "codex" }, /runner "codex" needs a prompt/],
     [{ maxTurns: "9" }, /agent is for an agent: give a prompt/],
     [{ maxTurns: "0" }, /--max-turns/],

@@ -47,6 +47,19 @@ describe("the mesh's configuration file", () => {
     expect(known.filter((key) => !text.includes(`\n${key} = `))).toStrictEqual([]);
   });
 
+  it.each([
+    ["acp = []", "runners.mine.acp: "],
+    ['acp = ["x"]\nsecrets = ["A=B"]', "expected an environment variable's name"],
+    ['acp = ["x"]\nsecret = ["A"]', 'did you mean "secrets"?'],
+  ])("refuses a runner of %j", (text, problem) => {
+    expect(problemOf(`[runners.mine]\n${text}`)).toContain(problem);
+  });
+
+  it("refuses runners whose names are taken, or none", () => {
+    expect(problemOf('[runners.codex]\nacp = ["x"]')).toContain("choose another one");
+    expect(problemOf('[runners."A b"]\nacp = ["x"]')).toContain("expected a runner's name");
+  });
+
   it("is not needed", async () => {
     expect(await readMeshConfig(undefined)).toStrictEqual(EMPTY_CONFIG);
     expect(parseMeshConfig("", "mesh.toml")).toStrictEqual(EMPTY_CONFIG);

@@ -1,6 +1,7 @@
 // Checks of the agents' programs on this machine, and whether they have what they need to log in to their providers.
 import { pino } from "pino";
 import type { Environment } from "../../../shared/config/environment.ts";
+import { readMeshConfig } from "../../../shared/config/mesh-config.ts";
 import type { Isolation } from "../../host-agent/guest/inside.ts";
 import { type Finding, ok, warn } from "./finding.ts";
 
@@ -15,6 +16,8 @@ export const judgeAgents = (agents: AgentReading[]): Finding[] =>
 
 export async function readAgents(environment: Environment, isolation: Isolation): Promise<AgentReading[]> {
   const { findRunners } = await import("../../host-agent/runner/here.ts");
-  const { versions, unusable } = await findRunners(environment, isolation, pino({ level: "silent" }));
+  const { runners } = await readMeshConfig(environment.MESH_CONFIG);
+  const log = pino({ level: "silent" });
+  const { versions, unusable } = await findRunners(environment, runners, isolation, log);
   return [...Object.entries(versions).map(([name, version]) => ({ name, version })), ...unusable];
 }

@@ -17,6 +17,8 @@ const SWEEP_MS = 60_000;
 export interface LocalOptions {
   dataDir: string;
   environment: Environment;
+  /** What its sandboxes show besides what the environment names. */
+  tools: string[];
   times: LeaseTimes;
   log: Logger;
 }
@@ -51,6 +53,7 @@ async function start(options: LocalOptions, stateDir: string): Promise<Machine> 
     tools: [
       ...environment.MESH_HOST_TOOLS,
       ...[environment.MESH_CLAUDE_BIN, environment.MESH_CODEX_BIN].filter((file) => file !== undefined),
+      ...options.tools,
     ],
   });
   const guest = await keepGuest({

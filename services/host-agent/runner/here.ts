@@ -1,7 +1,9 @@
 // The runners of this host: found once, when its agent begins.
 import type { Logger } from "pino";
+import type { AgentProgram, AgentPrograms } from "../../../shared/config/agent-programs.ts";
 import type { Environment } from "../../../shared/config/environment.ts";
 import type { Hello } from "../guest/protocol.ts";
+import { acpRunner } from "./acp/driver.ts";
 import { claudeCodeRunner } from "./claude-code/driver.ts";
 import { codexRunner } from "./codex/driver.ts";
 import { commandRunner } from "./command.ts";
@@ -10,6 +12,7 @@ import type { Runner } from "./runner.ts";
 /** Those that can be used, with the versions of their programs; and why others cannot, which the log tells too. */
 export async function findRunners(
   environment: Environment,
+  configured: AgentPrograms,
   isolation: Hello["isolation"] | undefined,
   log: Logger,
 ): Promise<{
@@ -30,6 +33,7 @@ export async function findRunners(
       { ...process.env, OPENAI_API_KEY, OPENAI_BASE_URL },
       isolation,
     ),
+    ...Object.entries(configured).map(([name, program]) => configuredRunner(name, program, process.env)),
   ];
   const runners: Runner[] = [commandRunner];
   const versions: Record<string, string> = {};
@@ -43,4 +47,22 @@ export async function findRunners(
     } else unusable.push({ name: agent.name, reason: found.reason });
   }
   return { runners, versions, unusable };
+}
+
+/** What an agent needs of the host's environment to reach its provider at all. */
+const PROXY = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"];
+
+function configuredRunner(name: string, program: AgentProgram, host: NodeJS.ProcessEnv): Runner {
+  const { secrets, version, auth, mode } = program;
+  const missing = secrets.find((variable) => !host[variable]);
+  const passed = [...PROXY, ...secrets].flatMap((variable) =>
+    host[variable] ? [[variable, host[variable]]] : [],
+  );
+  const env = { ...(Object.fromEntries(passed) as Record<string, string>), ...program.env };
+  const runner = acpRunner({ name, argv: program.acp, env, version, auth, mode });
+  if (missing === undefined) return runner;
+  return {
+    ...runner,
+    probe: async () => ({ ok: false, reason: `no ${missing} in the environment of this host agent` }),
+  };
 }

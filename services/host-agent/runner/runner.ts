@@ -22,6 +22,8 @@ export interface RunSpec {
 
 /** How the one process of a run is started, wherever it runs, under the attempt's lease, limits and time. */
 export interface Transport {
+  /** The tree's full path, as the process sees it; it begins there. */
+  readonly workTree: string;
   /** What it prints is kept; where somebody listens, its stdout as the run's transcript, which is not for people. */
   start(command: RunCommand, listener?: Listener): GuestProcess;
 }

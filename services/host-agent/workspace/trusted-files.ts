@@ -17,6 +17,15 @@ export const TRUSTED_PATHS = [
   "CLAUDE.md",
   "CLAUDE.local.md",
   "AGENTS.md",
+  ".gemini",
+  "GEMINI.md",
+  ".opencode",
+  "opencode.json",
+  ".cursor",
+  ".cursorrules",
+  ".goosehints",
+  ".aider.conf.yml",
+  ".github/copilot-instructions.md",
 ];
 
 /** Puts the base branch's into the place of those in the tree; without one they are only gone. Null: it went well. */

@@ -4,12 +4,12 @@ import { randomUUID } from "node:crypto";
 import { cutText } from "../../../../shared/contracts/agent-event.ts";
 import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
 import type { GuestProcess } from "../../supervisor-link.ts";
+import { Approvals } from "../approvals.ts";
 import { eventQueue } from "../event-queue.ts";
 import { readFindings } from "../findings.ts";
 import { Lines } from "../lines.ts";
 import { findProgram, type ProgramKind, type ProgramOptions } from "../program.ts";
 import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
-import { Approvals } from "./approvals.ts";
 import { type Line, type Result, readLine } from "./events.ts";
 import { denial, interruption, invocation, permission, userMessage } from "./invocation.ts";
 import { type Evidence, verdict } from "./outcome.ts";
@@ -51,7 +51,7 @@ class ClaudeCodeRun implements Run {
   readonly #policy: NonNullable<NonNullable<RunSpec["request"]["agent"]>["approvals"]>;
   readonly #approvalMs: number;
   readonly #process: GuestProcess;
-  readonly #approvals = new Approvals();
+  readonly #approvals = new Approvals<{ tool: string; input: unknown }>();
   readonly #evidence: Omit<Evidence, "exit"> = {
     started: false,
     result: null,

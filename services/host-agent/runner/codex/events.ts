@@ -2,6 +2,7 @@
 // made from. Pure; a line that nobody knows is passed on as it is.
 import { z } from "zod";
 import { type AgentEvent, type AgentUsage, cutText } from "../../../../shared/contracts/agent-event.ts";
+import { statusIn } from "../provider-status.ts";
 
 export interface Line {
   events: AgentEvent[];
@@ -133,10 +134,4 @@ function retryEvent(message: string): AgentEvent | null {
   if (tries === null) return null;
   const [attempt, maxAttempts] = [Number(tries[1] ?? 0), Number(tries[2] ?? 0)];
   return { type: "retry", attempt, maxAttempts, delayMs: 0, status: statusIn(message) };
-}
-
-/** The HTTP status that a message of Codex names: it tells the provider's failures in words alone. */
-export function statusIn(message: string): number | null {
-  const status = /\bstatus:? (\d{3})\b/.exec(message)?.[1];
-  return status === undefined ? null : Number(status);
 }

@@ -2,7 +2,7 @@
 import type { Failure, FailureCategory } from "../../../../shared/contracts/failure.ts";
 import { infrastructureFailure } from "../../judgement.ts";
 import type { ExitRecord } from "../../supervisor-link.ts";
-import { statusIn } from "./events.ts";
+import { categoryOfStatus, statusIn } from "../provider-status.ts";
 
 export interface Evidence {
   exit: ExitRecord;
@@ -34,8 +34,6 @@ const LATER = /^(Quota exceeded|We.re currently experiencing high demand)/;
 
 function categoryOf(message: string): FailureCategory {
   const status = statusIn(message);
-  // The key is this host's.
-  if (status === 401 || status === 403) return "host";
-  if (status === 429 || (status !== null && status >= 500) || LATER.test(message)) return "quota";
-  return "agent";
+  if (status !== null) return categoryOfStatus(status);
+  return LATER.test(message) ? "quota" : "agent";
 }
