@@ -1,6 +1,8 @@
 // How a program of the mesh starts another of its programs, or reads a file that belongs to it: by its place in a
 // checkout, and in the single-file program by the same name, which that one carries within. `file` is always a path from
 // the project's root.
+import { readFileSync } from "node:fs";
+import { stripTypeScriptTypes } from "node:module";
 import path from "node:path";
 import { getRawAsset, isSea } from "node:sea";
 import { pathToFileURL } from "node:url";
@@ -18,6 +20,10 @@ export function ownThread(file: string): URL {
   if (packaged === null) return pathToFileURL(placeOf(file));
   return new URL(`data:text/javascript;base64,${packaged.toString("base64")}`);
 }
+
+/** JavaScript of a module that imports nothing of ours: for a Node that runs it where this program is not. */
+export const ownSource = (file: string): string =>
+  ownAsset(file)?.toString() ?? stripTypeScriptTypes(readFileSync(placeOf(file), "utf8"));
 
 /** Null in a checkout, where the sources are at hand. */
 export const ownAsset = (name: string): Buffer | null => (isSea() ? Buffer.from(getRawAsset(name)) : null);

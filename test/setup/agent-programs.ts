@@ -4,8 +4,10 @@ import { access, chmod, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/prom
 import path from "node:path";
 import { execa } from "execa";
 import type { TestProject } from "vitest/node";
+import { AGENTAPI_LOWEST } from "../../services/host-agent/runner/agentapi/driver.ts";
 import { CLAUDE } from "../../services/host-agent/runner/claude-code/driver.ts";
 import { CODEX } from "../../services/host-agent/runner/codex/driver.ts";
+import { findProgram } from "../../services/host-agent/runner/program.ts";
 import { defaultCacheDir } from "../../shared/nats-server/cache.ts";
 
 declare module "vitest" {
@@ -15,6 +17,7 @@ declare module "vitest" {
     codexProgram: string | null;
     /** Claude Code's adapter to ACP, a script for Node, without a Claude Code of its own. */
     acpAdapter: string | null;
+    agentapiProgram: string | null;
   }
 }
 
@@ -35,6 +38,28 @@ export default async function provideAgents(project: TestProject): Promise<void>
   };
   project.provide("codexProgram", await programOf("codex", CODEX.lowest, codex, inVendor));
   project.provide("acpAdapter", await acpAdapter());
+  project.provide("agentapiProgram", await agentapi());
+}
+
+/** One on PATH or in the cache, else built by Go. */
+async function agentapi(): Promise<string | null> {
+  const version = AGENTAPI_LOWEST;
+  const onPath = { file: undefined, version, searchPath: process.env.PATH ?? "" };
+  const kind = { name: "agentapi", lowest: version, fileVariable: "", versionVariable: "" };
+  const found = await findProgram(kind, onPath);
+  if (found.ok) return found.file;
+  const folder = path.join(defaultCacheDir(), `agentapi-${version}`);
+  return unlessSkipped(`agentapi ${version}`, async () => {
+    await access(folder).catch(() =>
+      fetchInto(folder, async (fetching) => {
+        const env = { GOBIN: fetching, CGO_ENABLED: "0" };
+        const options = { env, timeout: FETCH_MS, stdin: "ignore" } as const;
+        await execa("go", ["install", `github.com/coder/agentapi@v${version}`], options);
+        return fetching;
+      }),
+    );
+    return path.join(folder, "agentapi");
+  });
 }
 
 const ACP_ADAPTER = { name: "@agentclientprotocol/claude-agent-acp", version: "0.101.0" };
@@ -57,8 +82,6 @@ async function acpAdapter(): Promise<string | null> {
           timeout: FETCH_MS,
           stdin: "ignore",
         });
-        // Attempts, which have users of their own, read it.
-        await chmod(fetching, 0o755);
         return fetching;
       }),
     );
@@ -109,6 +132,8 @@ async function fetchInto(folder: string, fetch: (fetching: string) => Promise<st
   await mkdir(path.dirname(folder), { recursive: true });
   const fetching = await mkdtemp(`${folder}-fetching-`);
   try {
+    // Attempts, which have users of their own, read it.
+    await chmod(fetching, 0o755);
     // Another run may have been first.
     await rename(await fetch(fetching), folder).catch(() => access(folder));
   } finally {

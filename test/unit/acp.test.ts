@@ -140,6 +140,9 @@ describe("a recorded run by ACP", () => {
       method: "session/set_config_option",
       params: { configId: "model", value: "gpt-x" },
     });
+    const refusal = { jsonrpc: "2.0", id: 3, error: { code: -32_602, message: "no such model" } };
+    const refused = await play([...lines.slice(0, 2), JSON.stringify(refusal)], { agent: { model: "x" } });
+    expect(refused.failure).toEqual({ category: "agent", message: "it has no model x: no such model" });
   });
 });
 

@@ -48,6 +48,10 @@ describe("the mesh's configuration file", () => {
   });
 
   it.each([
+    ['acp = ["x"]\nagentapi = ["x"]', "runners.mine: expected either acp or agentapi"],
+    ["version = '1'", "runners.mine: expected either acp or agentapi"],
+    ['agentapi = ["x"]\nmode = "m"', "runners.mine: auth and mode are for acp"],
+    ['acp = ["x"]\nquietMs = 5000', "runners.mine: quietMs is for agentapi"],
     ["acp = []", "runners.mine.acp: "],
     ['acp = ["x"]\nsecrets = ["A=B"]', "expected an environment variable's name"],
     ['acp = ["x"]\nsecret = ["A"]', 'did you mean "secrets"?'],

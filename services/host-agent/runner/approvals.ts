@@ -21,6 +21,10 @@ export class Approvals<Asked extends object> {
     return waiting.asked;
   }
 
+  has(id: string): boolean {
+    return this.#waiting.has(id);
+  }
+
   /** Nobody is to answer any more: what has waited until now. */
   clear(): Asked[] {
     return [...this.#waiting.keys()].flatMap((id) => this.take(id) ?? []);

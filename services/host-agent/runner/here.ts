@@ -4,6 +4,7 @@ import type { AgentProgram, AgentPrograms } from "../../../shared/config/agent-p
 import type { Environment } from "../../../shared/config/environment.ts";
 import type { Hello } from "../guest/protocol.ts";
 import { acpRunner } from "./acp/driver.ts";
+import { agentapiRunner } from "./agentapi/driver.ts";
 import { claudeCodeRunner } from "./claude-code/driver.ts";
 import { codexRunner } from "./codex/driver.ts";
 import { commandRunner } from "./command.ts";
@@ -33,7 +34,9 @@ export async function findRunners(
       { ...process.env, OPENAI_API_KEY, OPENAI_BASE_URL },
       isolation,
     ),
-    ...Object.entries(configured).map(([name, program]) => configuredRunner(name, program, process.env)),
+    ...Object.entries(configured).map(([name, program]) =>
+      configuredRunner(name, program, process.env, searchPath),
+    ),
   ];
   const runners: Runner[] = [commandRunner];
   const versions: Record<string, string> = {};
@@ -52,14 +55,22 @@ export async function findRunners(
 /** What an agent needs of the host's environment to reach its provider at all. */
 const PROXY = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"];
 
-function configuredRunner(name: string, program: AgentProgram, host: NodeJS.ProcessEnv): Runner {
-  const { secrets, version, auth, mode } = program;
-  const missing = secrets.find((variable) => !host[variable]);
+function configuredRunner(
+  name: string,
+  program: AgentProgram,
+  host: NodeJS.ProcessEnv,
+  searchPath: string,
+): Runner {
+  const { acp, agentapi = [], secrets, version, auth, mode, quietMs } = program;
   const passed = [...PROXY, ...secrets].flatMap((variable) =>
     host[variable] ? [[variable, host[variable]]] : [],
   );
   const env = { ...(Object.fromEntries(passed) as Record<string, string>), ...program.env };
-  const runner = acpRunner({ name, argv: program.acp, env, version, auth, mode });
+  const runner =
+    acp === undefined
+      ? agentapiRunner({ name, argv: agentapi, env, version, searchPath, quietMs })
+      : acpRunner({ name, argv: acp, env, version, auth, mode });
+  const missing = secrets.find((variable) => !host[variable]);
   if (missing === undefined) return runner;
   return {
     ...runner,

@@ -38,3 +38,12 @@ export class Lines {
     return line;
   }
 }
+
+/** What a line says; undefined for one that is no JSON. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -37,7 +37,7 @@ export async function findProgram(kind: ProgramKind, options: ProgramOptions): P
     reject: false,
     timeout: PROBE_MS,
   });
-  const version = /\b(\d+\.\d+\.\d+)\b/.exec(stdout)?.[1];
+  const version = /(?<![\d.])(\d+\.\d+\.\d+)\b/.exec(stdout)?.[1];
   if (failed || version === undefined)
     return { ok: false, reason: `${file} does not say which version it is` };
   if (options.version !== undefined && version !== options.version)

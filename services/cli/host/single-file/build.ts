@@ -10,8 +10,8 @@ import { removeSignature, resourceOf } from "./portable-executable.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../../../..");
 const ENTRY = "services/cli/host/single-file/entry.ts";
-/** Code of threads, which a program within one file cannot load from a file. */
-const THREADS = ["services/simulator/run-thread.ts"];
+/** Code of threads and for instances, which a program within one file cannot load from a file. */
+const APART = ["services/simulator/run-thread.ts", "services/host-agent/runner/agentapi/relay.ts"];
 const BUILD_MS = 120_000;
 
 export async function buildSingleFile(
@@ -31,7 +31,7 @@ export async function buildSingleFile(
   const folder = await mkdtemp(path.join(path.dirname(path.resolve(out)), ".mesh-package-"));
   try {
     const place = (name: string) => path.join(folder, path.basename(name).replace(/\.ts$/, ".mjs"));
-    for (const file of [ENTRY, ...THREADS]) await writeFile(place(file), await bundle(file));
+    for (const file of [ENTRY, ...APART]) await writeFile(place(file), await bundle(file));
     await writeFile(place(GUEST_ASSET), (await bundleGuest()).bytes);
     const program = path.join(folder, "program");
     const configuration = {
@@ -39,7 +39,7 @@ export async function buildSingleFile(
       mainFormat: "module",
       executable: node,
       output: program,
-      assets: Object.fromEntries([...THREADS, GUEST_ASSET].map((name) => [name, place(name)])),
+      assets: Object.fromEntries([...APART, GUEST_ASSET].map((name) => [name, place(name)])),
       disableExperimentalSEAWarning: true,
       // Neither can be made for another platform than the builder's.
       useCodeCache: false,

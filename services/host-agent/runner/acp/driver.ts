@@ -149,11 +149,13 @@ class AcpRun implements Run {
       const refused = `it does not work in mode ${mode}`;
       if ((await this.#ask(refused, "session/set_mode", { sessionId, modeId: mode })) === null) return;
     }
+    // What it refuses from here on is the task's own.
+    this.#evidence.started = true;
+    this.#did.sessionId = sessionId;
     const model = await this.#chooseModel(session);
     if (model === null) return;
     const about = { sessionId, model, version: hello.agentInfo?.version ?? "" };
     Object.assign(this.#did, about);
-    this.#evidence.started = true;
     this.#queue.emit({ type: "started", ...about });
     for (let text = this.#texts.shift(); text !== undefined; text = this.#texts.shift()) {
       const prompt = [{ type: "text", text }];

@@ -1,6 +1,6 @@
 // JSON-RPC over lines, as the Agent Client Protocol has it: who asked what, and what is the answer. It knows no method.
 import { z } from "zod";
-import { Lines } from "../lines.ts";
+import { jsonOf, Lines } from "../lines.ts";
 
 export interface RpcError {
   code: number;
@@ -95,13 +95,5 @@ export class Peer {
     this.#waiting.delete(message.id);
     if ("error" in message) resolve?.({ ok: false, error: message.error });
     else resolve?.({ ok: true, result: message.result });
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
