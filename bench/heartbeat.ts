@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { startCondition } from "../services/host-agent/condition.ts";
 import { startHeartbeats } from "../services/host-agent/heartbeats.ts";
+import { keptWorkspaces } from "../services/host-agent/workspace/kept-workspaces.ts";
 import { localWorkspaces } from "../services/host-agent/workspace/workspaces.ts";
 import { provision } from "../shared/bus/provision.ts";
 import { readEnvironment } from "../shared/config/environment.ts";
@@ -36,6 +37,7 @@ async function costOfHeartbeats(): Promise<number> {
     cacheDir: `${folder}/cache`,
     attemptsFolder: `${folder}/attempts`,
     dependenciesFolder: `${folder}/dependencies`,
+    kept: keptWorkspaces(`${folder}/kept`),
     allowFileClones: false,
   });
   using condition = await startCondition({

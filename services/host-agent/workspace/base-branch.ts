@@ -1,8 +1,8 @@
 // The base branch of a pull request, by way of a cache that is lent: what a repository says of itself counts as that
 // branch has it, whatever the pull request has there.
 import { branchProblem } from "../../../shared/contracts/clone-url.ts";
+import { type GitOptions, git } from "../../../shared/repository/git.ts";
 import type { Source } from "./cache.ts";
-import { type GitOptions, git } from "./git.ts";
 
 /** Where the cache has it, until somebody fetches another one. */
 export const BASE_REF = "refs/mesh/base";

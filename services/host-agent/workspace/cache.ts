@@ -4,9 +4,9 @@
 import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
 import path from "node:path";
 import { cacheKey, objectFormat } from "../../../shared/repository/cache-key.ts";
+import { type GitOptions, git } from "../../../shared/repository/git.ts";
 import { cachesToDrop, forgetCache, keptCaches } from "./cache-room.ts";
 import { diskOf } from "./disk.ts";
-import { type GitOptions, git } from "./git.ts";
 
 export interface Source {
   cloneUrl: string;

@@ -6,7 +6,7 @@ import { lstat, mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline/promises";
 import { pipeline } from "node:stream/promises";
-import type { GitResult } from "./git.ts";
+import type { GitResult } from "../../../shared/repository/git.ts";
 
 type Git = (args: string[]) => Promise<GitResult>;
 

@@ -2,7 +2,7 @@
 // outside to a fresh tree.
 import { stat } from "node:fs/promises";
 import path from "node:path";
-import { git } from "./git.ts";
+import { git } from "../../../shared/repository/git.ts";
 import { takeChangedFiles } from "./large-files.ts";
 import type { PreparedTree } from "./tree.ts";
 

@@ -8,9 +8,9 @@ import path from "node:path";
 import { execa } from "execa";
 import { branchProblem, cloneUrlProblem } from "../../../shared/contracts/clone-url.ts";
 import { objectFormat } from "../../../shared/repository/cache-key.ts";
+import { type GitOptions, type GitResult, git } from "../../../shared/repository/git.ts";
 import { fetchBase, readBaseFile } from "./base-branch.ts";
 import { keptRef, type Source, withCommit } from "./cache.ts";
-import { type GitOptions, type GitResult, git } from "./git.ts";
 import { fetchLargeFiles, NO_LFS_FILTER, usesLargeFiles } from "./large-files.ts";
 import { trustBaseOnly } from "./trusted-files.ts";
 

@@ -2,8 +2,8 @@
 // request's: whoever opens one must not be able to configure the agent that works on it. None of it is part of a patch.
 import { rm } from "node:fs/promises";
 import path from "node:path";
+import { type GitOptions, type GitResult, git } from "../../../shared/repository/git.ts";
 import { BASE_REF } from "./base-branch.ts";
-import { type GitOptions, type GitResult, git } from "./git.ts";
 import { NO_LFS_FILTER } from "./large-files.ts";
 
 /** At the top of the tree. */
