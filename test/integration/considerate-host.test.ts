@@ -121,7 +121,7 @@ describe("a host agent on somebody's machine", () => {
     const held = awake.held().length;
     await vi.waitUntil(() => awake.held().length > held && isAlive(awake.held().at(-1)), DEADLINE);
     host.process.kill("SIGKILL");
-    await vi.waitUntil(() => !isAlive(awake.held().at(-1)), DEADLINE);
+    await vi.waitFor(() => expect(isAlive(awake.held().at(-1))).toBe(false), DEADLINE);
   });
 
   it("says until when its owner's hours keep it from working, and offers no memory that its owner keeps", async () => {
