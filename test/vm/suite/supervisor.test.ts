@@ -15,7 +15,7 @@ const MEBIBYTE = 1_048_576;
 /** Emulated, and beside other work, all of this may take minutes. */
 const PATIENT = { leaseMs: 3_600_000, checkMs: 100 };
 const ROOT = "/sys/fs/cgroup";
-const ACT = "while :; do echo act >> acts; sleep 0.05; done";
+const ACT = "while :; do echo act >> acts; sleep 0.2; done";
 /** Leaves parent and session behind twice, and is deaf to whatever can be ignored. */
 const DAEMON = `trap '' TERM HUP INT; (setsid sh -c "(setsid sh -c '${ACT}' &)" &) < /dev/null > /dev/null 2>&1;`;
 
