@@ -1,5 +1,5 @@
 // `npm run test:vm`: the guest supervisor in a real guest with systemd and control groups of version 2, in one boot.
-// Where no guest can be had it says so aloud and passes, unless one is required.
+// Where no guest can be had it says so aloud and passes, unless one is required. Arguments are for node's test runner.
 import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -8,11 +8,12 @@ import { EMULATOR, runInGuest } from "./guest.ts";
 import { type GuestImage, guestImage } from "./image.ts";
 
 const PROJECT = path.resolve(import.meta.dirname, "../..");
-const RUN_MS = 480_000;
+const RUN_MS = 900_000;
 /** The supervisor and its tests need no package; they find each other as they do here. */
 const TAKEN_ALONG = ["package.json", "services/host-agent", "shared", "test/support", "test/vm"];
-const COMMAND =
-  "TMPDIR=/project/tmp NODE_COMPILE_CACHE=/project/tmp/compiled ./node --test --test-isolation=none 'test/vm/suite/*.test.ts'";
+const RUN_TESTS =
+  "TMPDIR=/project/tmp NODE_COMPILE_CACHE=/project/tmp/compiled ./node --test --test-isolation=none";
+const COMMAND = [RUN_TESTS, ...process.argv.slice(2).map(quoted), "'test/vm/suite/*.test.ts'"].join(" ");
 
 const image = await findImage();
 if (typeof image !== "string") process.exitCode = await test(image);
@@ -49,4 +50,8 @@ async function test(image: GuestImage): Promise<number> {
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function quoted(argument: string): string {
+  return `'${argument.replaceAll("'", `'\\''`)}'`;
 }
