@@ -1,5 +1,5 @@
 // `mesh host package`: the single-file program, for Windows looked into, for Linux run.
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { execa } from "execa";
@@ -10,6 +10,7 @@ import { bundleGuest } from "../../services/host-agent/wsl/guest-bundle.ts";
 import { untilGone } from "../support/mesh-program.ts";
 import { startNats } from "../support/nats.ts";
 
+const quiet = { onProgress: () => {}, signal: new AbortController().signal };
 const HERE = process.platform === "linux" && process.arch === "x64";
 
 // The Node that it is made of is fetched once.
@@ -22,7 +23,7 @@ describe.skipIf(!HERE)("a single-file program", { timeout: 180_000 }, () => {
 
   it("for Windows is a program for 64-bit Windows, unsigned, with our code and the guest's in it", async () => {
     const file = path.join(folder, "mesh.exe");
-    const { bytes } = await buildSingleFile(file, "win32-x64", () => {});
+    const { bytes } = await buildSingleFile(file, "win32-x64", quiet);
     const exe = await readFile(file);
     expect(exe.length).toBe(bytes);
     const blob = resourceOf(exe, "NODE_SEA_BLOB");
@@ -37,9 +38,20 @@ describe.skipIf(!HERE)("a single-file program", { timeout: 180_000 }, () => {
     });
   });
 
+  it("that is given up half-way leaves nothing", async () => {
+    const out = path.join(folder, "given-up", "mesh.exe");
+    const given = new AbortController();
+    const onProgress = (text: string) => {
+      if (text.startsWith("making")) setTimeout(() => given.abort(new Error("given up")), 50);
+    };
+    const built = buildSingleFile(out, "win32-x64", { onProgress, signal: given.signal });
+    await expect(built).rejects.toThrow("given up");
+    expect(await readdir(path.dirname(out))).toEqual([]);
+  });
+
   it("for Linux is the whole mesh, with nothing beside it: host, supervisor, threads, and verbs", async () => {
     const file = path.join(folder, "mesh");
-    await buildSingleFile(file, "linux-x64", () => {});
+    await buildSingleFile(file, "linux-x64", quiet);
     expect(resourceOf(await readFile(file), "NODE_SEA_BLOB")).toEqual({
       objection: "it is no Windows program",
     });

@@ -1,6 +1,7 @@
 // `mesh host package`: the mesh as one file, for machines that have neither Node nor a checkout.
 import { isSea } from "node:sea";
 import { Command, Option } from "commander";
+import { allowForStop, interruption } from "../interruption.ts";
 import { Failure } from "../outcome.ts";
 import { tell } from "../session.ts";
 import { orSay } from "../up.ts";
@@ -10,6 +11,8 @@ interface Options {
   platform: "win32" | "linux";
   quiet?: boolean;
 }
+
+const STOP_MS = 15_000;
 
 export const packageCommand = (): Command =>
   new Command("package")
@@ -26,6 +29,11 @@ async function make(options: Options): Promise<void> {
   const { buildSingleFile } = await import("./single-file/build.ts");
   const { formatSize } = await import("../quantities.ts");
   const { out, platform } = options;
-  const { bytes } = await buildSingleFile(out, `${platform}-x64`, (text) => tell(options, text));
+  // So that nothing is left when it is interrupted.
+  allowForStop(STOP_MS);
+  const { bytes } = await buildSingleFile(out, `${platform}-x64`, {
+    onProgress: (text) => tell(options, text),
+    signal: interruption,
+  });
   process.stdout.write(`${out}: ${formatSize(bytes)}\n`);
 }

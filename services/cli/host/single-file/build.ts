@@ -5,7 +5,7 @@ import path from "node:path";
 import { execa } from "execa";
 import { bundleGuest, GUEST_ASSET } from "../../../host-agent/wsl/guest-bundle.ts";
 import { Failure } from "../../outcome.ts";
-import { nodeFor, TARGETS, type Target } from "./node-program.ts";
+import { nodeFor, TARGETS, type Target, type Watched } from "./node-program.ts";
 import { removeSignature, resourceOf } from "./portable-executable.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../../../..");
@@ -17,14 +17,15 @@ const BUILD_MS = 120_000;
 export async function buildSingleFile(
   out: string,
   target: Target,
-  onProgress: (text: string) => void,
+  { onProgress, signal }: Watched,
 ): Promise<{ bytes: number }> {
   const here = TARGETS.find((one) => one === `${process.platform}-${process.arch}`);
   if (here === undefined)
     throw new Failure(
       `expected to be run on ${TARGETS.join(" or ")}; this is ${process.platform}-${process.arch}`,
     );
-  const [node, builder] = [await nodeFor(target, onProgress), await nodeFor(here, onProgress)];
+  const watched = { onProgress, signal };
+  const [node, builder] = [await nodeFor(target, watched), await nodeFor(here, watched)];
   onProgress("bundling");
   // On the disk of the outcome, so that it can be moved to its place whole.
   await mkdir(path.dirname(path.resolve(out)), { recursive: true });
@@ -51,8 +52,10 @@ export async function buildSingleFile(
     const built = await execa(builder, ["--build-sea", settings], {
       reject: false,
       timeout: BUILD_MS,
+      cancelSignal: signal,
       all: true,
     });
+    signal.throwIfAborted();
     if (built.failed) throw new Failure(`Node made no program: ${built.all.trim().split("\n").at(-1)}`);
     const bytes = await readFile(program);
     const objection = await objectionTo(bytes, target, { program, code: await readFile(place(ENTRY)) });

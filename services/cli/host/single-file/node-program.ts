@@ -25,11 +25,16 @@ const PACKAGES = {
 } as const;
 const FETCH_MS = 300_000;
 
+export interface Watched {
+  onProgress: (text: string) => void;
+  signal: AbortSignal;
+}
+
 export type Target = keyof typeof PACKAGES;
 export const TARGETS = Object.keys(PACKAGES) as Target[];
 
 /** Path of that Node. Throws a `Failure` that tells why there is none. */
-export async function nodeFor(target: Target, onProgress: (text: string) => void): Promise<string> {
+export async function nodeFor(target: Target, { onProgress, signal }: Watched): Promise<string> {
   const { name, program, sha512 } = PACKAGES[target];
   const cacheDir = defaultCacheDir();
   const kept = path.join(cacheDir, `${name}-${VERSION}${path.extname(program)}`);
@@ -44,7 +49,13 @@ export async function nodeFor(target: Target, onProgress: (text: string) => void
     "--ignore-scripts",
     "--silent",
   ];
-  const packed = await execa("npm", pack, { reject: false, timeout: FETCH_MS, stdin: "ignore" });
+  const packed = await execa("npm", pack, {
+    reject: false,
+    timeout: FETCH_MS,
+    stdin: "ignore",
+    cancelSignal: signal,
+  });
+  signal.throwIfAborted();
   const [archive] = (await readdir(folder.path)).filter((file) => file.endsWith(".tgz"));
   if (packed.failed || archive === undefined)
     throw new Failure(`npm pack ${name}@${VERSION}: ${packed.stderr?.trim() || "it left no package"}`);
