@@ -28,12 +28,15 @@ const paths = z.string().transform((text, context) => {
   return entries;
 });
 
-const when = z.string().transform((text, context) => {
-  const parsed = parseWhen(text);
-  if (parsed.ok) return parsed.when;
-  context.addIssue(parsed.message);
-  return z.NEVER;
-});
+const when = z
+  .string()
+  .max(1_000)
+  .transform((text, context) => {
+    const parsed = parseWhen(text);
+    if (parsed.ok) return parsed.when;
+    context.addIssue(parsed.message);
+    return z.NEVER;
+  });
 
 const size = z.string().transform((text, context) => {
   const bytes = parseSize(text);

@@ -69,6 +69,10 @@ describe("the words of a rule", () => {
 
   it("are refused in the environment with the variable's name", () => {
     expect(() => readEnvironment({ MESH_HOST_WHEN: "at night" })).toThrow(/MESH_HOST_WHEN: expected always/);
+    // Its words travel with every heartbeat.
+    expect(() => readEnvironment({ MESH_HOST_WHEN: "ac or ".repeat(1_000) })).toThrow(
+      /MESH_HOST_WHEN: .*1000/,
+    );
     expect(() => readEnvironment({ MESH_HOST_GRACE: "soon" })).toThrow(/MESH_HOST_GRACE: expected finish/);
     expect(() => readEnvironment({ MESH_HOST_KEEP_MEMORY: "8" })).toThrow(/MESH_HOST_KEEP_MEMORY: .*8GB/);
     expect(readEnvironment({})).toMatchObject({ MESH_HOST_WHEN: ALWAYS, MESH_HOST_GRACE: null });
