@@ -254,6 +254,8 @@ describe.concurrent("a host", () => {
     await vi.waitUntil(() => performance.now() - stoppedAtMs > 2_500, DEADLINE);
     host.process.kill("SIGCONT");
     await task.said("resumed");
+    const said = await vi.waitUntil(async () => (await mesh.heartbeat("h1"))?.lastResume, DEADLINE);
+    expect(said.gapMs).toBeGreaterThan(1_500);
     await untilActs(mesh);
     letGo(mesh);
     await task.said("succeeded");
