@@ -102,7 +102,7 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
     sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
     const isAgents = isForAgent(request);
     const tree = await checkOut("work", timeoutMs, "work", { trusted: isAgents });
-    const planned = await planOf(request, tree.base ?? { isThere: false, configuration: null });
+    const planned = planOf(request, tree.base ?? { isThere: false, configuration: null });
     if (!planned.ok) throw new Failed(planned.failure);
     const { plan } = planned;
     for (const note of plan.notes) sink.phase("preparing", note);

@@ -18,10 +18,10 @@ export interface Plan {
   notes: string[];
 }
 
-export async function planOf(
+export function planOf(
   request: DeployRequest,
   { isThere, configuration }: NonNullable<PreparedTree["base"]>,
-): Promise<{ ok: true; plan: Plan } | { ok: false; failure: Failure }> {
+): { ok: true; plan: Plan } | { ok: false; failure: Failure } {
   const read = readConfiguration(
     configuration,
     `${CONFIGURATION_FILE} of ${request.baseBranch ?? "the base branch"}`,
@@ -39,7 +39,7 @@ export async function planOf(
     ...tooHigh.map((name) => `limits.${name} there is above what is allowed here, which holds`),
   ];
   if (!isForAgent(request)) return { ok: true, plan: { request: limited, gates, notes } };
-  const told = await promptFor(request, read.configuration, gates, randomBytes(8).toString("hex"));
+  const told = promptFor(request, read.configuration, gates, randomBytes(8).toString("hex"));
   if (!told.ok) return told;
   notes.push(isThere ? TRUSTED : UNTRUSTED);
   return { ok: true, plan: { request: { ...limited, prompt: told.prompt }, gates, notes } };

@@ -21,9 +21,13 @@ export function ownThread(file: string): URL {
   return new URL(`data:text/javascript;base64,${packaged.toString("base64")}`);
 }
 
+/** A text that belongs to it. */
+export const ownText = (file: string): string =>
+  ownAsset(file)?.toString() ?? readFileSync(placeOf(file), "utf8");
+
 /** JavaScript of a module that imports nothing of ours: for a Node that runs it where this program is not. */
 export const ownSource = (file: string): string =>
-  ownAsset(file)?.toString() ?? stripTypeScriptTypes(readFileSync(placeOf(file), "utf8"));
+  isSea() ? ownText(file) : stripTypeScriptTypes(ownText(file));
 
 /** Null in a checkout, where the sources are at hand. */
 export const ownAsset = (name: string): Buffer | null => (isSea() ? Buffer.from(getRawAsset(name)) : null);

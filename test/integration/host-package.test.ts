@@ -6,7 +6,9 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { buildSingleFile } from "../../services/cli/host/single-file/build.ts";
 import { resourceOf } from "../../services/cli/host/single-file/portable-executable.ts";
+import { templateOf } from "../../services/host-agent/prompt/prompt.ts";
 import { bundleGuest } from "../../services/host-agent/wsl/guest-bundle.ts";
+import { TaskType } from "../../shared/contracts/task-type.ts";
 import { untilGone } from "../support/mesh-program.ts";
 import { startNats } from "../support/nats.ts";
 
@@ -21,7 +23,7 @@ describe.skipIf(!HERE)("a single-file program", { timeout: 180_000 }, () => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it("for Windows is a program for 64-bit Windows, unsigned, with our code and the guest's in it", async () => {
+  it("for Windows is a program for 64-bit Windows, unsigned, with our code, the guest's and the prompts in it", async () => {
     const file = path.join(folder, "mesh.exe");
     const { bytes } = await buildSingleFile(file, "win32-x64", quiet);
     const exe = await readFile(file);
@@ -30,6 +32,8 @@ describe.skipIf(!HERE)("a single-file program", { timeout: 180_000 }, () => {
     if ("objection" in blob) throw new Error(blob.objection);
     expect(blob.bytes.includes("mesh host install")).toBe(true);
     expect(blob.bytes.includes((await bundleGuest()).bytes)).toBe(true);
+    for (const type of TaskType.options)
+      expect(blob.bytes.includes(await readFile(templateOf(type)))).toBe(true);
     expect(exe.includes(["NODE_SEA_FUSE", "fce680ab2cc467b6e072b8b5df1996b2:1"].join("_"))).toBe(true);
     expect(exe.subarray(exe.readUInt32LE(60) + 168).readBigUInt64LE()).toBe(0n);
     expect(resourceOf(exe, "NODE_SEA_BLOBS")).toEqual({ objection: "it has no NODE_SEA_BLOBS" });

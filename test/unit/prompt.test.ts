@@ -54,7 +54,7 @@ describe("the words of a pull request", () => {
 describe("the prompt", () => {
   const promptOf = async (overrides: Parameters<typeof request>[0], prompts = {}) => {
     const gates = [{ gate: "tests" as const, command: ["npm", "test"], log: "gate-tests" }];
-    const told = await promptFor(request(overrides), { prompts }, gates, MARK);
+    const told = promptFor(request(overrides), { prompts }, gates, MARK);
     return told.ok ? told.prompt : told.failure;
   };
 

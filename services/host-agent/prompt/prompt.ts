@@ -1,20 +1,23 @@
 // What an agent is told: the template of the task's type, the repository's own or the mesh's, filled in.
-import { readFile } from "node:fs/promises";
 import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { DeployRequest } from "../../../shared/contracts/task.ts";
+import type { TaskType } from "../../../shared/contracts/task-type.ts";
+import { ownText } from "../../../shared/process/own-program.ts";
 import { commandInWords, type Gate } from "../gates.ts";
 import type { RepositoryConfiguration } from "../repository-configuration.ts";
 import { fencedPullRequest } from "./pull-request-text.ts";
 
+/** From the project's root. */
+export const templateOf = (type: TaskType): string => `services/host-agent/prompt/templates/${type}.md`;
+
 /** `mark` is not to be guessed: it stands around what the pull request's author wrote. */
-export async function promptFor(
+export function promptFor(
   request: DeployRequest,
   { prompts }: Pick<RepositoryConfiguration, "prompts">,
   gates: Gate[],
   mark: string,
-): Promise<{ ok: true; prompt: string } | { ok: false; failure: Failure }> {
-  const own = prompts[request.type];
-  const template = own ?? (await readFile(new URL(`templates/${request.type}.md`, import.meta.url), "utf8"));
+): { ok: true; prompt: string } | { ok: false; failure: Failure } {
+  const template = prompts[request.type] ?? ownText(templateOf(request.type));
   const filled = fill(template, valuesOf(request, gates, mark));
   if (filled.ok) return { ok: true, prompt: filled.text };
   const message = `the prompt for ${request.type} has {{${filled.unknown}}}; known are ${filled.known.join(", ")}`;

@@ -3,6 +3,8 @@
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
+import { TaskType } from "../../../../shared/contracts/task-type.ts";
+import { templateOf } from "../../../host-agent/prompt/prompt.ts";
 import { bundleGuest, GUEST_ASSET } from "../../../host-agent/wsl/guest-bundle.ts";
 import { Failure } from "../../outcome.ts";
 import { nodeFor, TARGETS, type Target, type Watched } from "./node-program.ts";
@@ -12,6 +14,7 @@ const ROOT = path.resolve(import.meta.dirname, "../../../..");
 const ENTRY = "services/cli/host/single-file/entry.ts";
 /** Code of threads and for instances, which a program within one file cannot load from a file. */
 const APART = ["services/simulator/run-thread.ts", "services/host-agent/runner/agentapi/relay.ts"];
+const TEMPLATES = TaskType.options.map(templateOf);
 const BUILD_MS = 120_000;
 
 export async function buildSingleFile(
@@ -40,7 +43,10 @@ export async function buildSingleFile(
       mainFormat: "module",
       executable: node,
       output: program,
-      assets: Object.fromEntries([...APART, GUEST_ASSET].map((name) => [name, place(name)])),
+      assets: {
+        ...Object.fromEntries([...APART, GUEST_ASSET].map((name) => [name, place(name)])),
+        ...Object.fromEntries(TEMPLATES.map((file) => [file, path.join(ROOT, file)])),
+      },
       disableExperimentalSEAWarning: true,
       // Neither can be made for another platform than the builder's.
       useCodeCache: false,
