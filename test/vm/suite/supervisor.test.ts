@@ -234,7 +234,7 @@ describe("a supervisor as the user of a distro, without root", () => {
     await using supervisor = await startSupervisor({ ...PATIENT, through });
     const { isolation, limits } = supervisor.link.hello;
     assert.deepEqual({ isolation, memory: limits.memory }, { isolation: "sandbox", memory: "watched" });
-    const hog = supervisor.exec("kept=$(head -c 200000000 /dev/zero | tr '\\0' a); sleep 600", {
+    const hog = supervisor.exec("(head -c 200000000 /dev/zero; sleep 600) | tail -c 190000000", {
       stretch: await supervisor.lease(),
       limits: { memoryBytes: 64 * MEBIBYTE },
     });
