@@ -70,8 +70,9 @@ export async function startCondition(options: ConditionOptions): Promise<Conditi
     }),
     judged: () => {
       const { totalBytes, availableBytes } = memory();
-      const { disk } = meter.place();
+      const { disk, vm: shared } = meter.place();
       return {
+        ...(shared === undefined ? {} : { vmMemoryBytes: shared.totalBytes }),
         cores: meter.load().cores,
         memoryTotalBytes: totalBytes,
         memoryAvailableBytes: availableBytes,
