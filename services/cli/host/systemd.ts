@@ -1,6 +1,6 @@
 // The host agent under systemd: a system service of an account that nobody logs in to. Pure.
 import { systemdEnvironment } from "./environment-file.ts";
-import { emptied, FORGOTTEN, placed, programOf, removed, run, TAKES_WORK_AGAIN } from "./placed.ts";
+import { emptied, FORGOTTEN, folder, placed, programOf, removed, run, TAKES_WORK_AGAIN } from "./placed.ts";
 import {
   DESCRIPTION,
   PlanError,
@@ -75,6 +75,7 @@ export const systemd: ServiceManager = {
 
 /** Made by systemd from a line that may stand there already. */
 const ownAccount = (): Step[] => [
+  folder("/etc/sysusers.d"),
   {
     why: "an account that nobody logs in to",
     do: "write",
