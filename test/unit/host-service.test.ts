@@ -72,6 +72,17 @@ describe.each(WAYS)("a service by %s", (_, way) => {
     expect(fileOf(steps, "host.env")).toContain("key-secret");
   });
 
+  it("makes every folder that it puts something into, but those that the system has", () => {
+    const { dirname } = way.platform === "win32" ? path.win32 : path.posix;
+    const made = new Set(["/etc/systemd/system"]);
+    const missing = steps.flatMap((step) => {
+      if (step.do === "folder") made.add(step.path);
+      const into = step.do === "write" ? step.path : step.do === "copy" ? step.to : null;
+      return into === null || made.has(dirname(into)) ? [] : [into];
+    });
+    expect(missing).toEqual([]);
+  });
+
   it("shows a dry run no secret at all", () => {
     const shown = planText(managerOf(way.platform ?? "linux").install(withoutSecrets(wanted(way))));
     for (const secret of SECRETS) expect(shown).not.toContain(secret);
