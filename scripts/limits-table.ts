@@ -11,6 +11,7 @@ import {
   DEPENDENCIES_MAX_BYTES,
 } from "../services/host-agent/workspace/dependency-caches.ts";
 import { KEPT_MOST, KEPT_MS } from "../services/host-agent/workspace/kept-workspaces.ts";
+import { HUGE_BYTES } from "../services/host-agent/workspace/patch.ts";
 import { ORDERS_AT_ONCE, WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
 import { ATTEMPTS_REMEMBERED, WORK_REMEMBERED } from "../services/scheduler/footprints.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
@@ -134,6 +135,12 @@ export const limitRows = (): string[][] => [
     "what lies between is left out; a mark in log and artifact says how many bytes",
   ],
   ["patch of an attempt", bytes(PATCH_MAX_BYTES), "`services/host-agent/instance.ts`", "failure `resource`"],
+  [
+    "a changed file of an attempt",
+    bytes(HUGE_BYTES),
+    "`services/host-agent/workspace/patch.ts`",
+    "failure `resource`",
+  ],
   [
     "stream `LOGS`",
     stream(LOGS),

@@ -11,7 +11,7 @@ import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
 import type { Redactor } from "./redaction.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "./supervisor-link.ts";
-import { bundleCommand, LEFT_OUT, patchCommand } from "./workspace/patch.ts";
+import { bundleCommand, HUGE_FILE, LEFT_OUT, patchCommand } from "./workspace/patch.ts";
 import type { PreparedTree } from "./workspace/tree.ts";
 
 export interface Instance {
@@ -173,6 +173,8 @@ function patchFailure(
   if (bytes > PATCH_MAX_BYTES)
     return { category: "resource", message: `the patch has ${bytes} bytes; ${PATCH_MAX_BYTES} are allowed` };
   if (exitCode === 0) return null;
+  if (exitCode === HUGE_FILE)
+    return { category: "resource", message: `a file is too large for any patch: ${complaint.trim()}` };
   return { category: "internal", message: `the patch could not be taken: ${complaint.trim()}` };
 }
 

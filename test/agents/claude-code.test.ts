@@ -1,5 +1,7 @@
 // Claude Code, the real program, as a runner of real attempts, against a stub of its provider: what becomes of it when
 // it works, is refused, hangs, is limited, denied or stopped, and that it leaves nothing running.
+import { symlinkSync } from "node:fs";
+import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { Stop } from "../../services/host-agent/executor.ts";
@@ -270,6 +272,59 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
         expect(await textOf(taskId, "patch")).toBe("");
       },
     );
+
+    it("is led out of its tree by no link, and what it plants in git runs nowhere", async ({ skip }) => {
+      if (host.hello.isolation !== "sandbox") skip("without a sandbox there is no outside");
+      const outside = path.join(host.folder, "outside");
+      await mkdir(outside);
+      await writeFile(path.join(outside, "secret.txt"), "outside-secret");
+      await chmod(host.folder, 0o755);
+      using hostile = makeRepository();
+      const sources = path.join(path.dirname(hostile.path), "work");
+      symlinkSync(outside, path.join(sources, "out"));
+      symlinkSync(path.join(outside, "secret.txt"), path.join(sources, "notes.txt"));
+      const headSha = hostile.commit({});
+      const trap = `touch ${outside}/mark`;
+      const plant = `cat notes.txt out/*; echo planted > out/planted.txt
+        for hook in post-checkout pre-commit reference-transaction; do
+          printf '#!/bin/sh\\n${trap}\\n' > .git/hooks/$hook && chmod +x .git/hooks/$hook
+        done
+        git config core.fsmonitor '${trap}'; git config filter.evil.clean '${trap}'
+        echo '* filter=evil' > .gitattributes; echo more >> README.md`;
+      api.play(
+        [{ tool: "Read", input: { file_path: "$CWD/notes.txt" } }],
+        [{ tool: "Write", input: { file_path: "$CWD/out/written.txt", content: "x" } }],
+        bash(`mkdir -p .git/hooks; ${plant}`),
+        DONE,
+      );
+      const { taskId, failure } = await host.run(
+        { ...hostile, headSha },
+        asked({ approvals: "allow" }, { checks: ["grep more README.md"] }),
+      );
+      expect(failure).toBeNull();
+      expect(await readdir(outside)).toEqual(["secret.txt"]);
+      const said = JSON.stringify([api.requests, await host.chunks(taskId), await textOf(taskId, "patch")]);
+      expect(said).not.toContain("outside-secret");
+    });
+
+    it.for<[string, string, RegExp]>([
+      ["forks without end", "bomb() { bomb | bomb & }; bomb; sleep 600", /more processes than it may/],
+      ["leaves a file of 2 GB", "truncate -s 2G huge.bin", /too large for any patch: \.\/huge\.bin/],
+    ])("that %s fails as resource, and leaves nothing", async ([, command, message], { skip }) => {
+      if (host.hello.limits.processes === "none" && command.startsWith("bomb"))
+        skip("this machine limits no processes");
+      api.play(bash(command), DONE);
+      const limits = { processes: 400 };
+      const { failure } = await host.run(repository, asked({ approvals: "allow" }, { limits }));
+      expect(failure).toMatchObject({ category: "resource", message: expect.stringMatching(message) });
+    });
+
+    it("whose branch is called as an option of git's is not even fetched", async () => {
+      api.play(DONE);
+      const { failure } = await host.run(repository, asked({}, { branch: "--upload-pack=touch /tmp/x" }));
+      expect(failure?.category).toBe("source");
+      expect(api.requests).toEqual([]);
+    });
   });
 
   describe("that is cancelled", () => {

@@ -9,12 +9,20 @@ import type { PreparedTree } from "./tree.ts";
 /** Begins a line that the command below writes to stderr about what the patch lacks. */
 export const LEFT_OUT = "left out of the patch: ";
 
+/** Exits so where a changed file is larger than git can put into a patch at all, and names it. */
+export const HUGE_FILE = 64;
+/** Below the 2 GiB at which it gives up. */
+export const HUGE_BYTES = 1_073_741_824;
+
 /**
  * `git` twice, so that new files count: everything not ignored, against the commit. A repository that the work has
  * made or cloned inside the tree is none of this one's: git would put a commit's name in its place that nobody can
  * fetch, or give up where it has no commit yet.
  */
 const TAKE = `
+huge=$(git "$@" ls-files -z --modified --others --exclude-standard | sed -z 's|^|./|' |
+  xargs -0 -r sh -c 'find "$@" -maxdepth 0 -type f -size +${HUGE_BYTES / 1024}k' sh | head -n 1)
+if test -n "$huge"; then printf '%s\\n' "$huge" >&2; exit ${HUGE_FILE}; fi
 {
   printf '.\\0'
   for path in $LEAVE_OUT; do printf ":(top,exclude,literal)%s\\0" "$path"; done
