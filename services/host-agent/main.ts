@@ -33,6 +33,7 @@ import { createRedactor } from "./redaction.ts";
 import { findRunners } from "./runner/here.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { Voice } from "./voice.ts";
+import { takeOfferedImage } from "./wsl/image/offered.ts";
 
 /** Said while there is no supervisor. */
 const NOTHING_HELD: LimitsHeld = { memory: "none", processes: "none", cpus: "none" };
@@ -83,6 +84,7 @@ export async function start(
     log,
   });
   await source.endFormerLife();
+  await takeOfferedImage(dataDir, environment.MESH_WSL_EXE, log);
   await rm(artifactsFolder, { recursive: true, force: true });
 
   const bus = stack.use(await connectBus(busOptions(context, `host-agent ${hostId}`)));

@@ -1,14 +1,16 @@
 // The golden image: made of a base, and registered by `mesh host image import` with whatever MESH_WSL_EXE names, our own
 // fake if nothing.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { execa } from "execa";
+import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { GOLDEN_DISTRO } from "../../services/host-agent/wsl/distro-layout.ts";
 import { bundleGuest, type GuestBundle } from "../../services/host-agent/wsl/guest-bundle.ts";
 import { buildImage } from "../../services/host-agent/wsl/image/build.ts";
 import { distroRoot } from "../../services/host-agent/wsl/image/distro-root.ts";
 import { folderRoot } from "../../services/host-agent/wsl/image/folder-root.ts";
+import { takeOfferedImage } from "../../services/host-agent/wsl/image/offered.ts";
 import { type ImagePart, imageRecipe } from "../../services/host-agent/wsl/image/recipe.ts";
 import type { ImageRoot } from "../../services/host-agent/wsl/image/root.ts";
 import { type FakeWindows, hasDistros, startFakeWindows, WSL_PROGRAM } from "../support/fake-wsl.ts";
@@ -115,6 +117,29 @@ describe.skipIf(!hasDistros)("the golden image", () => {
     const argv = ["/bin/sh", "-c", `ls /root; id -un; ls /opt/agent-mesh`];
     const seen = await windows.wsl.run({ distro: GOLDEN_DISTRO, user: "mesh", argv });
     expect(seen.ok && seen.value.stdout.toString()).toBe(`mesh\n${guest.fileName}\nprograms\n`);
+  });
+
+  test("that was left for the host agent is registered at its start, once, and one that is none is not", async () => {
+    const dataDir = path.join(windows.folder, "host");
+    const offered = () =>
+      readdirSync(path.join(dataDir, "distros")).filter((name) => name.includes("offered"));
+    const settings = path.join(windows.folder, "host.env");
+    writeFileSync(settings, `MESH_DATA_DIR=${dataDir}\n`);
+    const start = () => takeOfferedImage(dataDir, WSL_PROGRAM, pino({ level: "silent" }));
+    expect(await mesh("import", image, "--environment", settings)).toMatchObject({ exitCode: 2 });
+    expect(await mesh("import", image, "--for-agent", "--environment", settings)).toMatchObject({
+      exitCode: 0,
+    });
+    expect(offered()).toEqual(["offered.tar"]);
+    await windows.wsl.run({ distro: GOLDEN_DISTRO, user: "root", argv: ["/bin/touch", "/root/old"] });
+    await start();
+    const seen = await windows.wsl.run({ distro: GOLDEN_DISTRO, user: "root", argv: ["/bin/ls", "/root"] });
+    expect([seen.ok && seen.value.stdout.toString(), offered()]).toEqual(["", []]);
+    writeFileSync(path.join(windows.folder, "none.tar"), "");
+    await mesh("import", path.join(windows.folder, "none.tar"), "--for-agent");
+    await start();
+    // What works is not given up for what does not.
+    expect([await distros(), offered()]).toEqual([[GOLDEN_DISTRO], []]);
   });
 
   test("that is none is refused in words, and leaves nothing, nor takes anything", async () => {

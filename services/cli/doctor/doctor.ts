@@ -1,9 +1,7 @@
 // `mesh doctor`: looks at everything on this machine that a host needs, and says what is wrong with it and what helps.
-import { readFileSync } from "node:fs";
-import { parseEnv } from "node:util";
 import { Command } from "commander";
-import { systemErrorCode } from "../../../shared/process/system-error.ts";
-import { Failure, messageOf, UsageError } from "../outcome.ts";
+import { withSettings } from "../host/settings-file.ts";
+import { Failure } from "../outcome.ts";
 import { orSay } from "../up.ts";
 import type { Group } from "./examine.ts";
 import type { Finding } from "./finding.ts";
@@ -28,7 +26,7 @@ async function doctor({ environment: file, json }: Options): Promise<void> {
   const { readEnvironment } = await import("../../../shared/config/environment.ts");
   const { examine } = await import("./examine.ts");
   const { jsonLine } = await import("../plain-text.ts");
-  const env = file === undefined ? process.env : { ...process.env, ...settingsIn(file) };
+  const env = withSettings(file);
   const groups = await examine(readEnvironment(env), env, file);
   const all = groups.flatMap(({ name, findings }) =>
     findings.map((finding) => ({ group: name, ...finding })),
@@ -36,15 +34,6 @@ async function doctor({ environment: file, json }: Options): Promise<void> {
   const failed = all.filter(({ verdict }) => verdict === "fail").length;
   process.stdout.write(json ? jsonLine({ ok: failed === 0, findings: all }) : await reportOf(groups));
   if (failed > 0) throw new Failure("");
-}
-
-function settingsIn(file: string): NodeJS.Dict<string> {
-  try {
-    return parseEnv(readFileSync(file, "utf8"));
-  } catch (error) {
-    if (systemErrorCode(error) === undefined) throw error;
-    throw new UsageError(`--environment: ${messageOf(error)}`);
-  }
 }
 
 const STYLES = { ok: "green", warn: "yellow", fail: "red" } as const;

@@ -7,6 +7,7 @@ import type { Wsl } from "../../host-agent/wsl/wsl.ts";
 import type { WslOutcome } from "../../host-agent/wsl/wsl-error.ts";
 import { allowForStop, interruption } from "../interruption.ts";
 import { Failure, UsageError } from "../outcome.ts";
+import { withSettings } from "./settings-file.ts";
 
 const CLEAN_UP_MS = 60_000;
 const progress = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -34,6 +35,14 @@ export function imageCommand(): Command {
     .description("register the golden distro from an image, for this account")
     .argument("<file>", "what `mesh host image build` has written")
     .option("--replace", "remove the one that is there first; the host agent has to be stopped")
+    .option(
+      "--for-agent",
+      "leave it to the host agent, which registers it for its own account when it starts next",
+    )
+    .option(
+      "--environment <file>",
+      "with --for-agent: settings of the service (`mesh host status` names them)",
+    )
     .action(importImage);
   return image;
 }
@@ -115,12 +124,22 @@ async function rootFor(folder: string, base: string | undefined) {
   return distroRoot(wsl, distros, path.resolve(base));
 }
 
-async function importImage(file: string, { replace = false }: { replace?: boolean }): Promise<void> {
+interface ImportOptions {
+  replace?: boolean;
+  forAgent?: boolean;
+  environment?: string;
+}
+
+async function importImage(file: string, options: ImportOptions): Promise<void> {
+  const { replace = false, forAgent = false, environment } = options;
+  if (environment !== undefined && !forAgent) throw new UsageError("--environment goes with --for-agent");
   const { importImage: registerImage } = await import("../../host-agent/wsl/image/import.ts");
   const { holderOf } = await import("../../../shared/process/folder-lock.ts");
+  const { HOST_LOCK } = await import("../../host-agent/identity.ts");
   await thereOrUsage("the image", file);
+  if (forAgent) return offer(file, environment);
   const { wsl, distros, dataDir } = await windows();
-  const agent = await holderOf(dataDir, "host-agent.lock");
+  const agent = await holderOf(dataDir, HOST_LOCK);
   if (replace && agent !== null)
     throw new Failure(`the host agent (process ${agent}) is running: stop it first, what it runs would end`);
   allowForStop(CLEAN_UP_MS);
@@ -135,6 +154,15 @@ export async function importOnce(file: string): Promise<string | null> {
   await thereOrUsage("the image", file);
   const { wsl, distros } = await windows();
   return orFail(await importIfMissing(wsl, { file: path.resolve(file), distros }));
+}
+
+async function offer(file: string, settings: string | undefined): Promise<void> {
+  const { readEnvironment } = await import("../../../shared/config/environment.ts");
+  const { hostDataDir } = await import("../../host-agent/identity.ts");
+  const { offerImage } = await import("../../host-agent/wsl/image/offered.ts");
+  const dataDir = hostDataDir(readEnvironment(withSettings(settings)));
+  await offerImage(dataDir, path.resolve(file));
+  progress(`the host agent of ${dataDir} registers it when it starts next: stop it, and start it again`);
 }
 
 async function windows(): Promise<{ wsl: Wsl; distros: string; dataDir: string }> {
@@ -161,7 +189,7 @@ async function thereOrUsage(what: string, file: string | undefined): Promise<voi
 
 const HINTS: Partial<Record<string, string>> = {
   "name-taken": "it is left as it is; `--replace` removes one that is ours",
-  corrupt: "nothing of it is left; is it whole?",
+  corrupt: "nothing of it is left, and what was there before stays; is it whole?",
   "disk-full": "make room on this disk; nothing of it is left",
   "service-broken": "`wsl --shutdown` helps, which ends everything in all distros of this account",
   "wrong-account": "run this as the account of the host agent's service",

@@ -1,6 +1,7 @@
 // Registers the golden distro from an image: under our name, for this account, and only if it is an image of ours that
 // works. A failure leaves no distro and no file.
 import path from "node:path";
+import { execa } from "execa";
 import { dropCopySource, removeDistro } from "../copied-distro.ts";
 import { GOLDEN_DISTRO, MARKER_FILE, NODE_PROGRAM } from "../distro-layout.ts";
 import { bundleGuest } from "../guest-bundle.ts";
@@ -10,6 +11,9 @@ import { failed, type WslOutcome } from "../wsl-error.ts";
 
 /** What instances cannot do without. */
 const CHECK = `cat "$1" && "$2" --version && git --version && bwrap --version`;
+
+/** Of the names in a tarball, characters. */
+const LIST_MAX = 100_000_000;
 
 /** Below the data folder, where all distros of a host lie. */
 export const distrosIn = (dataDir: string): string => path.join(dataDir, "distros");
@@ -21,6 +25,8 @@ export async function importImage(
 ): Promise<WslOutcome<string>> {
   const golden = { distro: GOLDEN_DISTRO, folder: path.join(distros, GOLDEN_DISTRO) };
   if (replace) {
+    // Before the one that works is given up.
+    if (!(await isImage(file))) return failed("corrupt", `${file} is no whole image of ours`);
     const removed = await removeDistro(wsl, golden);
     if (!removed.ok) return removed;
   }
@@ -41,6 +47,13 @@ export async function importIfMissing(
   if (!there.ok) return there;
   if (there.value.some(({ name }) => name === GOLDEN_DISTRO)) return { ok: true, value: null };
   return importImage(wsl, { ...image, replace: false });
+}
+
+/** Read to its end. */
+async function isImage(file: string): Promise<boolean> {
+  const listed = await execa("tar", ["-tf", file], { stdin: "ignore", reject: false, maxBuffer: LIST_MAX });
+  const names = listed.failed ? [] : listed.stdout.split(/\r?\n/);
+  return names.some((name) => name.replace(/^\.?\/?/, "/") === MARKER_FILE);
 }
 
 async function tryIt(wsl: Wsl): Promise<WslOutcome<string>> {
