@@ -31,7 +31,7 @@ export default defineConfig({
           include: ["test/wsl/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          globalSetup: ["test/setup/distro-image.ts"],
+          globalSetup: ["test/setup/nats-server.ts", "test/setup/distro-image.ts"],
         },
       },
       {

@@ -19,7 +19,7 @@ import type { Run } from "./runner/runner.ts";
 
 export interface AttemptsOptions extends Omit<HeldAttemptPorts, "closing"> {
   hostId: string;
-  instances: Pick<Instances, "take" | "onFrozen" | "onDied">;
+  instances: Pick<Instances, "take" | "problem" | "onFrozen" | "onDied">;
   capacity(): Capacity;
 }
 
@@ -86,8 +86,7 @@ export class Attempts {
       limitRefusalOf(memoryLimitBytes, admitted, capacity.vmMemoryBytes);
     if (refused !== null) return refused;
     const taken = this.#options.instances.take();
-    if (taken === null)
-      return { outcome: "refused", reason: "not-ready", message: "no instance of this host is ready" };
+    if (taken === null) return notReady(this.#options.instances.problem());
     const room = { ...countedOf(order), memoryLimitBytes };
     const attempt = HeldAttempt.of(this.#ports, this.#options.hostId, order, room, taken.instance);
     const begun = attempt.begin(order, taken.stretch);
@@ -158,6 +157,12 @@ export class Attempts {
     for (const attempt of this.#all()) attempt.stop(failure);
   }
 }
+
+const notReady = (problem: string | null): RunReply => ({
+  outcome: "refused",
+  reason: "not-ready",
+  message: `no instance of this host is ready${problem === null ? "" : `: ${problem}`}`,
+});
 
 function tell(run: Run, { text, interrupt, approval }: SayOrder): boolean {
   if (approval !== undefined && !run.answer(approval.id, approval.allow)) return false;

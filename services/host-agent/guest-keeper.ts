@@ -24,6 +24,10 @@ export interface Guest extends AsyncDisposable {
   /** What the attempt uses; null while nobody can tell. */
   useOf(attemptKey: string): AttemptUse | null;
   exec(spec: ExecSpec, onOutput: (stream: "stdout" | "stderr", bytes: Buffer) => void): GuestProcess;
+  /** A program of the guest's own, by the arguments of `guest/main.ts`. */
+  serve(args: string[], onOutput: (stream: "stdout" | "stderr", bytes: Buffer) => void): GuestProcess;
+  /** Its clock less this machine's, ms; null while there is no supervisor. */
+  clockSkewMs(): number | null;
   /** Tells the supervisor that the machine has slept. */
   freeze(): void;
   /** Lets a frozen attempt run under the stretch; false if that no longer lasts. */
@@ -41,6 +45,9 @@ const RESTART_MAX_MS = 30_000;
 export async function keepGuest(options: {
   /** Argv of a supervisor, once what it runs on is there; asked for again for each. */
   command: (signal: AbortSignal) => Promise<string[]>;
+  env?: NodeJS.ProcessEnv;
+  /** Ends it as disposing does, before there is anything to dispose. */
+  signal?: AbortSignal;
   silenceMs: number;
   /** Ends what a supervisor that died may have left; rejects when it cannot. */
   endFormerLife: () => Promise<unknown>;
@@ -51,12 +58,15 @@ export async function keepGuest(options: {
   const diedListeners: ((reason: string) => void)[] = [];
   const used = new Set<string>();
   const closing = new AbortController();
+  options.signal?.addEventListener("abort", () => closing.abort());
   let link: SupervisorLink | null = null;
   let restarted = Promise.resolve();
 
   async function connect(): Promise<void> {
+    const command = await unlessAborted(options.command(closing.signal), closing.signal);
     const connected = await connectSupervisor({
-      command: await options.command(closing.signal),
+      command,
+      ...(options.env ? { env: options.env } : {}),
       onStderr: (text) => log.warn({ text }, "guest supervisor"),
       silenceMs: options.silenceMs,
       endLeftovers,
@@ -127,6 +137,11 @@ export async function keepGuest(options: {
       used.add(spec.attempt);
       return link.exec(spec, onOutput);
     },
+    serve(args, onOutput) {
+      if (link === null) throw new Error("there is no guest supervisor at the moment");
+      return link.serve(args, onOutput);
+    },
+    clockSkewMs: () => link?.clockSkewMs() ?? null,
     freeze: () => link?.freeze(),
     thaw: async (attemptKey, stretch) => (link === null ? false : link.thaw(attemptKey, stretch)),
     async release(attemptKey) {
@@ -142,4 +157,14 @@ export async function keepGuest(options: {
       await link?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** What it waits for may take very long, and is nothing that has to be ended. */
+export async function unlessAborted<Value>(wanted: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason as Error);
+  signal.addEventListener("abort", abort);
+  wanted.catch(() => {});
+  return Promise.race([wanted, aborted.promise]).finally(() => signal.removeEventListener("abort", abort));
 }

@@ -75,7 +75,7 @@ export function createInstance(
     apart && tree.dependencies ? DEPENDENCIES_PATH : tree.dependencies,
   );
   const environment = {
-    ...machineEnvironment(process.env, isolation),
+    ...machineEnvironment(work.machine.environment, isolation),
     HOME: home,
     MESH_TASK_ID: taskId,
     MESH_ATTEMPT: String(attempt),
@@ -178,7 +178,7 @@ function patchFailure(
   return { category: "internal", message: `the patch could not be taken: ${complaint.trim()}` };
 }
 
-/** Of the host's environment, only what programs need to run at all. */
+/** Of the machine's environment, only what programs need to run at all. */
 const PASSED_ON = ["PATH", "LANG", "LC_ALL", "TZ"];
 
 function machineEnvironment(

@@ -2,6 +2,7 @@
 // runs, runs under the guest supervisor, which ends it when this process ends.
 import { rm } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { askTracker } from "../../shared/bus/append.ts";
 import { ask } from "../../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
@@ -20,19 +21,22 @@ import { Attempts } from "./attempts.ts";
 import { startCondition } from "./condition.ts";
 import type { Executor } from "./executor.ts";
 import { finishedIn } from "./finished.ts";
-import type { LimitsHeld } from "./guest/protocol.ts";
+import type { Hello, LimitsHeld } from "./guest/protocol.ts";
 import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
 import { chooseHostId, HOST_LOCK, readIdentity } from "./identity.ts";
-import { startInstances } from "./instances/instances.ts";
-import { localMachine } from "./instances/local.ts";
+import { type Instances, startInstances } from "./instances/instances.ts";
 import type { Machine } from "./instances/machine.ts";
+import { instanceRules, machinesOf } from "./instances/settings.ts";
 import { createLogSink } from "./log-sink.ts";
 import { serveOrders } from "./orders.ts";
 import { startAwake } from "./owner/keep-awake.ts";
 import { createRedactor } from "./redaction.ts";
+import { commandRunner } from "./runner/command.ts";
 import { findRunners } from "./runner/here.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { Voice } from "./voice.ts";
+import { diskOf } from "./workspace/disk.ts";
+import type { WorkspaceReadings } from "./workspace/workspaces.ts";
 import { takeOfferedImage } from "./wsl/image/offered.ts";
 
 /** Said while there is no supervisor. */
@@ -43,8 +47,7 @@ const WHO_MS = 1_000;
 const CLOSE_MS = 8_000;
 /** Told over the bus to stop, it lets what runs go on for so long, unless told otherwise, ms. */
 const STOP_MS = 600_000;
-/** On this machine an instance costs nothing until it is used, and keeps nothing of an attempt. */
-const RULES = { idleMs: 300_000, tasksEach: Number.POSITIVE_INFINITY, silenceMs: 30_000 };
+const LOOK_AGAIN_MS = 2_000;
 
 /** `executor` makes what attempts do; a benchmark gives one that does nothing. */
 export async function start(
@@ -76,13 +79,8 @@ export async function start(
   const finished = finishedIn(path.join(dataDir, "finished"));
 
   // What a former life left is ended, and seen gone, before this one says a word.
-  const source = localMachine({
-    dataDir,
-    environment,
-    tools: Object.values(programs).flatMap(pathsOf),
-    times,
-    log,
-  });
+  const tools = Object.values(programs).flatMap(pathsOf);
+  const source = await machinesOf({ dataDir, installation, environment, tools, times, log });
   await source.endFormerLife();
   await takeOfferedImage(dataDir, environment.MESH_WSL_EXE, log);
   await rm(artifactsFolder, { recursive: true, force: true });
@@ -96,9 +94,17 @@ export async function start(
     );
 
   const slots = environment.MESH_HOST_SLOTS;
-  const rules = { ...RULES, most: slots, warm: slots };
-  const instances = stack.use(startInstances({ source, rules, log }));
-  const { guest, workspaces } = await instances.first;
+  const instances = stack.use(startInstances({ source, rules: instanceRules(environment), log }));
+  const isLocal = environment.MESH_HOST_INSTANCES === "local";
+  // Elsewhere that may take minutes, and fail for a while; the host says meanwhile that it has nothing free.
+  if (isLocal) await (await instances.first).guest.firstStamp();
+  instances.onOpened(({ guest }) => void guest.firstStamp().then(() => heartbeats?.beat()));
+  let lastIsolation: Hello["isolation"] | undefined;
+  /** Of all instances, which are made alike; while none is there, as it was. */
+  const isolation = () => {
+    lastIsolation = instances.machines()[0]?.guest.hello()?.isolation ?? lastIsolation;
+    return lastIsolation;
+  };
   let lastResume: Heartbeat["lastResume"];
   stack.use(
     watchForStandstill({
@@ -111,17 +117,35 @@ export async function start(
       },
     }),
   );
-  const isolation = guest.hello()?.isolation;
-  const { runners, versions: agents } = await findRunners(environment, programs, isolation, log);
-  const runnerNames = runners.map(({ name }) => name);
-  const versions = { "host-agent": VERSION, node: process.versions.node, ...agents };
+  let found: Awaited<ReturnType<typeof findRunners>> = {
+    runners: [commandRunner],
+    versions: {},
+    unusable: [],
+  };
+  const find = async ({ guest, look }: Machine) => {
+    found = await findRunners(environment, isLocal ? programs : {}, guest.hello()?.isolation, look, log);
+  };
+  if (isLocal) await find(await instances.first);
+  else
+    instances.onOpened(async (machine) => {
+      while (instances.machines().includes(machine))
+        try {
+          return await find(machine);
+        } catch (error) {
+          // Its supervisor has died meanwhile: there will be another.
+          log.warn(error, "runners could not be looked for");
+          await delay(LOOK_AGAIN_MS);
+        }
+    });
+  const runnerNames = () => found.runners.map(({ name }) => name);
+  const versions = () => ({ "host-agent": VERSION, node: process.versions.node, ...found.versions });
   let heartbeats: Heartbeats | undefined;
   /** By an operator's wish, which the tracker tells; or because it has been told to stop. */
   let drained = false;
   let stopping = false;
   const draining = () => drained || stopping;
   // What can see the machine is never a stranger's, whatever the machine was told.
-  const takesStrangers = () => environment.MESH_HOST_UNTRUSTED && guest.hello()?.isolation === "sandbox";
+  const takesStrangers = () => environment.MESH_HOST_UNTRUSTED && isolation() === "sandbox";
 
   const redactor = createRedactor([
     environment.ANTHROPIC_API_KEY,
@@ -136,7 +160,7 @@ export async function start(
       environment,
       hostId,
       dataDir,
-      readPlace: () => workspaces.readings(),
+      readPlace: () => readPlace(instances, dataDir),
       atWork: () => attempts.reserved().attempts,
       handBack: (count, message) => attempts.handBack(count, message),
       onChange: () => heartbeats?.beat(),
@@ -153,7 +177,9 @@ export async function start(
         bus,
         hostId,
         artifactsFolder,
-        runners,
+        get runners() {
+          return found.runners;
+        },
         redactor,
         log,
       }),
@@ -164,8 +190,8 @@ export async function start(
       ...condition.judged(),
       slots,
       labels: environment.MESH_HOST_LABELS,
-      versions,
-      runners: runnerNames,
+      versions: versions(),
+      runners: runnerNames(),
       takesStrangers: takesStrangers(),
       draining: draining(),
     }),
@@ -186,7 +212,6 @@ export async function start(
   );
 
   stack.use(startAwake({ working: () => attempts.reserved().attempts > 0, log }));
-  await guest.firstStamp();
   heartbeats = stack.use(
     startHeartbeats({
       bus,
@@ -209,13 +234,13 @@ export async function start(
           reserved,
           attempts: attempts.list(),
           labels: environment.MESH_HOST_LABELS,
-          runners: runnerNames,
-          isolation: guest.hello()?.isolation ?? "none",
-          limits: guest.hello()?.limits ?? NOTHING_HELD,
+          runners: runnerNames(),
+          isolation: isolation() ?? "none",
+          limits: instances.machines()[0]?.guest.hello()?.limits ?? NOTHING_HELD,
           untrusted: takesStrangers(),
           draining: draining(),
           stopping,
-          versions,
+          versions: versions(),
           ...(lastResume === undefined ? {} : { lastResume }),
         };
       },
@@ -237,6 +262,12 @@ export async function start(
   };
   stack.use(serveStopOrder(bus, context, "host-agent", { instance: hostId, before: finish }));
   return stack.move();
+}
+
+/** Of the disk that trees lie on: while no machine is up, of the one that its disk grows on. */
+async function readPlace(instances: Instances, dataDir: string): Promise<WorkspaceReadings> {
+  const machine = instances.machines()[0];
+  return machine === undefined ? { disk: await diskOf(dataDir), caches: [] } : machine.workspaces.readings();
 }
 
 /** Hands each supervisor's stamp back to it. */

@@ -44,6 +44,10 @@ export interface SupervisorLink extends AsyncDisposable {
   /** False if the stretch no longer lasts: the attempt stays frozen. */
   thaw(attempt: string, stretch: string): Promise<boolean>;
   exec(spec: ExecSpec, onOutput: OnOutput): GuestProcess;
+  /** A program of the guest's own, by the arguments of `guest/main.ts`. */
+  serve(args: string[], onOutput: OnOutput): GuestProcess;
+  /** Guest's clock less this machine's, by the latest tick, ms: how long that took to come is in it. */
+  clockSkewMs(): number | null;
   /** Resolves when nothing of the attempt is left. */
   kill(attempt: string): Promise<void>;
   onFrozen(listener: (attempt: string) => void): void;
@@ -59,6 +63,8 @@ const CLOSE_MS = 8_000;
 /** Rejects when no supervisor says hello. `command` is its whole argv. */
 export async function connectSupervisor(options: {
   command: string[];
+  /** This process's own if not given. */
+  env?: NodeJS.ProcessEnv;
   onStderr: (text: string) => void;
   /** One that says nothing for so long has hung, ms. */
   silenceMs: number;
@@ -69,7 +75,11 @@ export async function connectSupervisor(options: {
 }): Promise<SupervisorLink> {
   const { helloMs = HELLO_MS } = options;
   const [program = "", ...args] = options.command;
-  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], windowsHide: true });
+  const child = spawn(program, args, {
+    stdio: ["pipe", "pipe", "pipe"],
+    windowsHide: true,
+    ...(options.env ? { env: options.env } : {}),
+  });
   const running = new Map<number, { onOutput: OnOutput; resolve: (exit: ExitRecord) => void }>();
   const gone = new Map<string, PromiseWithResolvers<void>>();
   const thawing = new Map<string, (thawed: boolean) => void>();
@@ -79,6 +89,7 @@ export async function connectSupervisor(options: {
   const decoder = new FrameDecoder<FromGuest>();
   let tick: Tick | null = null;
   let uses = new Map<string, AttemptUse>();
+  let skewMs: number | null = null;
   let nextProcess = 1;
   let silentLooks = 0;
   let dead = false;
@@ -101,6 +112,22 @@ export async function connectSupervisor(options: {
     });
   }
 
+  function begin(onOutput: OnOutput, ask: (number: number) => ToGuest): GuestProcess {
+    const number = nextProcess++;
+    const { promise, resolve } = Promise.withResolvers<ExitRecord>();
+    if (dead) resolve({ exitCode: null, signal: null, durationMs: 0, cause: "supervisor-died" });
+    running.set(number, { onOutput, resolve });
+    send(ask(number));
+    return {
+      finished: promise,
+      write: (bytes) => {
+        if (!dead) child.stdin.write(encodeData("stdin", number, bytes));
+      },
+      endStdin: () => send({ type: "stdinEnd", process: number }),
+      signal: (name) => send({ type: "signal", process: number, signal: name }),
+    };
+  }
+
   function hear(frame: Frame<FromGuest>): void {
     if (frame.kind !== "control") {
       if (frame.kind !== "stdin") running.get(frame.process)?.onOutput(frame.kind, frame.bytes);
@@ -114,6 +141,7 @@ export async function connectSupervisor(options: {
         return;
       case "tick":
         tick = message;
+        skewMs = message.stamp.wallMs - Date.now();
         return;
       case "use":
         uses = new Map(message.attempts.map((use) => [use.attempt, use]));
@@ -181,21 +209,9 @@ export async function connectSupervisor(options: {
       send({ type: "thaw", attempt, stretch });
       return promise;
     },
-    exec(spec, onOutput) {
-      const number = nextProcess++;
-      const { promise, resolve } = Promise.withResolvers<ExitRecord>();
-      if (dead) resolve({ exitCode: null, signal: null, durationMs: 0, cause: "supervisor-died" });
-      running.set(number, { onOutput, resolve });
-      send({ type: "exec", process: number, ...spec });
-      return {
-        finished: promise,
-        write: (bytes) => {
-          if (!dead) child.stdin.write(encodeData("stdin", number, bytes));
-        },
-        endStdin: () => send({ type: "stdinEnd", process: number }),
-        signal: (name) => send({ type: "signal", process: number, signal: name }),
-      };
-    },
+    exec: (spec, onOutput) => begin(onOutput, (number) => ({ type: "exec", process: number, ...spec })),
+    serve: (args, onOutput) => begin(onOutput, (number) => ({ type: "serve", process: number, args })),
+    clockSkewMs: () => (dead ? null : skewMs),
     kill(attempt) {
       if (dead) return died.promise.then(() => {});
       const waiting = gone.get(attempt) ?? Promise.withResolvers<void>();
@@ -222,8 +238,7 @@ async function close(child: ChildProcess): Promise<void> {
   clearTimeout(force);
 }
 
-/** Argv of a supervisor beside the host agent, on the same kernel. */
-export const localSupervisorCommand = (options: {
+interface SupervisorOptions {
   stateDir: string;
   leaseMs: number;
   checkMs: number;
@@ -232,8 +247,16 @@ export const localSupervisorCommand = (options: {
   sandbox?: boolean;
   /** Paths besides the system's own that it shows. */
   tools?: string[];
-}): string[] => [
+}
+
+/** Argv of a supervisor beside the host agent, on the same kernel. */
+export const localSupervisorCommand = (options: SupervisorOptions): string[] => [
   ...ownProgram("services/host-agent/guest/main.ts"),
+  ...supervisorArguments(options),
+];
+
+/** For the guest's programs, wherever they are. */
+export const supervisorArguments = (options: SupervisorOptions): string[] => [
   "supervisor",
   ...stateArguments(options.stateDir),
   ...["--lease-ms", String(options.leaseMs)],

@@ -127,6 +127,34 @@ const VARIABLES = {
     .string()
     .optional()
     .describe("the program wsl.exe, instead of C:\\Program Files\\WSL\\wsl.exe"),
+  MESH_HOST_INSTANCES: z
+    .enum(["local", "wsl2"])
+    .default("local")
+    .describe("where attempts run: local (this machine, beside the host agent) or wsl2 (a distro of ours)"),
+  MESH_HOST_ISOLATION: z
+    .enum(["attempt", "distro"])
+    .default("attempt")
+    .describe(
+      "with wsl2: attempt keeps attempts in a sandbox each, all in one distro; distro gives each a distro of its own, where it is root and which is made anew after it",
+    ),
+  MESH_HOST_MAX_INSTANCES: whole(1, 1_000)
+    .optional()
+    .describe(
+      "instances there are at once, those that are being made or removed too; 5, or MESH_HOST_SLOTS if more",
+    ),
+  MESH_HOST_WARM: whole(0, 1_000)
+    .optional()
+    .describe(
+      "instances kept ready beside those at work: all there may be, 1 where each is a distro; with 0 one is made when it is asked for",
+    ),
+  MESH_HOST_IDLE_MS: whole(1_000, 86_400_000)
+    .default(300_000)
+    .describe("an instance that is not kept ready goes after it was not used for so long, ms"),
+  MESH_WSL_SHUTDOWN: flag
+    .default(false)
+    .describe(
+      "1: this host may shut all of WSL down when nothing else helps, as after some sleeps, if all its distros are ours",
+    ),
   MESH_CLAUDE_BIN: z
     .string()
     .optional()

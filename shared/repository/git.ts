@@ -8,6 +8,8 @@ export interface GitOptions {
   allowFileClones?: boolean;
   signal?: AbortSignal;
   timeoutMs?: number;
+  /** For its stdin. */
+  input?: string;
 }
 
 export interface GitResult {
@@ -43,7 +45,7 @@ export async function git(args: string[], options: GitOptions = {}): Promise<Git
     // Those it has set to talk to a remote do not end with it, and may wait for that one for ever.
     killDescendants: true,
     maxBuffer: OUTPUT_MAX_BYTES,
-    stdin: "ignore",
+    ...(options.input === undefined ? { stdin: "ignore" } : { input: options.input }),
     reject: false,
     stripFinalNewline: true,
   });

@@ -6,7 +6,7 @@ import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { Stop } from "../../services/host-agent/executor.ts";
 import { claudeCodeRunner } from "../../services/host-agent/runner/claude-code/driver.ts";
-import type { ProgramOptions } from "../../services/host-agent/runner/program.ts";
+import { lookOn, type ProgramOptions } from "../../services/host-agent/runner/program.ts";
 import type { AgentEvent } from "../../shared/contracts/agent-event.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
@@ -33,20 +33,20 @@ describe.skipIf(program === null)("the program", () => {
     environment: NodeJS.ProcessEnv = { ANTHROPIC_API_KEY: KEY },
   ) =>
     claudeCodeRunner(
-      { file: program ?? undefined, searchPath: "", version: undefined, ...overrides },
+      { file: program ?? undefined, look: lookOn(""), version: undefined, ...overrides },
       environment,
     ).probe();
 
   it("is found by its path or on PATH, and says its version", async () => {
     expect(await found({})).toEqual({ ok: true, version: "2.1.330" });
-    expect(await found({ file: undefined, searchPath: path.dirname(program ?? "") })).toMatchObject({
+    expect(await found({ file: undefined, look: lookOn(path.dirname(program ?? "")) })).toMatchObject({
       ok: true,
     });
     expect(await found({ version: "2.1.330" })).toMatchObject({ ok: true });
   });
 
   it.each<[Partial<ProgramOptions>, NodeJS.ProcessEnv | undefined, RegExp]>([
-    [{ file: undefined, searchPath: "/nowhere" }, undefined, /no program claude on PATH/],
+    [{ file: undefined, look: lookOn("/nowhere") }, undefined, /no program claude on PATH/],
     [{ file: "/nowhere/claude" }, undefined, /does not say which version/],
     [{ file: "/bin/true" }, undefined, /does not say which version/],
     [{ version: "2.1.331" }, undefined, /MESH_CLAUDE_VERSION wants 2.1.331/],
@@ -66,7 +66,7 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
     api = await startMessagesApi();
     environment.ANTHROPIC_BASE_URL = api.url;
     const runner = claudeCodeRunner(
-      { file: program ?? undefined, searchPath: "", version: undefined },
+      { file: program ?? undefined, look: lookOn(""), version: undefined },
       environment,
     );
     await runner.probe();

@@ -6,6 +6,7 @@ import { acpRunner } from "../../services/host-agent/runner/acp/driver.ts";
 import { agentapiRunner } from "../../services/host-agent/runner/agentapi/driver.ts";
 import { claudeCodeRunner } from "../../services/host-agent/runner/claude-code/driver.ts";
 import { codexRunner } from "../../services/host-agent/runner/codex/driver.ts";
+import { lookOn } from "../../services/host-agent/runner/program.ts";
 import type { Runner } from "../../services/host-agent/runner/runner.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { AROUND_CLAUDE, CLAUDE_SETTINGS, preparedClaude } from "../support/agentapi-claude.ts";
@@ -50,7 +51,7 @@ const AGENTS: Agent[] = [
       const environment = { ANTHROPIC_API_KEY: KEY, ANTHROPIC_BASE_URL: api.url };
       return {
         provider: anthropic(api),
-        runner: claudeCodeRunner({ file, searchPath: "", version: undefined }, environment),
+        runner: claudeCodeRunner({ file, look: lookOn(""), version: undefined }, environment),
       };
     },
   },
@@ -66,7 +67,7 @@ const AGENTS: Agent[] = [
       const environment = { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: api.url };
       return {
         provider: openai(api),
-        runner: codexRunner({ file, searchPath: "", version: undefined }, environment, "namespaces"),
+        runner: codexRunner({ file, look: lookOn(""), version: undefined }, environment, "namespaces"),
       };
     },
   },

@@ -133,7 +133,10 @@ export class Machine {
     clearTimeout(instance.idle);
     const { instanceIdleMs } = idleTimes();
     if (instance.clients > 0 || instanceIdleMs < 0) return;
-    instance.idle = setTimeout(() => this.#stop(id), instanceIdleMs);
+    instance.idle = setTimeout(() => {
+      // Its last client may have ended after it, and another one of the distro may run by now.
+      if (this.instances.get(id) === instance) this.#stop(id);
+    }, instanceIdleMs);
   }
 
   #gone(id: string): void {

@@ -30,6 +30,10 @@ function scriptedGuest(
     exec() {
       throw new Error("nothing is to be run");
     },
+    serve() {
+      throw new Error("nothing is to be run");
+    },
+    clockSkewMs: () => null,
     freeze() {},
     thaw: async (key) => thaw(key),
     release,

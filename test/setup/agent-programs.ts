@@ -7,7 +7,7 @@ import type { TestProject } from "vitest/node";
 import { AGENTAPI_LOWEST } from "../../services/host-agent/runner/agentapi/driver.ts";
 import { CLAUDE } from "../../services/host-agent/runner/claude-code/driver.ts";
 import { CODEX } from "../../services/host-agent/runner/codex/driver.ts";
-import { findProgram } from "../../services/host-agent/runner/program.ts";
+import { findProgram, lookOn } from "../../services/host-agent/runner/program.ts";
 import { defaultCacheDir } from "../../shared/nats-server/cache.ts";
 
 declare module "vitest" {
@@ -44,7 +44,7 @@ export default async function provideAgents(project: TestProject): Promise<void>
 /** One on PATH or in the cache, else built by Go. */
 async function agentapi(): Promise<string | null> {
   const version = AGENTAPI_LOWEST;
-  const onPath = { file: undefined, version, searchPath: process.env.PATH ?? "" };
+  const onPath = { file: undefined, version, look: lookOn(process.env.PATH ?? "") };
   const kind = { name: "agentapi", lowest: version, fileVariable: "", versionVariable: "" };
   const found = await findProgram(kind, onPath);
   if (found.ok) return found.file;

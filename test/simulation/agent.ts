@@ -298,6 +298,10 @@ export class Agent {
           toSupervisor((to) => to.exec(attemptKey, stretch, tree));
           if (supervisor.life.dead) resolve("died");
         }),
+      serve() {
+        throw new Error("nothing but attempts is simulated");
+      },
+      clockSkewMs: () => null,
       freeze: () => toSupervisor((to) => to.lapse()),
       thaw: (attemptKey, stretch) =>
         new Promise((resolve) => {

@@ -117,7 +117,13 @@ export async function startAttemptHost({
     kept: keptWorkspaces(keptFolderIn(folder)),
     allowFileClones: true,
   });
-  const machine = { guest, workspaces, [Symbol.asyncDispose]: async () => {} };
+  const machine = {
+    guest,
+    workspaces,
+    environment: process.env,
+    look: async () => null,
+    [Symbol.asyncDispose]: async () => {},
+  };
   const executor = attemptExecutor({
     bus,
     hostId: HOST_ID,

@@ -6,6 +6,8 @@ import type { Machine } from "../../services/host-agent/instances/machine.ts";
 /** Its attempts have no trees. */
 const machineOf = (guest: Guest): Machine => ({
   guest,
+  environment: process.env,
+  look: async () => null,
   workspaces: {
     prepare: noTrees,
     applyPatch: noTrees,
@@ -16,13 +18,14 @@ const machineOf = (guest: Guest): Machine => ({
   [Symbol.asyncDispose]: () => guest[Symbol.asyncDispose](),
 });
 
-export function instancesOn(guest: Guest): Pick<Instances, "take" | "onFrozen" | "onDied"> {
+export function instancesOn(guest: Guest): Pick<Instances, "take" | "problem" | "onFrozen" | "onDied"> {
   const machine = machineOf(guest);
   return {
     take() {
       const stretch = guest.stretch();
       return stretch === null ? null : { instance: { machine, giveBack() {} }, stretch };
     },
+    problem: () => null,
     onFrozen: (listener) => guest.onFrozen((attemptKey) => listener(guest, attemptKey)),
     onDied: (listener) => guest.onDied((reason) => listener(guest, reason)),
   };

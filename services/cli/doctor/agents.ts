@@ -16,8 +16,10 @@ export const judgeAgents = (agents: AgentReading[]): Finding[] =>
 
 export async function readAgents(environment: Environment, isolation: Isolation): Promise<AgentReading[]> {
   const { findRunners } = await import("../../host-agent/runner/here.ts");
+  const { lookOn } = await import("../../host-agent/runner/program.ts");
   const { runners } = await readMeshConfig(environment.MESH_CONFIG);
   const log = pino({ level: "silent" });
-  const { versions, unusable } = await findRunners(environment, runners, isolation, log);
+  const look = lookOn(process.env.PATH ?? "");
+  const { versions, unusable } = await findRunners(environment, runners, isolation, look, log);
   return [...Object.entries(versions).map(([name, version]) => ({ name, version })), ...unusable];
 }

@@ -12,7 +12,21 @@ switch (program) {
   case "watchdog":
     runWatchdog(args);
     break;
+  case "workspaces":
+    await (await import("../workspace/serve.ts")).serveWorkspaces(args);
+    break;
+  case "credential":
+    await (await import("../workspace/credential-helper.ts")).helpWithCredential(args);
+    break;
+  case "end-former-life": {
+    const { endFormerLife } = await import("./former-life.ts");
+    const { ended } = await endFormerLife(args[0] ?? "");
+    process.stdout.write(`ended ${ended}\n`);
+    break;
+  }
   default:
-    process.stderr.write(`expected supervisor or watchdog, got ${program ?? "nothing"}\n`);
+    process.stderr.write(
+      `expected supervisor, watchdog, workspaces, credential or end-former-life, got ${program ?? "nothing"}\n`,
+    );
     process.exitCode = 2;
 }

@@ -35,6 +35,8 @@ export interface Exec {
 export type ToGuest =
   | { type: "lease"; stamp: Stamp }
   | ({ type: "exec" } & Exec)
+  /** A program of the guest's own, by its arguments: outside the sandbox, under no lease, until the supervisor ends. */
+  | { type: "serve"; process: number; args: string[] }
   | { type: "thaw"; attempt: string; stretch: string }
   | { type: "freeze" }
   | { type: "kill"; attempt: string }

@@ -9,6 +9,7 @@ import { AttemptGroup, type GroupPorts } from "./attempt-group.ts";
 import { findCgroups, removeSupport } from "./cgroup.ts";
 import { DiskWatch } from "./disk-watch.ts";
 import { Lease, type Stamp } from "./lease.ts";
+import { OwnPrograms } from "./own-programs.ts";
 import { raisePriority } from "./priority.ts";
 import {
   encodeControl,
@@ -100,6 +101,8 @@ const ports: GroupPorts = {
     if (attempt !== undefined && killing.has(attempt)) settle(attempt);
   },
 };
+
+const ownPrograms = new OwnPrograms(ports);
 
 say({
   type: "hello",
@@ -197,6 +200,7 @@ function warn(now: Stamp): void {
 function hear(frame: Frame<ToGuest>): void {
   if (frame.kind === "control") return obey(frame.message);
   if (frame.kind !== "stdin") throw new ProtocolError(`a ${frame.kind} frame from the host`);
+  if (ownPrograms.write(frame.process, frame.bytes)) return;
   groupOf(frame.process)?.write(frame.process, frame.bytes);
 }
 
@@ -217,6 +221,8 @@ function obey(message: ToGuest): void {
       if (group.frozen) say({ type: "frozen", attempt: exec.attempt });
       return;
     }
+    case "serve":
+      return ownPrograms.start(message.process, message.args);
     case "thaw": {
       const group = groups.get(message.attempt);
       // Asked for too late, or for nothing: whoever asks is answered, and nothing runs.
@@ -264,9 +270,15 @@ async function end(): Promise<void> {
   if (ending) return;
   ending = true;
   const deadline = performance.now() + END_DEADLINE_MS;
-  for (const group of groups.values()) group.destroy();
-  while ([...groups.values()].some((group) => group.pids().length > 0) && performance.now() < deadline) {
+  const destroyAll = () => {
     for (const group of groups.values()) group.destroy();
+    ownPrograms.destroy();
+  };
+  const isAnyLeft = () =>
+    ownPrograms.areLeft() || [...groups.values()].some((group) => group.pids().length > 0);
+  destroyAll();
+  while (isAnyLeft() && performance.now() < deadline) {
+    destroyAll();
     await new Promise((later) => setTimeout(later, END_POLL_MS));
   }
   for (const group of groups.values()) group.release();

@@ -29,11 +29,13 @@ export interface Instances extends AsyncDisposable {
   take(): { instance: HeldInstance; stretch: string } | null;
   /** So many attempts could begin at once now. */
   free(): number;
+  /** Why none could be made the last time, in words; null if one was. */
+  problem(): string | null;
   /** Those that are up. */
   machines(): Machine[];
   /** The first that comes up; rejects when that fails. */
   readonly first: Promise<Machine>;
-  onOpened(listener: (machine: Machine) => void): void;
+  onOpened(listener: (machine: Machine) => unknown): void;
   onFrozen(listener: (guest: Guest, attemptKey: string) => void): void;
   onDied(listener: (guest: Guest, reason: string) => void): void;
 }
@@ -59,7 +61,7 @@ export function startInstances(options: {
   const machines = new Map<number, Machine>();
   const known = new WeakSet<Machine>();
   const listeners = {
-    opened: [] as ((machine: Machine) => void)[],
+    opened: [] as ((machine: Machine) => unknown)[],
     frozen: [] as ((guest: Guest, attemptKey: string) => void)[],
     died: [] as ((guest: Guest, reason: string) => void)[],
   };
@@ -70,6 +72,7 @@ export function startInstances(options: {
   const beingRemoved = new Set<number>();
   let wanted = false;
   let failures = 0;
+  let problem: string | null = null;
   let failedAtMs = Number.NEGATIVE_INFINITY;
 
   const situation = (): Situation => ({ instances, wanted, failures, failedAtMs });
@@ -124,6 +127,7 @@ export function startInstances(options: {
       meet(machine);
       tell(number, "created");
       failures = 0;
+      problem = null;
       wanted = false;
       first.resolve(machine);
     } catch (error) {
@@ -131,6 +135,7 @@ export function startInstances(options: {
       // Several that fail together, as those of one machine do, have failed once.
       if (beganMs > failedAtMs) failures++;
       failedAtMs = now();
+      problem = error instanceof Error ? error.message : String(error);
       first.reject(error);
       if (!closing.signal.aborted) log.error({ error, instance: number }, "an instance could not be made");
     }
@@ -201,6 +206,7 @@ export function startInstances(options: {
       look();
       return taken;
     },
+    problem: () => problem,
     free: () => freeInstances(situation(), rules, now()),
     machines: () => [...new Set(machines.values())],
     first: first.promise,

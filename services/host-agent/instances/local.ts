@@ -6,8 +6,10 @@ import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
 import { endFormerLife } from "../guest/former-life.ts";
 import { keepGuest } from "../guest-keeper.ts";
 import { keptFolderIn } from "../kept-shell.ts";
+import { lookOn } from "../runner/program.ts";
 import { localSupervisorCommand } from "../supervisor-link.ts";
 import { keptWorkspaces } from "../workspace/kept-workspaces.ts";
+import { removeTree } from "../workspace/tree.ts";
 import { localWorkspaces } from "../workspace/workspaces.ts";
 import { type Machine, type MachineSource, sharedMachine } from "./machine.ts";
 
@@ -37,10 +39,12 @@ export function localMachine(options: LocalOptions): MachineSource {
 async function start(options: LocalOptions, stateDir: string): Promise<Machine> {
   const { dataDir, environment, times, log } = options;
   const kept = keptWorkspaces(keptFolderIn(dataDir));
+  const attemptsFolder = path.join(dataDir, "attempts");
+  await removeTree(attemptsFolder);
   const workspaces = await localWorkspaces({
     cacheDir: path.join(dataDir, "cache"),
     dependenciesFolder: path.join(dataDir, "dependencies"),
-    attemptsFolder: path.join(dataDir, "attempts"),
+    attemptsFolder,
     kept,
     allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
   });
@@ -69,6 +73,8 @@ async function start(options: LocalOptions, stateDir: string): Promise<Machine> 
   return {
     guest,
     workspaces,
+    environment: process.env,
+    look: lookOn(process.env.PATH ?? ""),
     async [Symbol.asyncDispose]() {
       clearInterval(sweeping);
       await guest[Symbol.asyncDispose]();

@@ -1,4 +1,4 @@
-// The runners of this host: found once, when its agent begins.
+// The runners of this host: found where its instances are, once the first of them is there.
 import type { Logger } from "pino";
 import type { AgentProgram, AgentPrograms } from "../../../shared/config/agent-programs.ts";
 import type { Environment } from "../../../shared/config/environment.ts";
@@ -8,6 +8,7 @@ import { agentapiRunner } from "./agentapi/driver.ts";
 import { claudeCodeRunner } from "./claude-code/driver.ts";
 import { codexRunner } from "./codex/driver.ts";
 import { commandRunner } from "./command.ts";
+import type { LookForProgram } from "./program.ts";
 import type { Runner } from "./runner.ts";
 
 /** Those that can be used, with the versions of their programs; and why others cannot, which the log tells too. */
@@ -15,6 +16,7 @@ export async function findRunners(
   environment: Environment,
   configured: AgentPrograms,
   isolation: Hello["isolation"] | undefined,
+  look: LookForProgram,
   log: Logger,
 ): Promise<{
   runners: Runner[];
@@ -23,19 +25,18 @@ export async function findRunners(
 }> {
   const { ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL } = environment;
   const { OPENAI_API_KEY, OPENAI_BASE_URL } = environment;
-  const searchPath = process.env.PATH ?? "";
   const agents = [
     claudeCodeRunner(
-      { file: environment.MESH_CLAUDE_BIN, version: environment.MESH_CLAUDE_VERSION, searchPath },
+      { file: environment.MESH_CLAUDE_BIN, version: environment.MESH_CLAUDE_VERSION, look },
       { ...process.env, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL },
     ),
     codexRunner(
-      { file: environment.MESH_CODEX_BIN, version: environment.MESH_CODEX_VERSION, searchPath },
+      { file: environment.MESH_CODEX_BIN, version: environment.MESH_CODEX_VERSION, look },
       { ...process.env, OPENAI_API_KEY, OPENAI_BASE_URL },
       isolation,
     ),
     ...Object.entries(configured).map(([name, program]) =>
-      configuredRunner(name, program, process.env, searchPath),
+      configuredRunner(name, program, process.env, process.env.PATH ?? ""),
     ),
   ];
   const runners: Runner[] = [commandRunner];

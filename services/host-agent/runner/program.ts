@@ -1,4 +1,4 @@
-// An agent's program on this host: where it is, which version, and whether it can be used here. It is the host's own
+// An agent's program where instances are: its file, which version, and whether it can be used. It is the machine's own
 // installation, and never fetched.
 import { access, constants } from "node:fs/promises";
 import path from "node:path";
@@ -19,33 +19,48 @@ export interface ProgramKind {
 
 /** What an operator has said of it. */
 export interface ProgramOptions {
-  /** The program, by its path; looked up on `searchPath` if not given. */
+  /** The program, by its path; looked for by its name if not given. */
   file: string | undefined;
-  searchPath: string;
+  look: LookForProgram;
   version: string | undefined;
 }
+
+/** Where a program is, and what it prints as its version (null: it fails); null if there is none. */
+export type LookForProgram = (
+  name: string,
+  file: string | undefined,
+) => Promise<{ file: string; said: string | null } | null>;
 
 type Found = Extract<Probe, { ok: false }> | { ok: true; file: string; version: string };
 
 export async function findProgram(kind: ProgramKind, options: ProgramOptions): Promise<Found> {
   const { name, lowest, fileVariable, versionVariable } = kind;
-  const file = options.file ?? (await onPath(name, options.searchPath));
-  if (file === null)
+  const looked = await options.look(name, options.file);
+  if (looked === null)
     return { ok: false, reason: `no program ${name} on PATH, and none named in ${fileVariable}` };
-  const { stdout, failed } = await execa(file, ["--version"], {
-    stdin: "ignore",
-    reject: false,
-    timeout: PROBE_MS,
-  });
-  const version = /(?<![\d.])(\d+\.\d+\.\d+)\b/.exec(stdout)?.[1];
-  if (failed || version === undefined)
-    return { ok: false, reason: `${file} does not say which version it is` };
+  const { file, said } = looked;
+  const version = /(?<![\d.])(\d+\.\d+\.\d+)\b/.exec(said ?? "")?.[1];
+  if (version === undefined) return { ok: false, reason: `${file} does not say which version it is` };
   if (options.version !== undefined && version !== options.version)
     return { ok: false, reason: `${file} is ${version}; ${versionVariable} wants ${options.version}` };
   if (isOlder(version, lowest))
     return { ok: false, reason: `${file} is ${version}; ${lowest} or newer is needed` };
   return { ok: true, file, version };
 }
+
+/** On this machine. */
+export const lookOn =
+  (searchPath: string): LookForProgram =>
+  async (name, given) => {
+    const file = given ?? (await onPath(name, searchPath));
+    if (file === null) return null;
+    const { stdout, failed } = await execa(file, ["--version"], {
+      stdin: "ignore",
+      reject: false,
+      timeout: PROBE_MS,
+    });
+    return { file, said: failed ? null : stdout };
+  };
 
 async function onPath(name: string, searchPath: string): Promise<string | null> {
   for (const folder of searchPath.split(path.delimiter).filter((entry) => path.isAbsolute(entry))) {

@@ -10,7 +10,7 @@ import type { KeptWorkspace, KeptWorkspaces } from "./kept-workspaces.ts";
 import { applyPatch, type Patch } from "./patch.ts";
 import { type Prepared, type PreparedTree, prepareTree, removeTree, type TreeOptions } from "./tree.ts";
 
-interface WantedTree {
+export interface WantedTree {
   attemptKey: string;
   /** Tells the attempt's trees apart. */
   name: string;
@@ -24,6 +24,15 @@ interface WantedTree {
 export interface WorkspaceReadings {
   disk: { totalBytes: number; freeBytes: number };
   caches: string[];
+  /** Of the virtual machine that instances run in; left out where they run on the host agent's own machine. */
+  vm?: VirtualMachineReading;
+}
+
+export interface VirtualMachineReading {
+  totalBytes: number;
+  availableBytes: number;
+  /** Share of the last ten seconds in which something waited for memory; left out where the kernel does not say. */
+  pressure?: number;
 }
 
 export interface Workspaces {
@@ -49,14 +58,13 @@ export interface WorkspacesOptions {
   cacheDir: string;
   dependenciesFolder: string;
   attemptsFolder: string;
-  kept: KeptWorkspaces;
+  /** Where somebody may enter those that are kept. */
+  kept?: KeptWorkspaces;
   allowFileClones: boolean;
 }
 
-/** Both folders are there, and no attempt of a former life is. */
 export async function localWorkspaces(options: WorkspacesOptions): Promise<Workspaces> {
-  const { cacheDir, attemptsFolder, allowFileClones } = options;
-  await removeTree(attemptsFolder);
+  const { cacheDir, attemptsFolder, allowFileClones, kept } = options;
   await mkdir(cacheDir, { recursive: true, mode: 0o700 });
   await mkdir(attemptsFolder, { recursive: true, mode: 0o700 });
   const dependencyCache = dependencyCaches(options.dependenciesFolder);
@@ -76,10 +84,12 @@ export async function localWorkspaces(options: WorkspacesOptions): Promise<Works
       return lent === null ? prepared : { ok: true, tree: { ...prepared.tree, dependencies: lent } };
     },
     applyPatch,
-    async keep(about) {
-      await dependencyCache.takeBack(about.attemptKey);
-      return options.kept.keep(folderOf(about.attemptKey), about);
-    },
+    ...(kept && {
+      async keep(about) {
+        await dependencyCache.takeBack(about.attemptKey);
+        return kept.keep(folderOf(about.attemptKey), about);
+      },
+    }),
     async remove(attemptKey) {
       await dependencyCache.takeBack(attemptKey);
       await removeTree(folderOf(attemptKey));

@@ -6,6 +6,12 @@ const DISTRO_PREFIX = "agent-mesh-";
 /** The one that runs instances, and that others are copied from. */
 export const GOLDEN_DISTRO = `${DISTRO_PREFIX}golden`;
 
+/** Of one host agent's instances, by its installation: two of one Windows user share the list. */
+export const instanceDistro = (installation: string, number: number): string =>
+  `${DISTRO_PREFIX}${installation.slice(0, 8)}-${number}`;
+export const isInstanceOf = (installation: string, distro: string): boolean =>
+  new RegExp(`^${DISTRO_PREFIX}${installation.slice(0, 8)}-\\d+$`).test(distro);
+
 /** Only an image of ours has it: the owner may give names with our prefix, too. */
 export const MARKER_FILE = "/etc/agent-mesh-distro";
 export const MARKER = "agent-mesh distro";

@@ -11,7 +11,7 @@ import type { ExitRecord, GuestProcess } from "../../supervisor-link.ts";
 import { endInTime } from "../end-in-time.ts";
 import { eventQueue } from "../event-queue.ts";
 import { jsonOf, Lines } from "../lines.ts";
-import { findProgram } from "../program.ts";
+import { findProgram, lookOn } from "../program.ts";
 import type { Probe, Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
 import { Dialog } from "./dialog.ts";
 import { ESCAPE, questionOn, SETTLED_MS, stateOf, typed, type View } from "./screen.ts";
@@ -65,14 +65,14 @@ async function probe({ name, argv, searchPath, version }: AgentapiAgent): Promis
   const file = path.isAbsolute(program) ? program : undefined;
   const found = await findProgram(
     { name: program, lowest: AGENTAPI_LOWEST, ...where },
-    { file, searchPath, version },
+    { file, look: lookOn(searchPath), version },
   );
   if (!found.ok) return found;
   // One that belongs to this program's own packages is not shown inside.
   const inside = searchPath.split(path.delimiter).filter((folder) => !folder.endsWith("/node_modules/.bin"));
   const node = await findProgram(
     { name: "node", lowest: NODE_LOWEST, ...where },
-    { file: undefined, searchPath: inside.join(path.delimiter), version: undefined },
+    { file: undefined, look: lookOn(inside.join(path.delimiter)), version: undefined },
   );
   return node.ok ? { ok: true, version: found.version } : node;
 }
