@@ -1,5 +1,6 @@
 // A task in words: its result as `deploy --wait`, `task` and `demo` print it. Everything that others wrote is made
 // plain here.
+import type { AgentUsage } from "../../shared/contracts/agent-event.ts";
 import type { AgentResult, CheckResult, TaskView } from "../../shared/contracts/task.ts";
 import { plainLine } from "./plain-text.ts";
 import { formatDuration, formatSize } from "./quantities.ts";
@@ -57,15 +58,20 @@ function exitText({ exitCode, signal }: NonNullable<TaskView["result"]>): string
 }
 
 function agentText({ runner, version, model, usage, denied }: AgentResult): string {
-  const tokens = `${usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens} tokens in, ${usage.outputTokens} out`;
   const parts = [
     plainLine(`${runner} ${version}, ${model}`),
-    `${usage.turns} turn${usage.turns === 1 ? "" : "s"}`,
-    `$${usage.costUsd.toFixed(2)}`,
-    tokens,
+    ...(usage === null ? ["what it used is unknown"] : usageText(usage)),
     ...(denied === 0 ? [] : [`${denied} tool use${denied === 1 ? "" : "s"} denied`]),
   ];
   return parts.join(" · ");
+}
+
+function usageText(usage: AgentUsage): string[] {
+  return [
+    `${usage.turns} turn${usage.turns === 1 ? "" : "s"}`,
+    ...(usage.costUsd === null ? [] : [`$${usage.costUsd.toFixed(2)}`]),
+    `${usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens} tokens in, ${usage.outputTokens} out`,
+  ];
 }
 
 /** What it was asked to tell in a form is its last word, too. */

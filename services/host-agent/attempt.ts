@@ -56,12 +56,20 @@ export const attemptExecutor =
     const folder = path.join(options.artifactsFolder, work.attemptKey);
     const { guest, workspaces } = work.machine;
     const end = () => void guest.release(work.attemptKey);
+    const beganMs = performance.now();
+    const result = nothingYet();
     work.signal.addEventListener("abort", end);
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      const outcome = await attempt(options, work, folder);
+      const outcome = await attempt(options, work, folder, result);
       if (!outcome.ok) await keepWorkspace(options, work, outcome.failure);
       return outcome;
+    } catch (error) {
+      const stopped = work.signal.aborted ? (work.signal.reason as Stop).failure : "dropped";
+      if (stopped === "dropped") throw error;
+      // Whoever had it end: what it has used until then counts.
+      result.durationMs = performance.now() - beganMs;
+      return { ok: false, failure: stopped, result };
     } finally {
       work.signal.removeEventListener("abort", end);
       await guest.release(work.attemptKey);
@@ -75,19 +83,26 @@ export const attemptExecutor =
     }
   };
 
-async function attempt(options: AttemptOptions, work: Work, folder: string): Promise<Outcome> {
+const nothingYet = (): AttemptResult => ({
+  exitCode: null,
+  signal: null,
+  durationMs: 0,
+  phases: {},
+  checks: [],
+  artifacts: [],
+});
+
+/** Writes what becomes known on `result`, which is the outcome's. */
+async function attempt(
+  options: AttemptOptions,
+  work: Work,
+  folder: string,
+  result: AttemptResult,
+): Promise<Outcome> {
   const { bus, hostId, runners, redactor } = options;
   const { guest, workspaces } = work.machine;
   const { taskId, attempt, request } = work.order;
   const beganMs = performance.now();
-  const result: AttemptResult = {
-    exitCode: null,
-    signal: null,
-    durationMs: 0,
-    phases: {},
-    checks: [],
-    artifacts: [],
-  };
   const timeoutMs = request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs;
   const files = new Map<string, string>();
   await using sink = createLogSink(bus, redactor, { taskId, attempt, hostId });
@@ -179,12 +194,12 @@ async function attempt(options: AttemptOptions, work: Work, folder: string): Pro
       fileOf,
       onRun: work.onRun,
     });
-    work.signal.throwIfAborted();
     result.exitCode = exit.exitCode;
     result.signal = exit.signal;
     result.phases.runMs = exit.durationMs;
     countMemory(exit);
     if (agent !== undefined) result.agent = redacted(agent);
+    work.signal.throwIfAborted();
     if (findings !== undefined) await keepFindings(redacted(findings));
     if (failure === null && findings === undefined && TASK_TYPES[request.type].findings === "required")
       return { category: "agent", message: "the agent told no findings, which are its answer" };

@@ -108,7 +108,7 @@ export class QueueIndex {
     this.footprints.add(parked, {
       durationMs: fact.timeMs - startedAtMs,
       memoryBytes: work.result?.peakMemoryBytes,
-      costUsd: work.result?.agent?.usage.costUsd,
+      costUsd: work.result?.agent?.usage?.costUsd ?? undefined,
     });
     this.#queue.recount(parked.repository, this.#expected);
     if (work.category === "resource" && this.#learns())

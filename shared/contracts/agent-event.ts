@@ -10,13 +10,18 @@ const TEXT = z.string().max(EVENT_TEXT_MAX);
 /** What a run has used until now. Tokens that the provider had in its cache are counted apart. */
 export const AgentUsage = z.object({
   turns: z.int().nonnegative(),
-  costUsd: z.number().nonnegative(),
+  /** Null where the agent tells none: that is not for nothing. */
+  costUsd: z.number().nonnegative().nullable(),
   inputTokens: z.int().nonnegative(),
   outputTokens: z.int().nonnegative(),
   cacheReadTokens: z.int().nonnegative(),
   cacheWriteTokens: z.int().nonnegative(),
 });
 export type AgentUsage = z.infer<typeof AgentUsage>;
+
+/** Of all kinds, those from the provider's cache too. */
+export const tokensOf = (usage: AgentUsage): number =>
+  usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
 
 export const AgentEvent = z.discriminatedUnion("type", [
   /** Again for each message that it takes up. */

@@ -221,7 +221,8 @@ export const AgentResult = z.object({
   version: z.string(),
   model: z.string(),
   sessionId: z.string(),
-  usage: AgentUsage,
+  /** Null where it told nothing, as one that was killed. */
+  usage: AgentUsage.nullable(),
   /** Tools that it was not allowed to use. */
   denied: z.int().nonnegative(),
   /** Its last words. */

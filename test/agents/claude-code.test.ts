@@ -113,7 +113,7 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
           summary: "All is well, every test passes.",
         },
       });
-      expect(result?.agent?.usage.costUsd).toBeGreaterThan(0);
+      expect(result?.agent?.usage?.costUsd).toBeGreaterThan(0);
       expect(await typesOf(taskId)).toEqual(["started", "text", "toolStart", "toolEnd", "text", "usage"]);
       expect(await textOf(taskId, "patch")).toContain("+echo $(($1 + $2))");
       expect(result?.artifacts.map(({ name }) => name)).toEqual([
@@ -219,7 +219,7 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       api.play(bash("git status"));
       const { failure, result } = await host.run(repository, asked(agent));
       expect(failure?.category).toBe("budget");
-      expect(result?.agent?.usage.costUsd).toBeGreaterThan(0);
+      expect(result?.agent?.usage?.costUsd).toBeGreaterThan(0);
     });
 
     it("in its time is ended by the task's time-out", async () => {
@@ -351,7 +351,7 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       const { taskId, ended, stop } = host.start(repository, asked({ approvals: "allow" }));
       await ready(taskId);
       stop(cancelled);
-      await expect(ended).rejects.toBe(cancelled);
+      expect((await ended).failure).toEqual(cancelled.failure);
       expect(host.processes()).toEqual([]);
     });
   });

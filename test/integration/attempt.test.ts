@@ -362,7 +362,7 @@ describe("an attempt that is stopped", () => {
     });
     const reason = new Stop({ category: "cancelled", message: "the task was cancelled" });
     stop(reason);
-    await expect(ended).rejects.toBe(reason);
+    expect(await ended).toMatchObject({ ok: false, failure: reason.failure });
     expect(await untilGone(sleep)).toEqual([]);
   });
 

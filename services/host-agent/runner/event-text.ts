@@ -1,5 +1,5 @@
 // What an agent's event says to a person who reads its log: whole lines, or nothing. Pure.
-import type { AgentEvent } from "../../../shared/contracts/agent-event.ts";
+import { type AgentEvent, tokensOf } from "../../../shared/contracts/agent-event.ts";
 
 const BRIEF_CHARACTERS = 300;
 
@@ -31,7 +31,7 @@ function wordsOf(event: AgentEvent): string {
     case "rateLimit":
       return event.status === "allowed" ? "" : `the provider's limit: ${event.status}${until(event)}`;
     case "usage":
-      return `used ${event.turns} turns, $${event.costUsd.toFixed(4)}`;
+      return `used ${event.turns} turns, ${event.costUsd === null ? `${tokensOf(event)} tokens` : `$${event.costUsd.toFixed(4)}`}`;
     case "raw":
       return "";
   }

@@ -52,6 +52,7 @@ class AcpRun implements Run {
     complaint: "",
   };
   readonly #did: AgentResult;
+  #turns = 0;
   /** What it is still to be told. */
   readonly #texts: string[];
   #closed = false;
@@ -69,14 +70,7 @@ class AcpRun implements Run {
       version: "",
       model: "",
       sessionId: "",
-      usage: {
-        turns: 0,
-        costUsd: 0,
-        inputTokens: 0,
-        outputTokens: 0,
-        cacheReadTokens: 0,
-        cacheWriteTokens: 0,
-      },
+      usage: null,
       denied: 0,
       summary: "",
     };
@@ -178,16 +172,18 @@ class AcpRun implements Run {
 
   #conclude({ stopReason, usage }: TurnEnd): void {
     this.#evidence.stopReason = stopReason;
-    const { usage: before } = this.#did;
-    this.#did.usage = {
-      turns: before.turns + 1,
-      costUsd: this.#updates.costUsd,
-      inputTokens: before.inputTokens + usage.inputTokens,
-      outputTokens: before.outputTokens + usage.outputTokens,
-      cacheReadTokens: before.cacheReadTokens + usage.cachedReadTokens,
-      cacheWriteTokens: before.cacheWriteTokens + usage.cachedWriteTokens,
-    };
+    this.#turns++;
     this.#did.summary = this.#updates.lastText.slice(0, SUMMARY_CHARACTERS);
+    if (usage === null) return;
+    const before = this.#did.usage;
+    this.#did.usage = {
+      turns: this.#turns,
+      costUsd: this.#updates.costUsd,
+      inputTokens: (before?.inputTokens ?? 0) + usage.inputTokens,
+      outputTokens: (before?.outputTokens ?? 0) + usage.outputTokens,
+      cacheReadTokens: (before?.cacheReadTokens ?? 0) + usage.cachedReadTokens,
+      cacheWriteTokens: (before?.cacheWriteTokens ?? 0) + usage.cachedWriteTokens,
+    };
     this.#queue.emit({ type: "usage", ...this.#did.usage });
   }
 

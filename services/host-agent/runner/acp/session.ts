@@ -35,15 +35,14 @@ export const Session = z.object({
 export type Session = z.infer<typeof Session>;
 
 const count = z.int().nonnegative().catch(0);
-const NOTHING = { inputTokens: 0, outputTokens: 0, cachedReadTokens: 0, cachedWriteTokens: 0 };
 
 /** Not every agent tells what a turn has used. */
 export const TurnEnd = z.object({
   stopReason: z.string(),
   usage: z
     .object({ inputTokens: count, outputTokens: count, cachedReadTokens: count, cachedWriteTokens: count })
-    .nullish()
-    .catch(null)
-    .transform((usage) => usage ?? NOTHING),
+    .nullable()
+    .default(null)
+    .catch(null),
 });
 export type TurnEnd = z.infer<typeof TurnEnd>;

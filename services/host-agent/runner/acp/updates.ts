@@ -55,8 +55,8 @@ export class Updates {
   #chunks = "";
   /** The whole of the last text that it said. */
   lastText = "";
-  /** Of the session until now, as far as it tells. */
-  costUsd = 0;
+  /** Of the session until now; null while it tells none. */
+  costUsd: number | null = null;
 
   constructor(emit: (event: AgentEvent) => void) {
     this.#emit = emit;

@@ -120,14 +120,7 @@ class AgentapiRun implements Run {
       version,
       model: "",
       sessionId: "",
-      usage: {
-        turns: 0,
-        costUsd: 0,
-        inputTokens: 0,
-        outputTokens: 0,
-        cacheReadTokens: 0,
-        cacheWriteTokens: 0,
-      },
+      usage: null,
       denied: 0,
       summary: "",
     };
@@ -190,10 +183,7 @@ class AgentapiRun implements Run {
         return this.#see(line);
       case "posted":
         if (line.order === "raw") return;
-        if (line.ok) {
-          this.#texts.shift();
-          this.#did.usage.turns++;
-        }
+        if (line.ok) this.#texts.shift();
         this.#posting = false;
         return;
       case "error":

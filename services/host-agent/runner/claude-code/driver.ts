@@ -82,14 +82,7 @@ class ClaudeCodeRun implements Run {
       version: "",
       model: "",
       sessionId,
-      usage: {
-        turns: 0,
-        costUsd: 0,
-        inputTokens: 0,
-        outputTokens: 0,
-        cacheReadTokens: 0,
-        cacheWriteTokens: 0,
-      },
+      usage: null,
       denied: 0,
       summary: "",
     };

@@ -121,7 +121,7 @@ function itemCompleted(item: unknown, text: string): Line {
 /** It tells no cost, and one turn in a run. */
 const usageOf = (usage: CodexUsage): AgentUsage => ({
   turns: 1,
-  costUsd: 0,
+  costUsd: null,
   inputTokens: Math.max(0, usage.input_tokens - usage.cached_input_tokens),
   outputTokens: usage.output_tokens,
   cacheReadTokens: usage.cached_input_tokens,
