@@ -18,7 +18,7 @@ import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
 import { TRACE_LIMITS } from "../services/simulator/trace.ts";
 import { MOST_WAITING } from "../services/simulator/world.ts";
 import { DEAD_LETTERS_KEPT } from "../services/status-tracker/dead-letters.ts";
-import { ENDED_KEPT } from "../services/status-tracker/ledger.ts";
+import { DAYS_OF_COSTS, ENDED_KEPT } from "../services/status-tracker/ledger.ts";
 import { PULL_REQUESTS_REMEMBERED } from "../services/status-tracker/supersede.ts";
 import { FOLLOW_AHEAD } from "../shared/bus/reading.ts";
 import { reserveBytes } from "../shared/bus/reserve-store.ts";
@@ -28,6 +28,7 @@ import { readEnvironment } from "../shared/config/environment.ts";
 import { DEFAULT_SETTINGS } from "../shared/config/settings.ts";
 import { CANDIDATES_MAX } from "../shared/contracts/outlook.ts";
 import { AGENT_DEFAULTS, REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
+import { CELLS_KEPT } from "../shared/lifecycle/spending.ts";
 
 const NANOSECONDS_OF_DAY = 86_400e9;
 const defaults = readEnvironment({});
@@ -236,6 +237,12 @@ export const limitRows = (): string[][] => [
     `${DEFAULT_SETTINGS["task.keepMs"] / 86_400_000} days`,
     "`task.keepMs` (`mesh config`)",
     "they leave the log, and only the end is kept",
+  ],
+  [
+    "days, and of them repositories with runner and host, whose costs are at hand",
+    `${DAYS_OF_COSTS}, ${CELLS_KEPT}`,
+    "`shared/lifecycle/spending.ts`",
+    "the oldest days are forgotten; `costs` does not tell them",
   ],
   [
     "dead letters in lists",

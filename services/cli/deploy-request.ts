@@ -38,6 +38,7 @@ export interface DeployFlags {
   model?: string;
   maxTurns?: string;
   maxBudget?: string;
+  maxTokens?: string;
   allowTool?: string[];
   approvals?: string;
 }
@@ -128,13 +129,16 @@ function runOf(command: string[], env: string[]): Pick<Draft, "run"> {
   return { run: { command: line, ...(env.length > 0 ? { env: pairsOf("--env", env) } : {}) } };
 }
 
-function agentOf({ model, maxTurns, maxBudget, allowTool, approvals }: DeployFlags): { agent?: object } {
+function agentOf({ model, maxTurns, maxBudget, maxTokens, allowTool, approvals }: DeployFlags): {
+  agent?: object;
+} {
   const agent = {
     ...(model === undefined ? {} : { model }),
     ...(maxTurns === undefined ? {} : { maxTurns: wholeOf("--max-turns", maxTurns) }),
     ...(maxBudget === undefined
       ? {}
       : { maxBudgetUsd: numberOf("--max-budget", maxBudget.replace(/^\$/, "")) }),
+    ...(maxTokens === undefined ? {} : { maxTokens: wholeOf("--max-tokens", maxTokens) }),
     ...(allowTool === undefined ? {} : { allowedTools: allowTool }),
     ...(approvals === undefined ? {} : { approvals }),
   };

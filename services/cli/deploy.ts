@@ -73,7 +73,8 @@ export const deployCommand = (): Command =>
       )
       .option("--model <name>", "the agent's model")
       .option("--max-turns <number>", "the agent is ended after so many turns")
-      .option("--max-budget <usd>", "or once it has cost so much")
+      .option("--max-budget <usd>", "or once all attempts of the task have cost so much")
+      .option("--max-tokens <number>", "no attempt follows once all of them have used so many tokens")
       .option(
         "--allow-tool <rule>",
         'what the agent may do unasked, such as "Bash(npm test)" (repeatable)',

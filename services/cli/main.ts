@@ -8,6 +8,7 @@ import { backupCommand } from "./backup.ts";
 import { cancelCommand } from "./cancel.ts";
 import { configCommand } from "./config.ts";
 import { cordonCommand, drainCommand, uncordonCommand } from "./cordon.ts";
+import { costsCommand } from "./costs.ts";
 import { deadCommand } from "./dead.ts";
 import { demoCommand } from "./demo.ts";
 import { deployCommand } from "./deploy.ts";
@@ -86,6 +87,7 @@ function program(): Command {
     hostCommand(),
     doctorCommand(),
     explainCommand(),
+    costsCommand(),
     cordonCommand(),
     uncordonCommand(),
     drainCommand(),

@@ -6,6 +6,11 @@ import { type Handler, parse, parseBody, reply } from "./json.ts";
 
 export const hosts: Handler = async ({ bus }, context) => reply(context, await askApi(bus, "hosts", {}));
 
+export const costs: Handler = async ({ bus }, context) => {
+  const request = parse(API.costs.request, context.req.query());
+  return reply(context, request.ok ? await askApi(bus, "costs", request.value) : request);
+};
+
 export const config: Handler = async ({ bus }, context) => reply(context, await askApi(bus, "config", {}));
 
 export const configure: Handler = async ({ bus }, context) => {

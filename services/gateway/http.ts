@@ -57,6 +57,7 @@ const ROUTES: [method: "GET" | "POST", path: string, handler: Handler][] = [
   ["POST", "/v1/hosts/:id/cordon", fleet.wish("cordon")],
   ["POST", "/v1/hosts/:id/uncordon", fleet.wish("uncordon")],
   ["POST", "/v1/hosts/:id/drain", fleet.wish("drain")],
+  ["GET", "/v1/costs", fleet.costs],
   ["POST", "/v1/pause", fleet.pauseOrResume("pause")],
   ["POST", "/v1/resume", fleet.pauseOrResume("resume")],
   ["POST", "/v1/stop", fleet.stop],

@@ -7,6 +7,7 @@ import type { Bus } from "../../shared/bus/connect.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import {
   type AttemptResult,
+  budgetOf,
   type DeployRequest,
   isForAgent,
   REQUEST_DEFAULTS,
@@ -187,6 +188,7 @@ async function attempt(
     const { exit, failure, agent, findings } = await runRunner({
       runner,
       request: planned,
+      allowance: work.order.allowance ?? budgetOf(request) ?? {},
       instance,
       stretch,
       sink,

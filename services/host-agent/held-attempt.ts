@@ -92,9 +92,9 @@ export class HeldAttempt {
   }
 
   /** Puts `started` on the log: whoever's is stored may act. Resolves with what the log has decided. */
-  async begin({ placement }: RunOrder, stretch: string): Promise<RunReply> {
+  async begin({ placement, allowance }: RunOrder, stretch: string): Promise<RunReply> {
     const { voice, moment, closing } = this.#ports;
-    const body = { ...moment(), ...(placement ? { placement } : {}) };
+    const body = { ...moment(), ...(placement ? { placement } : {}), ...(allowance ? { allowance } : {}) };
     const standing = await voice.begin(this.claim, "started", body, closing);
     if (standing === "gone") {
       this.stop("dropped");

@@ -1,4 +1,5 @@
 // One run of a runner in an instance: its process under the attempt's lease, and where what it prints and does goes.
+import type { Allowance } from "../../shared/contracts/budget.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Instance } from "./instance.ts";
 import type { LogSink, OutputSink } from "./log-sink.ts";
@@ -8,6 +9,7 @@ import type { Run, Runner, RunOutcome, Transport } from "./runner/runner.ts";
 export interface RunnerRunOptions {
   runner: Runner;
   request: DeployRequest;
+  allowance: Allowance;
   instance: Instance;
   stretch: string;
   sink: LogSink;
@@ -20,7 +22,7 @@ export interface RunnerRunOptions {
 
 /** Resolves when nothing of it is left and its output is complete. */
 export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> {
-  const { runner, request, instance, stretch, sink, fileOf } = options;
+  const { runner, request, allowance, instance, stretch, sink, fileOf } = options;
   const output = sink.open("output", fileOf("log"));
   let transcript: OutputSink | null = null;
   const transport: Transport = {
@@ -34,7 +36,7 @@ export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> 
       });
     },
   };
-  const run = runner.start({ request }, transport, options.signal);
+  const run = runner.start({ request, allowance }, transport, options.signal);
   options.onRun(run);
   for await (const event of run.events) output.event(event, eventText(event));
   const outcome = await run.outcome;

@@ -7,7 +7,8 @@ import type { Outlook, Usual } from "../../shared/contracts/outlook.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Breakers, Guarded } from "../../shared/lifecycle/breakers.ts";
-import { outlookOf } from "./explain.ts";
+import type { Budgets } from "./budgets.ts";
+import { type HeldUp, outlookOf } from "./explain.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Work } from "./footprints.ts";
 import { MakingRoom, type RoomPorts } from "./making-room.ts";
@@ -22,6 +23,7 @@ export interface DispatchPorts extends RoomPorts {
   leads(): boolean;
   settings(): Settings;
   breakers: Breakers;
+  budgets: Budgets;
   /** Why an operator holds the repository's tasks up, in words; null if none does. */
   held(repository: string): string | null;
   nowMs(): number;
@@ -101,7 +103,7 @@ export class Dispatcher {
     if (!this.#ports.leads()) return;
     const situation = this.#situation();
     const { nowMs, brokerNowMs } = situation;
-    const { admits, rules, barred } = this.#admission(brokerNowMs);
+    const { admits, affords, mayBegin, rules, barred } = this.#admission(brokerNowMs);
     const passed = ({ taskId }: QueueEntry) => this.#room.passed(taskId, nowMs);
     const offer = (entry: QueueEntry): "asked" | "refused" | "too little memory" => {
       if (entry.asked !== null) this.#withdraw(entry);
@@ -120,9 +122,9 @@ export class Dispatcher {
     };
     const shareOf = ({ repository }: QueueEntry) => ruleOf(repository, rules).share;
     for (const entry of this.#room.first(nowMs))
-      if (this.#mayAsk() && admits(entry.repository) && offer(entry) === "asked")
+      if (this.#mayAsk() && mayBegin(entry) && offer(entry) === "asked")
         this.#queue.charge(entry, shareOf(entry));
-    const round = new Round(this.#queue, { nowMs, admits, passed });
+    const round = new Round(this.#queue, { nowMs, admits, affords, passed });
     for (let entry = round.next(); entry !== null && this.#mayAsk(); entry = round.next()) {
       const came = offer(entry);
       if (came === "asked") round.take(entry, shareOf(entry));
@@ -143,7 +145,7 @@ export class Dispatcher {
       if (entry.asked !== null) continue;
       if (looked++ >= WAITING_RECEIPTS) return;
       const placement = place(entry, this.#fleet, situation);
-      const heldUp = this.#repositoryInWords(entry.repository, rules, situation.brokerNowMs);
+      const heldUp = this.#heldUp(entry, rules, situation.brokerNowMs)?.words ?? null;
       const words = heldUp ?? inWords(placement, situation.policy);
       if ((placement.host !== null && heldUp === null) || this.#waiting.get(entry.taskId) === words) continue;
       this.#waiting.set(entry.taskId, words);
@@ -160,7 +162,7 @@ export class Dispatcher {
     const rules = this.#ports.settings()["placement.repositories"];
     return outlookOf(entry, this.#fleet, situation, {
       ahead: ahead(this.#queue, entry, rules),
-      heldUp: this.#repositoryInWords(entry.repository, rules, situation.brokerNowMs),
+      heldUp: this.#heldUp(entry, rules, situation.brokerNowMs),
       at: new Date(),
     });
   }
@@ -169,14 +171,15 @@ export class Dispatcher {
   makeRoom(): void {
     if (!this.#ports.leads()) return;
     const situation = this.#situation();
-    const { admits } = this.#admission(situation.brokerNowMs);
-    this.#room.sweep(situation, this.#ports.settings(), admits);
+    const { mayBegin } = this.#admission(situation.brokerNowMs);
+    this.#room.sweep(situation, this.#ports.settings(), mayBegin);
   }
 
   forget(taskId: string): void {
     this.#room.forget(taskId);
     this.#waiting.delete(taskId);
     this.#asking.delete(taskId);
+    this.#ports.budgets.giveBack(taskId);
   }
 
   #situation(): Situation & { barred: Set<string> } {
@@ -201,15 +204,21 @@ export class Dispatcher {
     return barred;
   }
 
-  /** Which repositories may have something placed: not held up, no open breaker, fewer attempts than they may have. */
+  /**
+   * Which repositories may have something placed (not held up, no open breaker, fewer attempts than they may have), and
+   * which tasks every budget has enough left for.
+   */
   #admission(brokerNowMs: number) {
     const barred = this.#barred("repository", brokerNowMs);
-    const rules = this.#ports.settings()["placement.repositories"];
+    const settings = this.#ports.settings();
+    const rules = settings["placement.repositories"];
+    const affords = (task: QueueEntry) => this.#ports.budgets.affords(task, settings, brokerNowMs);
     const admits = (repository: string) =>
       this.#ports.held(repository) === null &&
       !barred.has(repository) &&
       !this.#isAtItsLimit(repository, rules);
-    return { barred, rules, admits };
+    const mayBegin = (task: QueueEntry) => admits(task.repository) && affords(task);
+    return { barred, rules, admits, affords, mayBegin };
   }
 
   #isAtItsLimit(repository: string, rules: RepositoryRules): boolean {
@@ -227,7 +236,14 @@ export class Dispatcher {
     return false;
   }
 
-  /** Why none of its tasks is placed now; null if that is only for want of a host. */
+  /** Why the task is not placed now; null if that is only for want of a host. */
+  #heldUp(task: QueueEntry, rules: RepositoryRules, brokerNowMs: number): HeldUp | null {
+    const words = this.#repositoryInWords(task.repository, rules, brokerNowMs);
+    if (words !== null) return { words, wouldRun: null, inMs: null };
+    return this.#ports.budgets.tooMuch(task, this.#ports.settings(), brokerNowMs);
+  }
+
+  /** Why none of its tasks is placed now. */
   #repositoryInWords(repository: string, rules: RepositoryRules, brokerNowMs: number): string | null {
     const held = this.#ports.held(repository);
     if (held !== null) return held;
@@ -247,6 +263,7 @@ export class Dispatcher {
     this.#asking.set(taskId, { hostId, repository });
     entry.notBeforeMs = nowMs + ASK_MS;
     this.#fleet.reserve(hostId, taskId, entry.reservation(nowMs, this.#ports.brokerNowMs()));
+    const allowance = this.#ports.budgets.hold(entry, this.#ports.settings());
     this.#unanswered++;
     const request = await this.#ports.request(entry);
     const reply: Answer<RunReply> | null =
@@ -258,6 +275,7 @@ export class Dispatcher {
             after,
             request,
             memoryBytes,
+            ...(allowance === null ? {} : { allowance }),
             placement: receipt.summary,
           });
     if (this.#unanswered-- === ORDERS_AT_ONCE) this.wake();
@@ -288,6 +306,7 @@ export class Dispatcher {
     const { taskId, asked } = entry;
     entry.asked = null;
     this.#asking.delete(taskId);
+    this.#ports.budgets.giveBack(taskId);
     if (asked !== null && this.#ports.runsOn(taskId) !== asked.hostId)
       this.#fleet.release(asked.hostId, taskId);
   }

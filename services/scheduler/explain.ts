@@ -11,11 +11,20 @@ import { explainScore } from "./rank.ts";
 import { gigabytes, remedy } from "./remedy.ts";
 import type { Situation } from "./situation.ts";
 
+/** Why a task is not placed, whatever hosts there are. */
+export interface HeldUp {
+  words: string;
+  /** What would make it run, where that is known. */
+  wouldRun: string | null;
+  /** Until then, where that is known. */
+  inMs: number | null;
+}
+
 interface Asked {
   /** Tasks that come before it. */
   ahead: number;
-  /** Why none of its repository's tasks is placed now; null if that is only for want of a host. */
-  heldUp: string | null;
+  /** Null if it is not placed only for want of a host. */
+  heldUp: HeldUp | null;
   at: Date;
 }
 
@@ -30,15 +39,15 @@ export function outlookOf(
   const isFree = placement.host !== null && heldUp === null;
   const found = placement.host === null ? remedy(task, hosts, situation) : null;
   const summary =
-    heldUp ??
+    heldUp?.words ??
     (placement.host === null ? refusedInWords(task, hosts, situation) : inWords(placement, situation.policy));
   const before = ahead === 0 || found === null ? "" : ` (${count(ahead, "task")} before it)`;
   return {
     receipt: toReceipt(task, isFree ? placement : { ...placement, host: null }, situation, at, summary),
     position: ahead + 1,
     candidates: candidatesOf(task, hosts, situation),
-    wouldRun: found === null ? null : found.words + before,
-    etaMs: isFree && ahead === 0 ? 0 : until(found?.inMs ?? null, ahead, hosts, situation),
+    wouldRun: heldUp === null ? (found === null ? null : found.words + before) : heldUp.wouldRun,
+    etaMs: isFree && ahead === 0 ? 0 : until((heldUp ?? found)?.inMs ?? null, ahead, hosts, situation),
     usual: situation.usual(task),
   };
 }

@@ -50,6 +50,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     settings: settings.now,
     leads: () => ready && (leadership?.leads() ?? false),
     breakers,
+    budgets: index.budgets,
     held: (repository) => pauses?.holding(repository) ?? null,
     nowMs: () => performance.now(),
     random: Math.random,

@@ -57,11 +57,11 @@ export class MakingRoom {
     }
   }
 
-  /** `admits`: something of the repository may be placed now. */
-  sweep(situation: Situation, settings: Settings, admits: (repository: string) => boolean): void {
-    for (const [taskId, { hostId }] of this.#holds) this.#keep(taskId, hostId, situation, admits);
-    if (settings["placement.preemption"]) this.#preempt(situation, admits);
-    this.#holdForPassed(situation, settings["placement.patienceMs"], admits);
+  /** `mayBegin`: it is not held up, but for want of a host. */
+  sweep(situation: Situation, settings: Settings, mayBegin: (task: QueueEntry) => boolean): void {
+    for (const [taskId, { hostId }] of this.#holds) this.#keep(taskId, hostId, situation, mayBegin);
+    if (settings["placement.preemption"]) this.#preempt(situation, mayBegin);
+    this.#holdForPassed(situation, settings["placement.patienceMs"], mayBegin);
   }
 
   forget(taskId: string): void {
@@ -73,12 +73,12 @@ export class MakingRoom {
   }
 
   /** Unless the host is of no more use to the task. */
-  #keep(taskId: string, hostId: string, situation: Situation, admits: (repository: string) => boolean): void {
+  #keep(taskId: string, hostId: string, situation: Situation, mayBegin: (task: QueueEntry) => boolean): void {
     const entry = this.#queue.get(taskId);
     const host = this.#fleet.hosts.get(hostId);
     const refused = entry && host && refusal(entry, host, situation);
     const isOfUse = refused === null || refused === "slots" || refused === "memory" || refused === "avoided";
-    if (entry !== undefined && isOfUse && admits(entry.repository))
+    if (entry !== undefined && isOfUse && mayBegin(entry))
       this.#fleet.hold(hostId, taskId, situation.nowMs + HOLD_MS);
     else {
       this.#holds.delete(taskId);
@@ -86,10 +86,10 @@ export class MakingRoom {
     }
   }
 
-  #preempt(situation: Situation, admits: (repository: string) => boolean): void {
+  #preempt(situation: Situation, mayBegin: (task: QueueEntry) => boolean): void {
     const { nowMs } = situation;
     for (const entry of this.#queue.urgent(URGENT_AT_ONCE)) {
-      if (entry.asked !== null || nowMs < entry.notBeforeMs || !admits(entry.repository)) continue;
+      if (entry.asked !== null || nowMs < entry.notBeforeMs || !mayBegin(entry)) continue;
       if (nowMs < (this.#holds.get(entry.taskId)?.stoppingUntilMs ?? 0)) continue;
       const found = sacrifice(entry, this.#fleet.regard(entry, nowMs), situation);
       if (found === null) continue;
@@ -98,13 +98,13 @@ export class MakingRoom {
     }
   }
 
-  #holdForPassed(situation: Situation, patienceMs: number, admits: (repository: string) => boolean): void {
+  #holdForPassed(situation: Situation, patienceMs: number, mayBegin: (task: QueueEntry) => boolean): void {
     const { nowMs } = situation;
     const atMost = Math.max(1, Math.floor(HELD_SHARE * this.#fleet.hosts.size));
     for (const [taskId, sinceMs] of this.#passedSinceMs) {
       if (this.#holds.size >= atMost || nowMs - sinceMs < patienceMs) return;
       const entry = this.#queue.get(taskId);
-      if (entry === undefined || this.#holds.has(taskId) || !admits(entry.repository)) continue;
+      if (entry === undefined || this.#holds.has(taskId) || !mayBegin(entry)) continue;
       const hostId = this.#soonest(entry, situation);
       if (hostId !== null) this.#hold(entry, hostId, nowMs, 0);
     }

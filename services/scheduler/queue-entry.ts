@@ -1,7 +1,9 @@
 // A queued task as the index holds it. What many tasks ask for alike is one object that they share: of a hundred thousand
 // tasks each costs little more than its id.
+import type { Allowance } from "../../shared/contracts/budget.ts";
 import type { Constraint } from "../../shared/contracts/constraint.ts";
 import type { Priority, RunnerName } from "../../shared/contracts/task.ts";
+import type { Amount } from "../../shared/lifecycle/amount.ts";
 import type { CountedMemory, MemorySource } from "./expectation.ts";
 import type { Work } from "./footprints.ts";
 
@@ -21,6 +23,8 @@ export interface Demand extends Footprint, Work {
   constraints: readonly Constraint[] | null;
   fork: boolean;
   timeoutMs: number;
+  /** What its request lets its agents use in all attempts; null if it says nothing of that. */
+  budget: Allowance | null;
 }
 
 interface Asked {
@@ -38,6 +42,8 @@ export class QueueEntry implements Readonly<Demand> {
   attempt = 1;
   /** How often an attempt of it was stopped to make room. */
   preempted = 0;
+  /** What its attempts have used, as far as they told; null if there is nothing. */
+  spent: Amount | null = null;
   /** When an attempt of it last failed on each host, by the broker's clock, ms; null if none has. */
   failedAtMs: ReadonlyMap<string, number> | null = null;
   /** A host is being asked, or has just begun and the log has not shown it yet. */
@@ -79,6 +85,9 @@ export class QueueEntry implements Readonly<Demand> {
   get timeoutMs(): number {
     return this.demand.timeoutMs;
   }
+  get budget(): Allowance | null {
+    return this.demand.budget;
+  }
   get memoryBytes(): number {
     return this.demand.memoryBytes;
   }
@@ -100,6 +109,7 @@ export class QueueEntry implements Readonly<Demand> {
     entry.after = this.after;
     entry.attempt = this.attempt;
     entry.preempted = this.preempted;
+    entry.spent = this.spent;
     entry.failedAtMs = this.failedAtMs;
     return entry;
   }
@@ -141,8 +151,8 @@ const demands = new Map<string, Demand>();
 /** The one object for all that ask for this. */
 export function shared(demand: Demand): Demand {
   const { priority, repository, type, runner, cacheKey, constraints, fork, timeoutMs, cpus } = demand;
-  const { memoryBytes, memorySource, memoryLimitBytes } = demand;
-  const key = `${priority} ${repository} ${type} ${runner} ${cacheKey} ${fork} ${timeoutMs} ${cpus} ${memoryBytes} ${memorySource} ${memoryLimitBytes} ${constraints === null ? "" : JSON.stringify(constraints)}`;
+  const { memoryBytes, memorySource, memoryLimitBytes, budget } = demand;
+  const key = `${priority} ${repository} ${type} ${runner} ${cacheKey} ${fork} ${timeoutMs} ${cpus} ${memoryBytes} ${memorySource} ${memoryLimitBytes} ${budget?.usd} ${budget?.tokens} ${constraints === null ? "" : JSON.stringify(constraints)}`;
   const known = demands.get(key);
   if (known !== undefined) return known;
   if (demands.size >= DEMANDS_REMEMBERED) demands.clear();

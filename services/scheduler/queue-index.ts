@@ -2,11 +2,20 @@
 // an argument.
 import { constraintsOf } from "../../shared/contracts/constraint.ts";
 import type { FailureCategory } from "../../shared/contracts/failure.ts";
-import { type DeployRequest, Priority, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
+import {
+  budgetOf,
+  type DeployRequest,
+  Priority,
+  REQUEST_DEFAULTS,
+  runnerOf,
+} from "../../shared/contracts/task.ts";
 import { TaskType } from "../../shared/contracts/task-type.ts";
+import { add, nothing } from "../../shared/lifecycle/amount.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
+import { usedIn } from "../../shared/lifecycle/spending.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import { cacheKey as cacheKeyOf, objectFormat } from "../../shared/repository/cache-key.ts";
+import { Budgets } from "./budgets.ts";
 import { type CountedMemory, expectedMemory, isExpected, memoryAfter } from "./expectation.ts";
 import type { Fleet } from "./fleet.ts";
 import { Footprints } from "./footprints.ts";
@@ -21,6 +30,7 @@ export class QueueIndex {
   readonly #fleet: Fleet;
   readonly #requests = new Map<string, DeployRequest>();
   readonly footprints = new Footprints();
+  readonly budgets = new Budgets();
   /** Of the attempts under way, by the broker's clock. */
   readonly #startedAtMs = new Map<string, number>();
   /** Entries of tasks that run or wait, in case they come back. */
@@ -54,13 +64,15 @@ export class QueueIndex {
 
   /** Of a task that has not ended; else empty. */
   repository(taskId: string): string {
-    return (this.#queue.get(taskId) ?? this.#parked.get(taskId))?.repository ?? "";
+    return this.#entry(taskId)?.repository ?? "";
   }
 
   /** `nowMs` is on the scheduler's monotonic clock. */
   apply(folded: FoldedFact, nowMs: number): void {
     const { fact, before, after } = folded;
     const { taskId } = fact;
+    const { repository = null, runner = null } = this.#entry(taskId) ?? {};
+    this.budgets.apply(folded, { repository, runner });
     const failed = hostBlamed(folded);
     const parked = failed === null ? undefined : this.#parked.get(taskId);
     if (failed !== null && parked !== undefined)
@@ -91,6 +103,10 @@ export class QueueIndex {
     if (isEnd(after.state)) this.#parked.delete(taskId);
   }
 
+  #entry(taskId: string): QueueEntry | undefined {
+    return this.#queue.get(taskId) ?? this.#parked.get(taskId);
+  }
+
   #preempted(taskId: string): void {
     const parked = this.#parked.get(taskId);
     if (parked !== undefined) parked.preempted++;
@@ -102,6 +118,9 @@ export class QueueIndex {
     const startedAtMs = this.#startedAtMs.get(taskId);
     this.#startedAtMs.delete(taskId);
     const parked = this.#parked.get(taskId);
+    const used = fact.body === null ? null : usedIn(fact);
+    if (parked !== undefined && used !== null)
+      parked.spent = add({ ...(parked.spent ?? nothing()) }, used, 1);
     const work = workOf(fact);
     // What was called off, or lost, tells nothing of its like.
     if (parked === undefined || startedAtMs === undefined || work === null) return;
@@ -188,6 +207,7 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     constraints: constraintsOf(request),
     fork: request.fork === true,
     timeoutMs: request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs,
+    budget: budgetOf(request),
     memoryBytes: asked ?? REQUEST_DEFAULTS.memoryBytes,
     memorySource: asked === undefined ? "default" : "request",
     memoryLimitBytes: request.limits?.memoryBytes ?? null,

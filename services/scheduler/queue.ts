@@ -142,7 +142,10 @@ const newLine = (repository: string): Line => ({ repository, lanes: new Map(), s
 /** Where memory is expected and not asked for, whatever changes what is expected changes it for the whole lane. */
 function shapeOf(entry: QueueEntry): string {
   const expected = isExpected(entry) ? ` ${entry.type} ${entry.memoryLimitBytes}` : "";
-  return `${entry.memoryBytes}${expected} ${kindOf(entry)}`;
+  const { budget } = entry;
+  // What they may use decides whether the day's budget lets them begin.
+  const allowed = budget === null ? "" : ` ${budget.usd} ${budget.tokens}`;
+  return `${entry.memoryBytes}${expected}${allowed} ${kindOf(entry)}`;
 }
 
 const kindOf = ({ cpus, fork, runner, constraints }: QueueEntry): string =>

@@ -8,6 +8,8 @@ export interface RoundRules {
   nowMs: number;
   /** Something of the repository may be placed now. Asked anew for each task. */
   admits(repository: string): boolean;
+  /** Every budget has enough left for the task. The same. */
+  affords(task: QueueEntry): boolean;
   /** It was not offered, because not even less memory than it asks for is free anywhere; one of those that ask for the same. */
   passed(entry: QueueEntry): void;
 }
@@ -101,7 +103,8 @@ export class Round {
         }
         continue;
       }
-      if (oldest === null || head.sequence < oldest.sequence) [from, oldest] = [lane, head];
+      if (oldest !== null && head.sequence > oldest.sequence) continue;
+      if (this.#rules.affords(head)) [from, oldest] = [lane, head];
     }
     if (from === null) return null;
     this.#lane = from;

@@ -80,6 +80,7 @@ export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }
     leads: () => isOpen,
     settings: () => settings,
     breakers: new Breakers(probeAfterMs(times.leaseMs)),
+    budgets: index.budgets,
     nowMs: () => agenda.nowMs,
     brokerNowMs: () => agenda.nowMs,
     random: drawn.next,

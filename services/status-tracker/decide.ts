@@ -1,11 +1,13 @@
 // What has to be said or done about a task now. Pure: one function for events and for the sweep, so that a
 // lost message costs time and never correctness.
 import type { RetryTable } from "../../shared/config/retry-table.ts";
-import type { Settings } from "../../shared/config/settings.ts";
+import type { Budget, Settings } from "../../shared/config/settings.ts";
 import type { NewFact } from "../../shared/contracts/fact.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { CONTROL } from "../../shared/contracts/ids.ts";
 import type { StopOrder } from "../../shared/contracts/order.ts";
+import { isAgent } from "../../shared/contracts/task.ts";
+import { microUsd, usdOf } from "../../shared/lifecycle/amount.ts";
 import type { TaskRecord } from "./record.ts";
 import { afterFailure } from "./retry.ts";
 
@@ -123,11 +125,18 @@ function followUp(
   record: TaskRecord,
   failure: Failure,
   lost: boolean,
-  { chance, retries }: Situation,
+  { chance, retries, settings }: Situation,
 ): Pick<NewFact, "kind" | "body"> {
   const { lastSequence: after, attempt, hostId, nonce } = record.lifecycle;
   const next = afterFailure(failure, record.lifecycle.failures, record.view.maxAttempts, chance, retries);
   const { failures } = next;
+  const usedUp = budgetUsedUp(record, settings["budget.perTask"]);
+  if (usedUp !== null && next.next !== "fail") {
+    const message = `${usedUp}; its last attempt failed: ${failure.category}: ${failure.message}`;
+    const failed = { category: "budget" as const, message };
+    const body = { after, attempt, hostId, nonce, lost, failures, failure: failed, exhausted: false };
+    return { kind: "failed", body };
+  }
   switch (next.next) {
     case "requeue":
       return {
@@ -161,6 +170,18 @@ function followUp(
         },
       };
   }
+}
+
+/** In words, that nothing is left for another attempt; null if something is. */
+function budgetUsedUp({ runner, budget, used }: TaskRecord, perTask: Budget): string | null {
+  if (!isAgent(runner)) return null;
+  const most = (one: number | undefined, other: number | null) =>
+    Math.min(one ?? Number.POSITIVE_INFINITY, other ?? Number.POSITIVE_INFINITY);
+  const usd = most(budget?.usd, perTask.usd);
+  if (used.microUsd >= microUsd(usd))
+    return `its budget of $${usd.toFixed(2)} is used up ($${usdOf(used).toFixed(2)})`;
+  const tokens = most(budget?.tokens, perTask.tokens);
+  return used.tokens >= tokens ? `its budget of ${tokens} tokens is used up (${used.tokens})` : null;
 }
 
 const stop = ({ lifecycle, view }: TaskRecord, reason: StopOrder["reason"]): Decision =>

@@ -4,11 +4,14 @@ import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
 import type { Priority } from "../../shared/contracts/task.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
+import { Spending } from "../../shared/lifecycle/spending.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { newRecord, project, recordOf, type TaskRecord } from "./record.ts";
 import { type Overtaken, PullRequests } from "./supersede.ts";
 
+/** Days whose costs are at hand. */
+export const DAYS_OF_COSTS = 400;
 /** Ended tasks kept at hand for lists. */
 export const ENDED_KEPT = 10_000;
 
@@ -28,6 +31,7 @@ export class Ledger {
   readonly #whole = new Map<string, number>();
   readonly #pullRequests = new PullRequests();
   readonly deadLetters = new DeadLetters();
+  readonly spending = new Spending(DAYS_OF_COSTS);
   /** Unfinished tasks that a newer one of their pull request has overtaken. */
   readonly overtaken = new Map<string, string>();
   readonly #ports: LedgerPorts;
@@ -59,6 +63,9 @@ export class Ledger {
     const record = project(before, fact, folded);
     const { task: after, counted } = folded;
     this.breakers.apply({ fact, before: before.lifecycle, after, counted }, record.view.repository);
+    const { view, runner } = record;
+    const work = { repository: view.repository || null, runner };
+    this.spending.apply({ fact, before: before.lifecycle, after, counted }, work);
     const isPurged = before.lifecycle.lastSequence === 0;
     if (folded.counted && fact.body !== null && !(isPurged && fact.kind === "failed"))
       this.deadLetters.apply(fact, record.view.repository);

@@ -126,6 +126,7 @@ export async function start(context: ServiceContext): Promise<AsyncDisposable> {
     presence,
     wishes,
     pauses,
+    settings: settings.now,
     brokerNowMs: () => following.brokerNowMs(),
     notices: () => [...(reserve.isGiven() ? [GIVEN] : []), ...room.notices()],
   });

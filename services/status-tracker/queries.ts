@@ -1,10 +1,12 @@
 // Answers `mesh.api.*`: each verb by whoever knows.
 import type { Bus } from "../../shared/bus/connect.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
+import type { Settings } from "../../shared/config/settings.ts";
 import type { ApiReply, ApiRequest, ApiVerb } from "../../shared/contracts/api.ts";
 import { type Answer, answer } from "../../shared/contracts/failure.ts";
 import type { TaskView } from "../../shared/contracts/task.ts";
 import { cancels } from "./cancel.ts";
+import { costsOf } from "./costs.ts";
 import { explain } from "./explain.ts";
 import { type FleetViewPorts, fleetView } from "./fleet-view.ts";
 import { known } from "./known.ts";
@@ -15,7 +17,11 @@ import { speak } from "./speak.ts";
 
 export type Queries = { [Verb in ApiVerb]: (request: ApiRequest<Verb>) => Promise<Answer<ApiReply<Verb>>> };
 
-export function queries(bus: Bus, ledger: Ledger, ports: Omit<FleetViewPorts, "breakers">): Queries {
+export interface QueriesPorts extends Omit<FleetViewPorts, "breakers"> {
+  settings(): Settings;
+}
+
+export function queries(bus: Bus, ledger: Ledger, ports: QueriesPorts): Queries {
   const knows = known(bus, ledger);
   const { find, get, upToDate } = knows;
 
@@ -56,6 +62,12 @@ export function queries(bus: Bus, ledger: Ledger, ports: Omit<FleetViewPorts, "b
     async explain({ taskId }) {
       const found = await find(taskId);
       return found.ok ? explain(bus, ledger, ports.pauses, found.value) : found;
+    },
+    async costs(request) {
+      const followed = await upToDate();
+      return followed.ok
+        ? answer(costsOf(ledger.spending, request, ports.settings(), ports.brokerNowMs()))
+        : followed;
     },
     hosts: async () => answer(fleetView({ ...ports, breakers: ledger.breakers })),
     ...operations(bus, ports.presence),

@@ -1,9 +1,19 @@
 // What the tracker knows of a task beside its fold: the view that people are shown, and the numbers its
 // decisions need. Pure: a projection of the facts, in the order of the log.
+import type { Allowance } from "../../shared/contracts/budget.ts";
 import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
-import { Priority, REQUEST_DEFAULTS, type TaskView } from "../../shared/contracts/task.ts";
+import {
+  budgetOf,
+  Priority,
+  REQUEST_DEFAULTS,
+  type RunnerName,
+  runnerOf,
+  type TaskView,
+} from "../../shared/contracts/task.ts";
+import { type Amount, add, nothing } from "../../shared/lifecycle/amount.ts";
 import { type Folded, fold } from "../../shared/lifecycle/fold.ts";
+import { usedIn } from "../../shared/lifecycle/spending.ts";
 import { isEnd, type Lifecycle, UNKNOWN } from "../../shared/lifecycle/table.ts";
 
 export interface TaskRecord {
@@ -13,6 +23,11 @@ export interface TaskRecord {
   sequence: number;
   timeoutMs: number;
   fork: boolean;
+  runner: RunnerName | null;
+  /** What its request lets its agents use in all attempts; null if it says nothing of that. */
+  budget: Allowance | null;
+  /** What its attempts have used, as far as they told. */
+  used: Amount;
   /** Of the attempt that faulted last. */
   failure: Failure | null;
   /** Why its request cannot be read; null if it can. */
@@ -59,6 +74,9 @@ export const newRecord = (fact: Fact | Malformed): TaskRecord => ({
   sequence: fact.sequence,
   timeoutMs: REQUEST_DEFAULTS.timeoutMs,
   fork: false,
+  runner: null,
+  budget: null,
+  used: nothing(),
   failure: null,
   malformed: null,
   startedAtMs: 0,
@@ -104,6 +122,8 @@ function changes(record: TaskRecord, fact: Fact): Partial<TaskView> {
       const { body } = fact;
       record.timeoutMs = body.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs;
       record.fork = body.fork === true;
+      record.runner = runnerOf(body);
+      record.budget = budgetOf(body);
       record.pullRequestUpdatedAtMs = body.pullRequestUpdatedAt
         ? Date.parse(body.pullRequestUpdatedAt)
         : null;
@@ -127,6 +147,7 @@ function changes(record: TaskRecord, fact: Fact): Partial<TaskView> {
       return { result: fact.body.result, failure: null, reason: null, waitingUntil: null };
     case "faulted":
       record.failure = fact.body.failure;
+      record.used = add({ ...record.used }, usedIn(fact) ?? nothing(), 1);
       return { failure: told(fact.body.failure), result: fact.body.result ?? null };
     case "requeued":
       return {

@@ -63,6 +63,7 @@ export function httpClient(url: string): MeshClient {
     pause: (wish = {}) => call(API.pause.reply, "POST", "v1/pause", wish),
     resume: (wish = {}) => call(API.resume.reply, "POST", "v1/resume", wish),
     stop: (wish) => call(API.stop.reply, "POST", "v1/stop", wish),
+    costs: (query = {}) => call(API.costs.reply, "GET", `v1/costs${queryText(query)}`),
     config: () => call(API.config.reply, "GET", "v1/config"),
     configure: (key, value) => call(API.configure.reply, "POST", "v1/config", { key, value }),
     async *facts(taskId, options = {}): AsyncGenerator<TaskFact> {
@@ -197,7 +198,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-function queryText(query: ListQuery | ApiInput<"dead">): string {
+function queryText(query: ListQuery | ApiInput<"dead"> | ApiInput<"costs">): string {
   const given = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value !== undefined) given.set(name, String(value));
   return given.size === 0 ? "" : `?${given.toString()}`;

@@ -40,6 +40,8 @@ export interface MeshClient extends AsyncDisposable {
   dead(query?: ApiInput<"dead">): Promise<Answer<ApiReply<"dead">>>;
   explain(taskId: string): Promise<Answer<Explanation>>;
   hosts(): Promise<Answer<ApiReply<"hosts">>>;
+  /** What agents have used, by day, repository, runner or host, and how the day's budgets stand. */
+  costs(query?: ApiInput<"costs">): Promise<Answer<ApiReply<"costs">>>;
   /** The hot configuration. */
   config(): Promise<Answer<{ data: SettingView[] }>>;
   /** Changes one setting; without a value it is at its default again. */

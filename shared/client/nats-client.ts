@@ -55,6 +55,7 @@ export function natsClient(bus: Bus, close: () => PromiseLike<void> = async () =
     pause: (request = {}) => askApi(bus, "pause", request),
     resume: (request = {}) => askApi(bus, "resume", request),
     stop: (request) => askApi(bus, "stop", request),
+    costs: (query = {}) => askApi(bus, "costs", query),
     config: () => askApi(bus, "config", {}),
     configure: (key, value) => askApi(bus, "configure", { key, value }),
     facts: (taskId, options) => facts(bus, taskId, options),

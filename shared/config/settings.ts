@@ -6,7 +6,6 @@ import { explainIssues } from "../contracts/unknown-field.ts";
 import { RetryChanges } from "./retry-table.ts";
 
 const MINUTE_MS = 60_000;
-const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
 const ms = (minimum: number, maximum: number) => {
@@ -55,6 +54,25 @@ const NO_RULE = RepositoryRule.parse({});
 export const ruleOf = (repository: string, rules: RepositoryRules): z.infer<typeof RepositoryRule> =>
   (Object.hasOwn(rules, repository) ? rules[repository] : rules["*"]) ?? NO_RULE;
 
+const atMost = (expected: string, schema: z.ZodNumber) => schema.min(0, expected).nullable().default(null);
+const Budget = z.strictObject({
+  usd: atMost("expected dollars, or null", z.number("expected dollars, or null").max(1e9)),
+  tokens: atMost("expected a number of tokens, or null", z.int("expected a number of tokens, or null")),
+});
+/** Null where there is no bound. */
+export type Budget = z.infer<typeof Budget>;
+const RepositoryBudgets = z.record(z.string().min(1).max(256), Budget);
+type RepositoryBudgets = z.infer<typeof RepositoryBudgets>;
+
+const NO_BUDGET: Budget = Budget.parse({});
+
+/** What a repository may use in a day: what is said of it, however it is written, or else of all others by `*`. */
+export function budgetOf(repository: string, budgets: RepositoryBudgets): Budget {
+  const name = repository.toLowerCase();
+  const own = Object.keys(budgets).find((key) => key.toLowerCase() === name);
+  return budgets[own ?? "*"] ?? NO_BUDGET;
+}
+
 /** Milliseconds end in `Ms`. */
 export const Settings = z.strictObject({
   retries: RetryChanges.default({}).describe(
@@ -63,7 +81,8 @@ export const Settings = z.strictObject({
   "task.timeoutGraceMs": ms(0, DAY_MS)
     .default(5 * MINUTE_MS)
     .describe("an attempt that its host has not ended so long after its time-out is ordered to stop"),
-  "task.keepMs": ms(HOUR_MS, 3_650 * DAY_MS)
+  // What was used on a day is known from its facts: none of them may leave the log before the day is over.
+  "task.keepMs": ms(DAY_MS, 3_650 * DAY_MS)
     .default(90 * DAY_MS)
     .describe("of a task that ended longer ago only the end is kept on the log"),
   "placement.policy": PlacementPolicy.default("resource").describe(
@@ -93,6 +112,15 @@ export const Settings = z.strictObject({
   "placement.avoidMs": ms(0, MINUTE_MS)
     .default(300)
     .describe("a host that refused a task, or did not answer, is passed over for so long"),
+  "budget.perDay": Budget.prefault({}).describe(
+    "what agents may use in a day of UTC, `usd` and `tokens`, null for no bound; beyond it their tasks wait for the next",
+  ),
+  "budget.repositories": RepositoryBudgets.default({}).describe(
+    "the same of each repository, or of `*` for each other one",
+  ),
+  "budget.perTask": Budget.prefault({}).describe(
+    "what all attempts of a task may use together, where its request says no less",
+  ),
   "log.level": z
     .enum(["trace", "debug", "info", "warn", "error", "silent"])
     .nullable()

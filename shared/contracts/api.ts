@@ -1,6 +1,7 @@
 // Questions and wishes that anybody with a NATS library may send: `mesh.api.<verb>`, request and reply.
 // A reply is the value of the verb, or `{ code, message }`.
 import { z } from "zod";
+import { CostsReply, CostsRequest } from "./budget.ts";
 import { FailureCategory, WireError } from "./failure.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
@@ -183,6 +184,7 @@ export const API = {
       notices: z.array(z.string()).default([]),
     }),
   },
+  costs: { request: CostsRequest, reply: CostsReply },
   config: { request: z.strictObject({}), reply: z.object({ data: z.array(SettingView) }) },
   configure: {
     /** Without a value, the setting is at its default again. */

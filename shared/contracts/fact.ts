@@ -1,5 +1,6 @@
 // The facts of the log: one subject template for all of them, one body schema for each kind.
 import { z } from "zod";
+import { Allowance } from "./budget.ts";
 import { Failure, FailureCategory } from "./failure.ts";
 import { CONTROL, HostId, TaskId } from "./ids.ts";
 import { subject } from "./subject.ts";
@@ -27,6 +28,8 @@ export const FACT_BODIES = {
     counter: z.int(),
     /** Why this host, in words, from the scheduler. */
     placement: z.string().optional(),
+    /** What its agent may use, from the scheduler: so much is held for it until its end is on the log. */
+    allowance: Allowance.optional(),
   }),
   succeeded: z.object({ ...ofAttempt, result: AttemptResult }),
   faulted: z.object({ ...ofAttempt, failure: Failure, result: AttemptResult.optional() }),

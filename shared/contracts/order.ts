@@ -1,5 +1,6 @@
 // Orders to a host, by request and reply. All are idempotent: the log decides, an order only asks.
 import { z } from "zod";
+import { Allowance } from "./budget.ts";
 import { HostId, TaskId } from "./ids.ts";
 import { subject } from "./subject.ts";
 import { DeployRequest } from "./task.ts";
@@ -14,6 +15,8 @@ export const RunOrder = z.object({
   request: DeployRequest,
   /** What the scheduler counts on that it uses; without, it is what the request asks for. */
   memoryBytes: z.int().positive().optional(),
+  /** What its agent may use; without, what the request says. */
+  allowance: Allowance.optional(),
   placement: z.string().optional(),
 });
 export type RunOrder = z.infer<typeof RunOrder>;

@@ -1,6 +1,7 @@
 // What an orchestrator asks for, and what it is told about it: the deploy request and the view of a task.
 import { z } from "zod";
 import { AgentUsage } from "./agent-event.ts";
+import type { Allowance } from "./budget.ts";
 import { branchProblem, cloneUrlProblem } from "./clone-url.ts";
 import { Constraint } from "./constraint.ts";
 import { FailureCategory } from "./failure.ts";
@@ -47,9 +48,12 @@ export type RunnerName = z.infer<typeof RunnerName>;
 /** How a coding agent works; what is not given is the agent's own default, or `AGENT_DEFAULTS`. */
 const agentFields = {
   model: z.string().min(1).max(200).optional(),
-  /** It is ended as `budget` after so many turns, or once it has cost so much. */
+  /** It is ended as `budget` after so many turns. */
   maxTurns: z.int().positive().max(10_000).optional(),
+  /** The same once all attempts of the task have cost so much. */
   maxBudgetUsd: z.number().positive().max(100_000).optional(),
+  /** No attempt follows once all of them have used so many, of all kinds. */
+  maxTokens: z.int().positive().max(1e12).optional(),
   /** It is ended as `timeout` once it has said nothing for so long, ms. */
   silenceMs: z.int().positive().max(86_400_000).optional(),
   /** Tools that it may use without asking, in the agent's own words: `Bash(npm test)`. */
@@ -146,6 +150,13 @@ type Running = Pick<DeployRequest, "type" | "run" | "runner" | "prompt" | "agent
 
 type Ran = Pick<Running, "type" | "run" | "runner" | "prompt">;
 
+/** What the request lets its agents use in all attempts together; null if it says nothing of that. */
+export function budgetOf({ agent }: Pick<DeployRequest, "agent">): Allowance | null {
+  const { maxBudgetUsd: usd, maxTokens: tokens } = agent ?? {};
+  if (usd === undefined && tokens === undefined) return null;
+  return { ...(usd === undefined ? {} : { usd }), ...(tokens === undefined ? {} : { tokens }) };
+}
+
 /** Null if nothing is to be run: gates and checks alone judge the commit. */
 export function runnerOf({ type, runner, run, prompt }: Ran): RunnerName | null {
   if (runner !== undefined) return runner;
@@ -154,10 +165,12 @@ export function runnerOf({ type, runner, run, prompt }: Ran): RunnerName | null 
   return TASK_TYPES[type].agent ? "claude-code" : null;
 }
 
+/** It is a coding agent, which uses money and tokens. */
+export const isAgent = (runner: string | null): boolean => runner !== null && runner !== "command";
+
 /** A coding agent works on it. */
 export function isForAgent(request: Ran): boolean {
-  const runner = runnerOf(request);
-  return runner !== null && runner !== "command";
+  return isAgent(runnerOf(request));
 }
 
 /** It would hold the provider's key. */

@@ -35,7 +35,7 @@ afterAll(() => mesh[Symbol.asyncDispose]());
 
 type Verb = Exclude<
   ApiVerb,
-  "hosts" | "config" | "configure" | "cordon" | "uncordon" | "drain" | "pause" | "resume" | "stop"
+  "hosts" | "costs" | "config" | "configure" | "cordon" | "uncordon" | "drain" | "pause" | "resume" | "stop"
 >;
 /** Text is sent as it is, everything else as JSON. */
 type Ask = (verb: Verb, body: unknown) => Promise<WireError>;

@@ -103,6 +103,7 @@ export const scheduler: Begin = ({ line, broker, times, choose, name }, life, bu
     brokerNowMs: () => EPOCH_MS + performance.now(),
     random: () => choose("placement", name, 4, 0.5) / 4,
     breakers,
+    budgets: index.budgets,
     held: () => null,
     request: async (entry) => index.request(entry.taskId) ?? broker.requestAt(entry.sequence),
     ask: (hostId, order) =>
@@ -177,6 +178,7 @@ export const tracker: Begin = ({ line, broker, times, rules, choose, name }, lif
     presence,
     wishes: new Map(),
     pauses: NOTHING_PAUSED,
+    settings: () => DEFAULT_SETTINGS,
     brokerNowMs: () => EPOCH_MS + performance.now(),
     notices: () => [],
   });

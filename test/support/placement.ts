@@ -23,6 +23,7 @@ export function queued(overrides: Partial<QueueEntry> = {}): QueueEntry {
     constraints: null,
     fork: false,
     timeoutMs: 1_800_000,
+    budget: null,
     memoryBytes: GIB,
     cpus: 1,
   };

@@ -58,10 +58,10 @@ export async function startScriptedHost(
       clearInterval(timer);
       for (const subscription of subscriptions) subscription.unsubscribe();
     },
-    async begin({ taskId, attempt, after }) {
+    async begin({ taskId, attempt, after, allowance }) {
       const nonce = `${hostId}-${taskId}-${attempt}`;
       attempts.push({ taskId, attempt, nonce });
-      const body = { after, attempt, nonce, ...identity, counter };
+      const body = { after, attempt, nonce, ...identity, counter, ...(allowance ? { allowance } : {}) };
       const said = await append({ taskId, kind: "started", speaker: hostId, body });
       if (said.outcome !== "appended") {
         forget(taskId);

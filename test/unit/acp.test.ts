@@ -54,7 +54,7 @@ async function play(
   };
   const runner = acpRunner({ name: "a", argv: ["a"], env: {}, version: undefined, auth: undefined, mode });
   const run = runner.start(
-    { request: request({ prompt: "Mend it.", agent }) },
+    { request: request({ prompt: "Mend it.", agent }), allowance: {} },
     transport,
     new AbortController().signal,
   );

@@ -173,7 +173,12 @@ describe("the events of a run", () => {
 
 describe("how it is started", () => {
   const start = (agent = {}, environment: NodeJS.ProcessEnv = {}) =>
-    invocation("/opt/claude", "5a0d", request({ prompt: "Fix it", agent }), environment);
+    invocation(
+      "/opt/claude",
+      "5a0d",
+      { request: request({ prompt: "Fix it", agent }), allowance: { usd: 0.25 } },
+      environment,
+    );
 
   it("loads nothing of the repository's own settings, and asks before what is not an edit", () => {
     const { argv } = start();
@@ -187,12 +192,13 @@ describe("how it is started", () => {
     const { argv } = start({
       model: "--bare",
       maxTurns: 3,
+      // Of that, an earlier attempt has used half.
       maxBudgetUsd: 0.5,
       allowedTools: ["Bash(npm test)", "--dangerously-skip-permissions"],
     });
     expect(argv.slice(argv.indexOf("5a0d") + 1)).toEqual([
       "--model=--bare",
-      ...["--max-turns", "3", "--max-budget-usd", "0.5"],
+      ...["--max-turns", "3", "--max-budget-usd", "0.25"],
       "--allowedTools=Bash(npm test)",
       "--allowedTools=--dangerously-skip-permissions",
     ]);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Budgets } from "../../services/scheduler/budgets.ts";
 import { Dispatcher, type DispatchPorts, ORDERS_AT_ONCE } from "../../services/scheduler/dispatch.ts";
 import { Fleet } from "../../services/scheduler/fleet.ts";
 import { Queue } from "../../services/scheduler/queue.ts";
@@ -46,6 +47,7 @@ function scene(ports: Partial<DispatchPorts> & Pick<DispatchPorts, "ask">) {
     brokerNowMs: () => clock.nowMs,
     random: () => 0,
     breakers: new Breakers(60_000),
+    budgets: new Budgets(),
     held: () => null,
     request: async () => request(),
     publish: () => {},

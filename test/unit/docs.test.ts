@@ -74,6 +74,7 @@ describe("the documentation", () => {
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
+    "docs/budgets.md",
     "docs/guarantees.md",
     "docs/limits.md",
     "docs/operations.md",

@@ -207,7 +207,12 @@ describe("a place in line", () => {
         const expected = new Map(drafts.map((_, index) => [`t${index}`, 0]));
         for (const taskId of expected.keys())
           expected.set(taskId, ahead(queue, queue.get(taskId) as QueueEntry, {}));
-        const round = new Round(queue, { nowMs: 0, admits: () => true, passed: () => {} });
+        const round = new Round(queue, {
+          nowMs: 0,
+          affords: () => true,
+          admits: () => true,
+          passed: () => {},
+        });
         let placed = 0;
         for (let entry = round.next(); entry !== null; entry = round.next()) {
           expect(Math.abs((expected.get(entry.taskId) ?? 0) - placed)).toBeLessThanOrEqual(4);

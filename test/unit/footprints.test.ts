@@ -215,7 +215,7 @@ describe("a queued task that asks for no memory", () => {
     say("first", "started");
     teach(2 * GIB);
     ask("fifth");
-    const round = new Round(queue, { nowMs: 0, admits: () => true, passed: () => {} });
+    const round = new Round(queue, { nowMs: 0, affords: () => true, admits: () => true, passed: () => {} });
     const offered = [];
     for (let entry = round.next(); entry !== null; entry = round.next()) offered.push(entry.taskId);
     expect(offered).toEqual(["third", "fourth", "fifth"]);

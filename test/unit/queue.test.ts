@@ -7,7 +7,7 @@ import { Round } from "../../services/scheduler/round.ts";
 import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
 import { queued } from "../support/placement.ts";
 
-const EVERYBODY = { nowMs: 0, admits: () => true, passed: () => {} };
+const EVERYBODY = { nowMs: 0, admits: () => true, affords: () => true, passed: () => {} };
 
 /** Places the next task of the queue; null when there is none. */
 function placeOne(queue: Queue, share = 1, admits: (repository: string) => boolean = () => true) {

@@ -1,6 +1,7 @@
 // The seam between an attempt and what it runs. A runner knows one program: whether it is here, how it is started,
 // what its output means, and what became of it. It never knows where its process runs: the transport does.
 import type { AgentEvent } from "../../../shared/contracts/agent-event.ts";
+import type { Allowance } from "../../../shared/contracts/budget.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { AgentResult, DeployRequest, RunnerName } from "../../../shared/contracts/task.ts";
 import type { Finding } from "../../../shared/contracts/task-type.ts";
@@ -18,6 +19,8 @@ export type Probe = { ok: true; version: string } | { ok: false; reason: string 
 
 export interface RunSpec {
   request: DeployRequest;
+  /** What it may use at most; what its task has left, or a budget of the day. */
+  allowance: Allowance;
 }
 
 /** How the one process of a run is started, wherever it runs, under the attempt's lease, limits and time. */

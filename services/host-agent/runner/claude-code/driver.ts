@@ -39,9 +39,7 @@ export function claudeCodeRunner(program: ProgramOptions, environment: NodeJS.Pr
       return { ok: true, version: found.version };
     },
     start: (spec, transport) =>
-      new ClaudeCodeRun(spec, transport, (sessionId) =>
-        invocation(file, sessionId, spec.request, environment),
-      ),
+      new ClaudeCodeRun(spec, transport, (sessionId) => invocation(file, sessionId, spec, environment)),
   };
 }
 

@@ -1,9 +1,9 @@
 // How Claude Code is started: headless, with what the repository would have it load left out, and messages on stdin
 // and stdout. Pure.
-import { AGENT_DEFAULTS, type DeployRequest } from "../../../../shared/contracts/task.ts";
+import { AGENT_DEFAULTS } from "../../../../shared/contracts/task.ts";
 import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import { FINDINGS_SCHEMA } from "../findings.ts";
-import type { RunCommand } from "../runner.ts";
+import type { RunCommand, RunSpec } from "../runner.ts";
 
 /** Of the host's environment, what an agent needs to reach its provider. */
 const PROVIDER = [
@@ -59,10 +59,15 @@ const EDITING_TOOLS = ["Edit", "Write", "NotebookEdit"];
 export function invocation(
   file: string,
   sessionId: string,
-  { type, agent = {} }: Pick<DeployRequest, "type" | "agent">,
+  {
+    request: { type, agent = {} },
+    allowance,
+  }: Pick<RunSpec, "allowance"> & {
+    request: Pick<RunSpec["request"], "type" | "agent">;
+  },
   hostEnvironment: NodeJS.ProcessEnv,
 ): RunCommand {
-  const { model, maxTurns, maxBudgetUsd, allowedTools = [], silenceMs = AGENT_DEFAULTS.silenceMs } = agent;
+  const { model, maxTurns, allowedTools = [], silenceMs = AGENT_DEFAULTS.silenceMs } = agent;
   const { readsOnly, findings } = TASK_TYPES[type];
   const denied = readsOnly ? [...USELESS_TOOLS, ...EDITING_TOOLS] : USELESS_TOOLS;
   const provider = PROVIDER.flatMap((name) => {
@@ -81,7 +86,7 @@ export function invocation(
       ...["--session-id", sessionId],
       ...(model === undefined ? [] : [`--model=${model}`]),
       ...(maxTurns === undefined ? [] : ["--max-turns", String(maxTurns)]),
-      ...(maxBudgetUsd === undefined ? [] : ["--max-budget-usd", String(maxBudgetUsd)]),
+      ...(allowance.usd === undefined ? [] : ["--max-budget-usd", String(allowance.usd)]),
       // With "=", so that none of them is taken for a flag.
       ...allowedTools.map((tool) => `--allowedTools=${tool}`),
     ],
