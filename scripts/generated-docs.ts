@@ -12,6 +12,7 @@ import { LEASE, silenceMs } from "../shared/contracts/lease.ts";
 import { logSubject } from "../shared/contracts/log.ts";
 import { orderSubject } from "../shared/contracts/order.ts";
 import { outlookSubject } from "../shared/contracts/outlook.ts";
+import { pushSubject } from "../shared/contracts/push.ts";
 import { receiptSubject } from "../shared/contracts/receipt.ts";
 import { reserveSubject } from "../shared/contracts/reserve.ts";
 import { stopSubject } from "../shared/contracts/service.ts";
@@ -60,6 +61,7 @@ function subjectTable(): string {
     [receiptSubject.template, "stream RECEIPTS, last value", "scheduler"],
     [intakeSubject.template, "stream INTAKE, last value", "status tracker"],
     [deadSubject.template, "stream DEAD", "status tracker"],
+    [pushSubject.template, "stream PUSHES, one for each task", "gateway"],
     [reserveSubject.template, "stream RESERVE", "status tracker"],
     [filled(orderSubject.template, { order: "run" }), "request/reply", "scheduler"],
     [filled(orderSubject.template, { order: "stop" }), "request/reply", "status tracker"],

@@ -1,9 +1,10 @@
 // Every limit of the mesh with what happens at it, from the code that holds it, for docs/limits.md.
 
 import { WEBHOOK_MAX_BYTES } from "../services/gateway/github.ts";
+import { PUSHER_TIMES } from "../services/gateway/push/pusher.ts";
 import { BODY_MAX_BYTES } from "../services/gateway/request-body.ts";
 import { SSE_LIMITS } from "../services/gateway/sse.ts";
-import { DISK_FREE_BYTES, PATCH_MAX_BYTES } from "../services/host-agent/instance.ts";
+import { DISK_FREE_BYTES } from "../services/host-agent/instance.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
 import { CACHES_KEPT, CACHES_MAX_BYTES } from "../services/host-agent/workspace/cache-room.ts";
 import {
@@ -22,10 +23,11 @@ import { DAYS_OF_COSTS, ENDED_KEPT } from "../services/status-tracker/ledger.ts"
 import { PULL_REQUESTS_REMEMBERED } from "../services/status-tracker/supersede.ts";
 import { FOLLOW_AHEAD } from "../shared/bus/reading.ts";
 import { reserveBytes } from "../shared/bus/reserve-store.ts";
-import { ARTIFACTS, DEAD, FACT_MAX_BYTES, LOGS, RECEIPTS, STREAMS } from "../shared/bus/streams.ts";
+import { ARTIFACTS, DEAD, FACT_MAX_BYTES, LOGS, PUSHES, RECEIPTS, STREAMS } from "../shared/bus/streams.ts";
 import { TAIL_AHEAD } from "../shared/bus/tail.ts";
 import { readEnvironment } from "../shared/config/environment.ts";
 import { DEFAULT_SETTINGS } from "../shared/config/settings.ts";
+import { PATCH_MAX_BYTES } from "../shared/contracts/artifact.ts";
 import { CANDIDATES_MAX } from "../shared/contracts/outlook.ts";
 import { AGENT_DEFAULTS, REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
 import { CELLS_KEPT } from "../shared/lifecycle/spending.ts";
@@ -135,7 +137,7 @@ export const limitRows = (): string[][] => [
     "`services/host-agent/log-sink.ts`",
     "what lies between is left out; a mark in log and artifact says how many bytes",
   ],
-  ["patch of an attempt", bytes(PATCH_MAX_BYTES), "`services/host-agent/instance.ts`", "failure `resource`"],
+  ["patch of an attempt", bytes(PATCH_MAX_BYTES), "`shared/contracts/artifact.ts`", "failure `resource`"],
   [
     "a changed file of an attempt",
     bytes(HUGE_BYTES),
@@ -165,6 +167,18 @@ export const limitRows = (): string[][] => [
     stream(RECEIPTS),
     "`shared/bus/streams.ts`",
     "the oldest go: `explain` knows no reason for those tasks",
+  ],
+  [
+    "what became of a patch that was to be pushed",
+    stream(PUSHES),
+    "`shared/bus/streams.ts`",
+    "it is forgotten: `push` of its task is `wanted` again, and a gateway that begins anew parks it as `moved`",
+  ],
+  [
+    "time in which a remote may take a push",
+    `${PUSHER_TIMES.patienceMs / 60_000} min`,
+    "`services/gateway/push/pusher.ts`",
+    "the patch is parked as `unreachable`",
   ],
   [
     "room on the bus that is held for facts",

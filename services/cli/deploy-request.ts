@@ -31,6 +31,7 @@ export interface DeployFlags {
   check?: string[];
   taskId?: string;
   env?: string[];
+  push?: boolean;
   supersede?: boolean;
   keepWorkspace?: boolean;
   runner?: string;
@@ -94,6 +95,7 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     ...agentOf(flags),
     ...(flags.check?.length ? { checks: flags.check } : {}),
     ...(flags.keepWorkspace ? { keepWorkspace: true } : {}),
+    ...(flags.push ? { push: true } : {}),
     ...(flags.supersede === false ? { supersede: false } : {}),
   };
   return checked(draft);

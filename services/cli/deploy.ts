@@ -18,6 +18,10 @@ interface Options extends DeployFlags, CommonOptions {
 /** More than a gateway reads, and than the log takes. */
 const SOURCE_MAX_BYTES = 1024 * 1024;
 
+/** A gateway gives up sooner; where none may push, nobody says so. */
+const PUSH_MS = 1_200_000;
+const PUSH_POLL_MS = 250;
+
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
 export const deployCommand = (): Command =>
@@ -85,6 +89,10 @@ export const deployCommand = (): Command =>
         "what becomes of other tools that ask: deny, ask (by `mesh say`) or allow",
       )
       .option("--keep-workspace", "keep what a failed attempt leaves on its host for a day, for `mesh shell`")
+      .option(
+        "--push",
+        "have its patch pushed onto the branch once it has succeeded; with --wait, exit 0 only if that was done",
+      )
       .option("--no-supersede", "cancel no older task of the same pull request")
       .option("--file <file>", "a deploy request in JSON, `-` for standard input, instead of the flags above")
       .option("--wait", "watch it to its end; exit 0 only if it succeeded"),
@@ -176,11 +184,33 @@ export async function waitAndPrint(
   const { watchTask } = await import("./watch.ts");
   const { createProgress } = await import("./progress.ts");
   const progress = createProgress(options.quiet);
-  const { task, tail } = await watchTask(mesh, taskId, { progress, signal });
+  const { task: ended, tail } = await watchTask(mesh, taskId, { progress, signal });
+  const task = await untilPushed(mesh, ended, options, signal);
   if (task.state !== "succeeded" && progress.live && tail.length > 0)
     tell(options, `The last of its output:\n${tail.map((line) => `  | ${line}`).join("\n")}`);
   await printTask(task, options);
-  if (task.state !== "succeeded") throw new Failure("");
+  const isPushed = task.push === null || task.push.state === "pushed";
+  if (task.state !== "succeeded" || !isPushed) throw new Failure("");
+}
+
+/** The task with what became of its patch, if that was to be pushed. */
+async function untilPushed(
+  mesh: MeshClient,
+  ended: TaskView,
+  options: CommonOptions,
+  signal: AbortSignal,
+): Promise<TaskView> {
+  if (ended.push?.state !== "wanted") return ended;
+  tell(options, "its patch is to be pushed by a gateway");
+  const deadline = performance.now() + PUSH_MS;
+  let task = ended;
+  while (task.push?.state === "wanted" && performance.now() < deadline) {
+    signal.throwIfAborted();
+    await new Promise((done) => setTimeout(done, PUSH_POLL_MS));
+    const asked = await mesh.get(task.taskId);
+    if (asked.ok) task = asked.value;
+  }
+  return task;
 }
 
 /** One line of JSON is exactly what `GET /v1/tasks/:id` gives. */

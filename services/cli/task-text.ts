@@ -1,6 +1,7 @@
 // A task in words: its result as `deploy --wait`, `task` and `demo` print it. Everything that others wrote is made
 // plain here.
 import type { AgentUsage } from "../../shared/contracts/agent-event.ts";
+import type { PushView } from "../../shared/contracts/push.ts";
 import type { AgentResult, CheckResult, TaskView } from "../../shared/contracts/task.ts";
 import { plainLine } from "./plain-text.ts";
 import { formatDuration, formatSize } from "./quantities.ts";
@@ -40,6 +41,7 @@ export function taskText(task: TaskView): string {
       ["says", saysText(result?.agent)],
       ...findingRows(result?.agent?.findings),
       ["artifacts", artifactsText(task)],
+      ["push", task.push === null ? null : pushText(task.push)],
       [
         "failure",
         failure === null ? null : styled("red", `${failure.category}: ${plainLine(failure.message)}`),
@@ -64,6 +66,17 @@ function agentText({ runner, version, model, usage, denied }: AgentResult): stri
     ...(denied === 0 ? [] : [`${denied} tool use${denied === 1 ? "" : "s"} denied`]),
   ];
   return parts.join(" · ");
+}
+
+function pushText(push: PushView): string {
+  switch (push.state) {
+    case "wanted":
+      return "wanted, by a gateway that may";
+    case "pushed":
+      return `${styled("green", "pushed")} as ${plainLine(push.sha)}`;
+    case "parked":
+      return `${styled("yellow", "parked")}, ${push.code}: ${cut(plainLine(push.message), 300)}`;
+  }
 }
 
 function usageText(usage: AgentUsage): string[] {

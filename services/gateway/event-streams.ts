@@ -2,8 +2,9 @@
 // continues after any sequence without a gap or a repeat, and none of them says what was not on a stream.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bus } from "../../shared/bus/connect.ts";
+import { readPush } from "../../shared/bus/pushes.ts";
 import { factsOfTask, lastMessage } from "../../shared/bus/read.ts";
-import { LOGS, TASKS } from "../../shared/bus/streams.ts";
+import { LOGS, PUSHES, TASKS } from "../../shared/bus/streams.ts";
 import { tail } from "../../shared/bus/tail.ts";
 import {
   decodeFact,
@@ -15,6 +16,7 @@ import {
 } from "../../shared/contracts/fact.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { LogChunk, logSubject } from "../../shared/contracts/log.ts";
+import { pushSubject } from "../../shared/contracts/push.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
 import { isEnd, type Lifecycle, UNKNOWN } from "../../shared/lifecycle/table.ts";
 import type { StreamEvent } from "./sse.ts";
@@ -104,6 +106,40 @@ export async function taskLogs(
   }
   return answer(events());
 }
+
+/** What became of the task's patch, once, as soon as that is known; null if it lies before `after`, or never will be. */
+export async function taskPush(
+  bus: Bus,
+  taskId: string,
+  after: number,
+  signal: AbortSignal,
+): Promise<Answer<Events | null>> {
+  const [first] = await factsOfTask(bus, taskId);
+  if (first === undefined) return refuse("not_found", `there is no task ${taskId}`);
+  const subject = pushSubject.build({ taskId });
+  const stored = await lastMessage(bus, PUSHES, subject);
+  if (stored === null ? !wantsPush(first) : stored.sequence <= after) return answer(null);
+  async function* events(): AsyncGenerator<StreamEvent> {
+    let last: Fact | Malformed | null = null;
+    if (stored === null) for await (const fact of untilEnd(bus, taskId, signal)) last = fact;
+    if (stored === null && last?.kind !== "succeeded") return;
+    for await (const { payload, sequence } of tail(bus, {
+      stream: PUSHES,
+      subjects: [subject],
+      from: 1,
+      signal,
+    })) {
+      const record = readPush(payload);
+      if (record === null) return;
+      yield { id: sequence, event: record.state, data: JSON.stringify({ sequence, taskId, ...record }) };
+      return;
+    }
+  }
+  return answer(events());
+}
+
+const wantsPush = (fact: Fact | Malformed): boolean =>
+  fact.kind === "requested" && fact.body !== null && fact.body.push === true;
 
 async function* facts(
   bus: Bus,

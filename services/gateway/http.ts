@@ -48,6 +48,7 @@ const ROUTES: [method: "GET" | "POST", path: string, handler: Handler][] = [
   ["GET", "/v1/tasks/:id/explain", tasks.explain],
   ["GET", "/v1/tasks/:id/events", tasks.taskEvents],
   ["GET", "/v1/tasks/:id/logs", tasks.logs],
+  ["GET", "/v1/tasks/:id/push", tasks.push],
   ["GET", "/v1/tasks/:id/artifacts/:name", tasks.artifact],
   ["POST", "/v1/cancellations", tasks.cancelMany],
   ["GET", "/v1/dead", tasks.dead],

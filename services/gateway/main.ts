@@ -12,6 +12,7 @@ import { busOptions, runService, type ServiceContext } from "../../shared/servic
 import { serveStopOrder } from "../../shared/service/stop-order.ts";
 import { createApp } from "./http.ts";
 import { problemResponse } from "./problem.ts";
+import { type PusherTimes, startPusher } from "./push/pusher.ts";
 import { type SseLimits, sseStreams } from "./sse.ts";
 
 const ADDRESS = "127.0.0.1";
@@ -19,7 +20,7 @@ const CLOSE_DEADLINE_MS = 5_000;
 
 export async function start(
   context: ServiceContext,
-  options: { port?: number; sse?: Partial<SseLimits> } = {},
+  options: { port?: number; sse?: Partial<SseLimits>; push?: PusherTimes } = {},
 ): Promise<AsyncDisposable & { url: string; port: number }> {
   const { environment, log } = context;
   const config = await readMeshConfig(environment.MESH_CONFIG);
@@ -27,6 +28,7 @@ export async function start(
   const bus = acquired.use(await connectBus(busOptions(context, "gateway")));
   await provision(bus);
   acquired.use(await followSettings(bus, log));
+  if (Object.keys(config.push).length > 0) acquired.use(await startPusher(bus, config, log, options.push));
 
   let stopping = false;
   let port = 0;

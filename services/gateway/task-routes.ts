@@ -6,20 +6,25 @@ import { z } from "zod";
 import { artifactBytes, artifactOf } from "../../shared/bus/artifacts.ts";
 import { askApi } from "../../shared/bus/ask.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
+import { grantOf } from "../../shared/config/mesh-config.ts";
 import { API, CancelRequest, DeadRequest, ListRequest, RetryAllRequest } from "../../shared/contracts/api.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { TaskId } from "../../shared/contracts/ids.ts";
 import { StrictDeployRequest } from "../../shared/contracts/task.ts";
-import { allFacts, taskFacts, taskLogs } from "./event-streams.ts";
+import { allFacts, taskFacts, taskLogs, taskPush } from "./event-streams.ts";
 import { type Handler, parse, parseBody, reply } from "./json.ts";
 import { refuseWith } from "./problem.ts";
+import { notGranted } from "./push/judge.ts";
 
 /** What may concern many tasks. */
 const MANY_MS = 10_000;
 
-export const submit: Handler = async ({ bus }, context) => {
+export const submit: Handler = async ({ bus, config }, context) => {
   const request = await parseBody(context, StrictDeployRequest);
   if (!request.ok) return refuseWith(context, request.error);
+  const { push, repository } = request.value;
+  if (push === true && grantOf(config, repository) === null)
+    return refuseWith(context, refuse("forbidden", notGranted(repository)).error);
   const key = context.req.header("idempotency-key");
   if (key !== undefined && request.value.taskId !== undefined)
     return refuseWith(context, refuse("bad_request", "expected taskId or Idempotency-Key, not both").error);
@@ -105,6 +110,13 @@ export const logs: Handler = async ({ bus, streams }, context) => {
   if (!asked.ok) return refuseWith(context, asked.error);
   const { taskId, after } = asked.value;
   return streams.respond(context.env, (signal) => taskLogs(bus, taskId, after, signal));
+};
+
+export const push: Handler = async ({ bus, streams }, context) => {
+  const asked = taskAndPlace(context);
+  if (!asked.ok) return refuseWith(context, asked.error);
+  const { taskId, after } = asked.value;
+  return streams.respond(context.env, (signal) => taskPush(bus, taskId, after, signal));
 };
 
 export const artifact: Handler = async ({ bus, log }, context) => {

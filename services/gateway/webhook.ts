@@ -66,7 +66,12 @@ function cancel({ number, pull_request: pull }: PullRequestEvent): Decision {
 function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
   const { number, pull_request: pull } = event;
   const { head, base } = pull;
-  const { drafts = false, type = "pr_deployment", ...settings } = settingsOf(config, base.repo.full_name);
+  const {
+    drafts = false,
+    push = false,
+    type = "pr_deployment",
+    ...settings
+  } = settingsOf(config, base.repo.full_name);
   if (head.repo === null)
     return { kind: "ignored", reason: `the repository that pull request #${number} came from is deleted` };
   if (pull.draft && !drafts)
@@ -90,7 +95,7 @@ function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
     ...(isAgents ? wordsOf(pull) : {}),
     baseBranch: base.ref,
     pullRequestUpdatedAt: utc(pull.updated_at),
-    ...(isFork ? { fork: true } : {}),
+    ...(isFork ? { fork: true } : push ? { push } : {}),
   });
   return request.success
     ? { kind: "deploy", request: { ...request.data, taskId: taskIdOf(event) } }

@@ -3,6 +3,7 @@
 import { createWriteStream } from "node:fs";
 import { truncate } from "node:fs/promises";
 import { finished } from "node:stream/promises";
+import { PATCH_MAX_BYTES } from "../../shared/contracts/artifact.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { Work } from "./executor.ts";
@@ -35,8 +36,6 @@ type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
 
 /** With less of its disk left, an attempt may not go on filling it. */
 export const DISK_FREE_BYTES = 512 * 1_048_576;
-/** A patch may be so large; more is no work of a coding agent. */
-export const PATCH_MAX_BYTES = 64 * 1_048_576;
 /** Taking the patch has this long, whatever the work has used up. */
 const PATCH_MS = 120_000;
 

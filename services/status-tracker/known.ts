@@ -1,5 +1,6 @@
 // What the tracker knows of tasks when it is asked: never less than the log held when the question came.
 import type { Bus } from "../../shared/bus/connect.ts";
+import { pushOf } from "../../shared/bus/pushes.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
 import { TASKS } from "../../shared/bus/streams.ts";
 import { factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
@@ -17,6 +18,8 @@ export interface Known {
   get(taskId: string, minSequence?: number): Promise<Answer<TaskView>>;
   /** Follows the log as far as it reached when the question came: whoever has just submitted finds that task. */
   upToDate(): Promise<Answer<null>>;
+  /** With what became of its patch, if that was to be pushed. */
+  withPush(view: TaskView): Promise<TaskView>;
 }
 
 export function known(bus: Bus, ledger: Ledger): Known {
@@ -50,8 +53,13 @@ export function known(bus: Bus, ledger: Ledger): Known {
 
   const get = async (taskId: string, minSequence?: number): Promise<Answer<TaskView>> => {
     const found = await find(taskId, minSequence);
-    return found.ok ? answer(found.value.view) : found;
+    return found.ok ? answer(await withPush(found.value.view)) : found;
   };
 
-  return { find, get, upToDate };
+  async function withPush(view: TaskView): Promise<TaskView> {
+    if (view.push === null || view.state !== "succeeded") return view;
+    return { ...view, push: await pushOf(bus, view.taskId) };
+  }
+
+  return { find, get, upToDate, withPush };
 }

@@ -23,7 +23,7 @@ export interface QueriesPorts extends Omit<FleetViewPorts, "breakers"> {
 
 export function queries(bus: Bus, ledger: Ledger, ports: QueriesPorts): Queries {
   const knows = known(bus, ledger);
-  const { find, get, upToDate } = knows;
+  const { find, get, upToDate, withPush } = knows;
 
   async function submit(request: ApiRequest<"submit">): Promise<Answer<TaskView>> {
     const submitted = await submitTask(bus, request);
@@ -44,7 +44,7 @@ export function queries(bus: Bus, ledger: Ledger, ports: QueriesPorts): Queries 
       );
     const data = page.slice(0, request.limit);
     return answer({
-      data: data.map(({ view }) => view),
+      data: await Promise.all(data.map(({ view }) => withPush(view))),
       nextCursor: page.length > data.length ? (data.at(-1)?.sequence ?? null) : null,
     });
   }

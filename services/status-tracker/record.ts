@@ -56,6 +56,7 @@ const emptyView = (taskId: string): TaskView => ({
   sha: "",
   prNumber: null,
   result: null,
+  push: null,
   failure: null,
   reason: null,
   supersededBy: null,
@@ -108,6 +109,7 @@ export function project(record: TaskRecord, fact: Fact | Malformed, { task, coun
   Object.assign(next.view, changes(next, fact));
   if (isEnd(task.state)) {
     next.view.endedAt = iso(fact.timeMs);
+    if (task.state !== "succeeded") next.view.push = null;
     if (record.lifecycle.lastSequence === 0) next.view.reason ??= ONLY_ITS_END;
   }
   return next;
@@ -137,6 +139,7 @@ function changes(record: TaskRecord, fact: Fact): Partial<TaskView> {
         sha: body.sha,
         prNumber: body.prNumber ?? null,
         retryOf: body.retryOf ?? null,
+        push: body.push === true ? { state: "wanted" } : null,
         requestedAt: iso(fact.timeMs),
       };
     }

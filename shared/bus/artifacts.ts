@@ -30,12 +30,16 @@ export async function artifactBytes(
 ): Promise<Answer<AsyncIterable<Uint8Array>>> {
   const { attempt, hostId } = await attemptOf(bus, task, entry);
   if (hostId === null) return refuse("not_found", `no attempt left artifact ${entry.name}`);
-  const subject = artifactSubject.build({
-    taskId: task.taskId,
-    attempt: String(attempt),
-    hostId,
-    name: entry.name,
-  });
+  return bytesOf(bus, { taskId: task.taskId, attempt, hostId }, entry);
+}
+
+/** The same of a known attempt. */
+export async function bytesOf(
+  bus: Bus,
+  { taskId, attempt, hostId }: { taskId: string; attempt: number; hostId: string },
+  entry: ArtifactEntry,
+): Promise<Answer<AsyncIterable<Uint8Array>>> {
+  const subject = artifactSubject.build({ taskId, attempt: String(attempt), hostId, name: entry.name });
   const bytes = verified(storedMessages(bus, ARTIFACTS, subject, AHEAD), entry);
   try {
     const first = await bytes.next();

@@ -6,11 +6,12 @@ import { FACT_WILDCARDS } from "../contracts/fact.ts";
 import { heartbeatSubject } from "../contracts/heartbeat.ts";
 import { intakeSubject } from "../contracts/intake.ts";
 import { logSubject } from "../contracts/log.ts";
+import { pushSubject } from "../contracts/push.ts";
 import { receiptSubject } from "../contracts/receipt.ts";
 import { reserveSubject } from "../contracts/reserve.ts";
 
 /** Raised with every change below: a service never takes a newer service's configuration back. */
-export const STREAMS_VERSION = 6;
+export const STREAMS_VERSION = 7;
 
 const SECOND = 1_000_000_000;
 const DAY = 86_400 * SECOND;
@@ -30,6 +31,7 @@ export const RECEIPTS = "RECEIPTS";
 export const ARTIFACTS = "ARTIFACTS";
 export const DEAD = "DEAD";
 export const INTAKE = "INTAKE";
+export const PUSHES = "PUSHES";
 export const RESERVE = "RESERVE";
 
 /** Who leads: a key lives for `ttlMs` after its last renewal. For the quality of decisions only. */
@@ -139,6 +141,18 @@ export const STREAMS: MeshStream[] = [
     discard: DiscardPolicy.New,
     discard_new_per_subject: true,
     max_bytes: 256 * MEBIBYTE,
+    duplicate_window: SECOND,
+  },
+  {
+    name: PUSHES,
+    description: "what became of patches that were to be pushed, each once",
+    subjects: [pushSubject.wildcard()],
+    storage: StorageType.File,
+    max_msgs_per_subject: 1,
+    discard: DiscardPolicy.New,
+    discard_new_per_subject: true,
+    // Longer than the log keeps requests, unless told otherwise.
+    max_age: 400 * DAY,
     duplicate_window: SECOND,
   },
   {

@@ -101,6 +101,7 @@ const justQueued = (request: DeployRequest, taskId: string, sequence: number): T
   sha: request.sha,
   prNumber: request.prNumber ?? null,
   result: null,
+  push: request.push === true ? { state: "wanted" } : null,
   failure: null,
   reason: null,
   supersededBy: null,

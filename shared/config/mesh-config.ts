@@ -1,14 +1,17 @@
-// The mesh's configuration file (MESH_CONFIG, TOML): what the tasks of a webhook run, what follows a failure, and the
-// coding agents of a host. It is read once, and a wrong one is refused with the file, the key and the nearest known
-// name; nothing in it is guessed.
+// The mesh's configuration file (MESH_CONFIG, TOML): what the tasks of a webhook run, what follows a failure, the coding
+// agents of a host, and where gateways may push. It is read once, and a wrong one is refused with the file, the key and
+// the nearest known name; nothing in it is guessed.
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
+import { cloneUrlProblem } from "../contracts/clone-url.ts";
 import { RepositoryName } from "../contracts/ids.ts";
 import { DeployFields } from "../contracts/task.ts";
 import { AgentPrograms } from "./agent-programs.ts";
 import { ConfigurationError } from "./environment.ts";
 import { RetryChanges } from "./retry-table.ts";
 import { parseToml } from "./toml.ts";
+
+const NAME = z.string().regex(/^[^<>\n\0]{1,200}$/, "expected a name without < and >");
 
 /** Named and ruled as in a deploy request. */
 const Settings = DeployFields.pick({
@@ -24,6 +27,7 @@ const Settings = DeployFields.pick({
   limits: true,
   timeoutMs: true,
   maxAttempts: true,
+  push: true,
 })
   .partial({ type: true })
   .extend({
@@ -32,15 +36,42 @@ const Settings = DeployFields.pick({
   });
 export type Settings = z.infer<typeof Settings>;
 
+/** That gateways may push the patches of this repository's tasks, and how. */
+const PushGrant = z.strictObject({
+  /** Where to; with the gateway's own git credentials. */
+  url: z
+    .string()
+    .refine(
+      (url) => cloneUrlProblem(url, { allowFileClones: true }) === null,
+      "expected a URL that git pushes to",
+    ),
+  /** A file as `git credential-store` keeps it, instead of the credentials of the gateway's user. */
+  credentials: z.string().startsWith("/", "expected the full path of a file").optional(),
+  /** Whose commits they are. */
+  author: z
+    .strictObject({ name: NAME, email: NAME })
+    .default({ name: "agent-mesh", email: "agent-mesh@noreply.invalid" }),
+  /** Patches may change what the forge runs by itself, `.github/workflows`. */
+  workflows: z.boolean().default(false),
+});
+export type PushGrant = z.infer<typeof PushGrant>;
+
 const MeshConfig = z.strictObject({
   defaults: Settings.default({}),
   repositories: z.record(RepositoryName, Settings).default({}),
   retries: RetryChanges.default({}),
   runners: AgentPrograms.default({}),
+  push: z.record(RepositoryName, PushGrant).default({}),
 });
 export type MeshConfig = z.infer<typeof MeshConfig>;
 
-export const EMPTY_CONFIG: MeshConfig = { defaults: {}, repositories: {}, retries: {}, runners: {} };
+export const EMPTY_CONFIG: MeshConfig = {
+  defaults: {},
+  repositories: {},
+  retries: {},
+  runners: {},
+  push: {},
+};
 
 /** Reads the file; without one there are no settings. */
 export async function readMeshConfig(file: string | undefined): Promise<MeshConfig> {
@@ -56,6 +87,12 @@ export async function readMeshConfig(file: string | undefined): Promise<MeshConf
 
 /** `file` is named in what it throws. */
 export const parseMeshConfig = (text: string, file: string): MeshConfig => parseToml(text, file, MeshConfig);
+
+/** Null if nothing may be pushed there. The forge ignores case in names. */
+export function grantOf(config: MeshConfig, repository: string): PushGrant | null {
+  const name = repository.toLowerCase();
+  return Object.entries(config.push).find(([key]) => key.toLowerCase() === name)?.[1] ?? null;
+}
 
 /**
  * The repository's settings over the defaults, field by field; one that says what is run says all of that. The forge

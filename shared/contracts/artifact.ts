@@ -4,5 +4,8 @@ import { subject } from "./subject.ts";
 
 export const artifactSubject = subject("mesh.artifact.{taskId}.{attempt}.{hostId}.{name}");
 
+/** A patch may be so large; more is no work of a coding agent. */
+export const PATCH_MAX_BYTES = 64 * 1_048_576;
+
 /** Payload bytes of one message; the server's limit is 1 MiB. */
 export const ARTIFACT_CHUNK_BYTES = 512 * 1024;

@@ -6,6 +6,7 @@ import { branchProblem, cloneUrlProblem } from "./clone-url.ts";
 import { Constraint } from "./constraint.ts";
 import { FailureCategory } from "./failure.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
+import { PushView } from "./push.ts";
 import { FINDINGS_SHOWN, Finding, TASK_TYPES, TaskType } from "./task-type.ts";
 
 export const PRIORITIES = ["high", "normal", "low"] as const;
@@ -120,6 +121,8 @@ const fields = {
   checks: z.array(Command).max(100).optional(),
   /** What a failed attempt leaves of its trees stays on its host for a while, to be looked at there. */
   keepWorkspace: z.boolean().optional(),
+  /** A gateway that may pushes the patch onto `branch` once the task has succeeded, if that is still at `sha`. */
+  push: z.boolean().optional(),
   /** `false`: this task cancels no older one of its pull request. */
   supersede: z.boolean().optional(),
   /** The pull request comes from a fork: work of strangers. */
@@ -146,7 +149,10 @@ export const DeployRequest = z.object({
   agent: z.object(agentFields).optional(),
 });
 export type DeployRequest = z.infer<typeof DeployRequest>;
-type Running = Pick<DeployRequest, "type" | "run" | "runner" | "prompt" | "agent" | "fork" | "keepWorkspace">;
+type Running = Pick<
+  DeployRequest,
+  "type" | "run" | "runner" | "prompt" | "agent" | "fork" | "keepWorkspace" | "push"
+>;
 
 type Ran = Pick<Running, "type" | "run" | "runner" | "prompt">;
 
@@ -177,7 +183,7 @@ export function isForAgent(request: Ran): boolean {
 export const NO_AGENT_FOR_STRANGERS = "no agent works on a pull request from a fork";
 
 function runnerProblem(request: Running): string | null {
-  const { run, prompt, agent, fork } = request;
+  const { run, prompt, agent, fork, push } = request;
   const runner = runnerOf(request);
   if (fork === true && request.keepWorkspace) return "no workspace of a pull request from a fork is kept";
   if (run !== undefined && prompt !== undefined)
@@ -186,6 +192,7 @@ function runnerProblem(request: Running): string | null {
   if (isForAgent(request) && prompt === undefined && (request.type === "pr_deployment" || run !== undefined))
     return `runner "${runner}" needs a prompt`;
   if (isForAgent(request) && fork === true) return NO_AGENT_FOR_STRANGERS;
+  if (push === true && fork === true) return "push: nothing is pushed to a fork";
   const unknown = unknownTo(runner).find((field) => agent?.[field] !== undefined);
   if (unknown !== undefined) return `agent.${unknown}: runner "${runner}" knows no such thing`;
   if (TASK_TYPES[request.type].findings === "required" && runner !== "claude-code")
@@ -298,6 +305,8 @@ export const TaskView = z.object({
   prNumber: z.int().nullable(),
   /** Of the attempt that ended last. */
   result: AttemptResult.nullable(),
+  /** Null if its patch is not to be pushed, or never will be. */
+  push: PushView.nullable().default(null),
   failure: z.object({ category: FailureCategory, message: z.string() }).nullable(),
   /** Why it waits, was cancelled, or was superseded, in words. */
   reason: z.string().nullable(),

@@ -80,6 +80,7 @@ describe("the documentation", () => {
     "docs/operations.md",
     "docs/placement.md",
     "docs/protocol.md",
+    "docs/pushing.md",
     "docs/second-machine.md",
   ])("%s names only files that exist", (file) => {
     const named = [...read(file).matchAll(/`((?:services|shared|test|docs|bench|scripts)\/[\w./-]+)`/g)];

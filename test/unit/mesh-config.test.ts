@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { ConfigurationError } from "../../shared/config/environment.ts";
 import {
   EMPTY_CONFIG,
+  grantOf,
   parseMeshConfig,
   readMeshConfig,
   settingsOf,
@@ -20,6 +21,28 @@ function problemOf(text: string): string {
   }
   throw new Error("it was accepted");
 }
+
+describe("where gateways may push", () => {
+  it.each([
+    ["url = '--upload-pack=x'", "push.a/b.url: expected a URL that git pushes to"],
+    ["url = 'https://u:p@host/a.git'", "push.a/b.url: expected a URL that git pushes to"],
+    [
+      "url = 'https://host/a.git'\ncredentials = 'here'",
+      "push.a/b.credentials: expected the full path of a file",
+    ],
+    ["url = 'https://host/a.git'\nauthor = { name = 'x', email = 'a>' }", "expected a name without < and >"],
+    ["url = 'https://host/a.git'\nworkflow = true", 'unknown field "workflow"; did you mean "workflows"?'],
+    ["", "push.a/b.url"],
+  ])("%s is refused with what was expected", (grant, problem) => {
+    expect(problemOf(`[push."a/b"]\n${grant}`)).toContain(problem);
+  });
+
+  it("is asked for by a repository's name, however it is written", () => {
+    const config = parseMeshConfig("[push.'Acme/Shop']\nurl = 'https://host/a.git'", "");
+    expect(grantOf(config, "acme/SHOP")).toMatchObject({ url: "https://host/a.git", workflows: false });
+    expect(grantOf(config, "acme/shop2")).toBeNull();
+  });
+});
 
 describe("the mesh's configuration file", () => {
   it("reads the example in the docs", async () => {

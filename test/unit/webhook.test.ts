@@ -155,6 +155,13 @@ describe("a pull request's event", () => {
     expect(decide(fork, config).kind).toBe("ignored");
   });
 
+  it("is never asked to be pushed from a fork, whatever the configuration says", () => {
+    const config = { ...EMPTY_CONFIG, defaults: { run: { command: "make" }, push: true } };
+    const fork = payloadOf("opened", { headRepo: { id: 99, full_name: "stranger/Hello-World" } });
+    expect(deployed(fork, config)).not.toHaveProperty("push");
+    expect(deployed(payloadOf("opened"), config)).toMatchObject({ push: true });
+  });
+
   it("within a repository that is itself a fork is no work of strangers", () => {
     expect(deployed(payloadOf("opened", { headRepo: { fork: true } }))).not.toHaveProperty("fork");
   });

@@ -1,0 +1,66 @@
+// Whether a task's patch may be pushed at all, and whether what it changes may. Pure.
+import type { PushGrant } from "../../../shared/config/mesh-config.ts";
+import { type PushOutcome, park } from "../../../shared/contracts/push.ts";
+import type { DeployRequest } from "../../../shared/contracts/task.ts";
+
+export const notGranted = (repository: string): string =>
+  `push: nothing may be pushed to ${repository}: [push."${repository}"] in MESH_CONFIG of the gateways allows it`;
+
+/** Null if it may, as far as its request tells. */
+export function requestProblem(
+  { repository, branch, baseBranch, fork }: DeployRequest,
+  grant: PushGrant | null,
+): PushOutcome | null {
+  if (fork === true) return park("fork", "the pull request comes from a fork");
+  if (grant === null) return park("not-granted", notGranted(repository));
+  return branch === baseBranch ? onBase(branch) : null;
+}
+
+export const onBase = (branch: string): PushOutcome =>
+  park(
+    "base-branch",
+    `${branch} is the branch that others are merged into: only a pull request's own is pushed to`,
+  );
+
+/** One changed path, with what lies there afterwards. */
+export interface Change {
+  path: string;
+  /** As git writes it: `100644`, `120000` for a link, `160000` for a submodule; `000000` if nothing does any more. */
+  mode: string;
+  /** Name of its content. */
+  blob: string;
+}
+
+const LINK = "120000";
+const SUBMODULE = "160000";
+
+export const isLink = ({ mode }: Change): boolean => mode === LINK;
+
+/** Null if it may. `targets` are those of its links, by path. */
+export function changesProblem(
+  changes: readonly Change[],
+  targets: ReadonlyMap<string, string>,
+  { workflows }: Pick<PushGrant, "workflows">,
+): PushOutcome | null {
+  for (const { path, mode } of changes) {
+    if (mode === SUBMODULE) return park("unsafe", `${path} is a submodule`);
+    if (!workflows && /^\.github\/workflows\//i.test(path))
+      return park("workflows", `the patch changes ${path}, which the forge runs by itself`);
+    const target = targets.get(path);
+    if (target !== undefined && leadsOut(path, target))
+      return park("unsafe", `${path} is a link that leads out of the tree: ${target.slice(0, 200)}`);
+  }
+  return null;
+}
+
+function leadsOut(path: string, target: string): boolean {
+  if (/^(\/|\\|[A-Za-z]:)/.test(target)) return true;
+  let depth = path.split("/").length - 1;
+  for (const part of target.split(/[/\\]/)) {
+    if (part === "..") depth--;
+    else if (part !== "." && part !== "") depth++;
+    if (depth < 0) return true;
+  }
+  // Into git's own folder is out as well.
+  return target.split(/[/\\]/).some((part) => part.toLowerCase() === ".git");
+}
