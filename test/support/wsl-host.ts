@@ -28,6 +28,8 @@ export interface WslMesh extends AsyncDisposable {
   /** The supervisor of the host, in a distro; and the wsl.exe that it speaks through. */
   supervisor(host: Host): number | undefined;
   wslExe(host: Host): number | undefined;
+  /** How many calls of wsl.exe for this Windows are under way. */
+  hanging(): number;
   /** What supervisors of the host have started and lives. */
   left(host: Host): number[];
 }
@@ -82,10 +84,13 @@ export async function startWslMesh(options: { leaseMs?: number } = {}): Promise<
       }),
     supervisor: (host) => speakers(host).find((pid) => programOf(pid) === NODE_PROGRAM),
     wslExe: (host) => speakers(host).find((pid) => treeOf(host.process.pid ?? 0).includes(pid)),
+    hanging: () => markedWith(`FAKE_WSL_STATE=${process.env.FAKE_WSL_STATE}`).filter(isWslExe).length,
     left: (host) => markedWith(`${MARK}=${stateOf(host)}`),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
+
+const isWslExe = (pid: number): boolean => withArguments("--list", "--verbose").includes(pid);
 
 /** Its first argument, as long as it is there. */
 function programOf(pid: number): string | undefined {

@@ -104,6 +104,7 @@ describe.skipIf(!hasDistros)("a host with WSL2", () => {
     expect(await wsl.mesh.heartbeat("h1")).toMatchObject({ slots: { free: 0 } });
     host.process.kill("SIGTERM");
     expect(await host.exitCode).toBe(0);
+    await vi.waitUntil(() => wsl.hanging() === 0, DEADLINE);
     wsl.windows.faults({});
     host = await wsl.host();
     await succeed("true");

@@ -1,6 +1,6 @@
 // One call of wsl.exe, from its start to its end, which comes in any case: whatever hangs is killed when its time is
 // over. What it prints is kept up to a limit. It must never be given a shell, nor a variable that crosses into Linux.
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { Readable } from "node:stream";
 
 export interface Call {
@@ -26,6 +26,12 @@ export function wslEnvironment(env: NodeJS.ProcessEnv = process.env): NodeJS.Pro
   return { ...Object.fromEntries(kept), WSL_UTF8: "1" };
 }
 
+/** What hangs when this process ends would go on for ever where nothing ends it along, as Windows does. */
+const underWay = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of underWay) child.kill("SIGKILL");
+});
+
 /** Never rejects. */
 export function callWsl({ program, args, stdin, timeoutMs }: Call): Promise<CallEnd> {
   const { promise, resolve } = Promise.withResolvers<CallEnd>();
@@ -35,6 +41,8 @@ export function callWsl({ program, args, stdin, timeoutMs }: Call): Promise<Call
     windowsHide: true,
     env: wslEnvironment(),
   });
+  underWay.add(child);
+  child.once("close", () => underWay.delete(child));
   const kept = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
   let bytes = 0;
   let exitCode: number | null = null;
