@@ -38,6 +38,7 @@ interface Agent {
 
 const claude = inject("claudeProgram");
 const adapter = inject("acpAdapter");
+const node = inject("nodeProgram");
 const agentapi = inject("agentapiProgram");
 
 const AGENTS: Agent[] = [
@@ -76,7 +77,7 @@ const AGENTS: Agent[] = [
     program: claude === null ? null : adapter,
     may: { approvals: "allow" },
     isSpokenTo: true,
-    tools: [process.execPath, folderOfPackages(adapter), claude ?? ""],
+    tools: [node, folderOfPackages(adapter), claude ?? ""],
     async start(stack, script) {
       const api = stack.use(await startMessagesApi());
       const env = {
@@ -85,7 +86,7 @@ const AGENTS: Agent[] = [
         CLAUDE_CODE_EXECUTABLE: claude ?? "",
         ...CLAUDE_SETTINGS,
       };
-      const agent = { name: "acp", argv: [process.execPath, script], env, mode: "default" };
+      const agent = { name: "acp", argv: [node, script], env, mode: "default" };
       return {
         provider: anthropic(api),
         runner: acpRunner({ ...agent, version: undefined, auth: undefined }),

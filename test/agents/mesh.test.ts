@@ -11,6 +11,7 @@ import { makeRepository, type Repository } from "../support/repository.ts";
 
 const program = inject("claudeProgram");
 const adapter = inject("acpAdapter");
+const node = inject("nodeProgram");
 const KEY = "sk-ant-test-0123456789";
 const DEADLINE = { timeout: 60_000, interval: 100 };
 
@@ -24,7 +25,7 @@ describe.skipIf(program === null)("a prompt for Claude Code", () => {
     const agent = { MESH_CLAUDE_BIN: program ?? "", ANTHROPIC_API_KEY: KEY, ANTHROPIC_BASE_URL: api.url };
     const config = path.join(repository.path, "..", "mesh.toml");
     await writeFile(config, runnersOf(api.url));
-    const tools = `${process.execPath}:${(adapter ?? "").split("/node_modules/")[0]}`;
+    const tools = `${node}:${(adapter ?? "").split("/node_modules/")[0]}`;
     const host = { MESH_HOST_SANDBOX: "1", MESH_HOST_TOOLS: tools, MESH_CONFIG: config };
     up = await startUp(["--hosts", "1"], { env: { ...agent, ...host } });
   });
@@ -37,12 +38,12 @@ describe.skipIf(program === null)("a prompt for Claude Code", () => {
   /** One that works, one without its key, and one that is not there. */
   const runnersOf = (url: string) => `
     [runners.helper]
-    acp = ["${process.execPath}", "${adapter}"]
+    acp = ["${node}", "${adapter}"]
     secrets = ["ANTHROPIC_API_KEY"]
     env = { ANTHROPIC_BASE_URL = "${url}", CLAUDE_CODE_EXECUTABLE = "${program}" }
     mode = "default"
     [runners.keyless]
-    acp = ["${process.execPath}", "${adapter}"]
+    acp = ["${node}", "${adapter}"]
     secrets = ["MESH_TEST_NO_SUCH_KEY"]
     [runners.absent]
     acp = ["/nowhere/agent"]`;

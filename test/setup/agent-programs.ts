@@ -1,6 +1,6 @@
 // Finds the real agents' programs in the cache, or fetches them there by npm, before the tests that run them. They are
 // large and not ours: no part of this repository, and without one its tests are skipped, aloud.
-import { access, chmod, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { access, chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
 import type { TestProject } from "vitest/node";
@@ -17,6 +17,7 @@ declare module "vitest" {
     codexProgram: string | null;
     /** Claude Code's adapter to ACP, a script for Node, without a Claude Code of its own. */
     acpAdapter: string | null;
+    nodeProgram: string;
     agentapiProgram: string | null;
   }
 }
@@ -38,6 +39,7 @@ export default async function provideAgents(project: TestProject): Promise<void>
   };
   project.provide("codexProgram", await programOf("codex", CODEX.lowest, codex, inVendor));
   project.provide("acpAdapter", await acpAdapter());
+  project.provide("nodeProgram", await nodeProgram());
   project.provide("agentapiProgram", await agentapi());
 }
 
@@ -89,6 +91,18 @@ async function acpAdapter(): Promise<string | null> {
     await access(script);
     return script;
   });
+}
+
+/** Where a sandbox shows it, wherever this repository lies: what is below /tmp is not there. */
+async function nodeProgram(): Promise<string> {
+  const file = path.join(defaultCacheDir(), `node-${process.versions.node}`);
+  await access(file).catch(async () => {
+    await mkdir(path.dirname(file), { recursive: true });
+    const draft = `${file}-${process.pid}`;
+    await copyFile(process.execPath, draft);
+    await rename(draft, file);
+  });
+  return file;
 }
 
 async function programOf(
