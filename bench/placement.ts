@@ -40,9 +40,10 @@ async function simulate({ name, heartbeatMs, burst }: (typeof SCENARIOS)[number]
   const jobs = DECIDERS.flatMap((decider) =>
     seeds.map((seed) => {
       const machines = drawMachines(seed, HOSTS);
-      const workload = drawWorkload({ seed, tasks: Number(options.tasks), load: LOAD, burst }, machines);
-      const weights = DEFAULT_SETTINGS["placement.weights"];
-      return { decider, machines, workload, seed, heartbeatMs, weights };
+      const tasks = Number(options.tasks);
+      const workload = drawWorkload({ seed, tasks, load: LOAD, burst, unnamed: null }, machines);
+      const { "placement.weights": weights, "placement.learn": learn } = DEFAULT_SETTINGS;
+      return { decider, learn, machines, workload, seed, heartbeatMs, weights };
     }),
   );
   const ran = await runJobs(jobs, { onDone: () => {}, signal: new AbortController().signal });

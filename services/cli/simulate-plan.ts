@@ -4,6 +4,7 @@ import { createReadStream } from "node:fs";
 import { parseDuration } from "../../shared/config/quantities.ts";
 import { PlacementPolicy, PlacementWeights } from "../../shared/config/settings.ts";
 import { explainIssues } from "../../shared/contracts/unknown-field.ts";
+import type { Contender } from "../simulator/compare.ts";
 import type { Machine } from "../simulator/machines.ts";
 import { readTrace, TRACE_LIMITS } from "../simulator/trace.ts";
 import { drawWorkload, type Workload } from "../simulator/workload.ts";
@@ -14,10 +15,12 @@ import { jsonOf, type MachineFlags, machineSource, machinesIn, orSay } from "./s
 export interface Flags extends MachineFlags {
   policy: string;
   weights?: string;
+  learn: string;
   heartbeat: string;
   tasks?: string;
   load?: string;
   burst?: string;
+  unnamed?: string;
   trace?: string;
   history?: boolean;
   url?: string;
@@ -30,7 +33,8 @@ export interface Flags extends MachineFlags {
 }
 
 export interface Plan {
-  policies: PlacementPolicy[];
+  /** Each has a row of its own; the omniscient is the first. */
+  contenders: (Contender & { name: string })[];
   weights: PlacementWeights;
   heartbeatMs: number;
   /** One for each seed. */
@@ -44,12 +48,12 @@ const MOST_RUNS = 100;
 export async function planOf(flags: Flags, tell: (text: string) => void): Promise<Plan> {
   const sources = [flags.trace, flags.history].filter((source) => source !== undefined);
   if (sources.length > 1) throw new UsageError("--trace and --history: expected one of them");
-  for (const flag of ["tasks", "load", "burst"] as const)
+  for (const flag of ["tasks", "load", "burst", "unnamed"] as const)
     if (sources.length > 0 && flags[flag] !== undefined)
       throw new UsageError(`--${flag} is for made-up tasks; --trace and --history bring their own`);
   if (flags.url !== undefined && !flags.history) throw new UsageError("--url goes with --history");
   const heartbeatMs = heartbeatOf(flags.heartbeat);
-  const policies = policiesOf(flags.policy);
+  const contenders = contendersOf(policiesOf(flags.policy), learnOf(flags.learn));
   const weights = weightsOf(flags.weights);
   const seed = wholeOf("--seed", flags.seed, 0, 2 ** 31);
   const seeds = Array.from(
@@ -69,7 +73,7 @@ export async function planOf(flags: Flags, tell: (text: string) => void): Promis
       workload: given?.workload ?? drawWorkload({ ...drawn, seed: one } as never, machines),
     };
   });
-  return { policies, weights, heartbeatMs, runs, title: titleOf(flags, runs, heartbeatMs) };
+  return { contenders, weights, heartbeatMs, runs, title: titleOf(flags, runs, heartbeatMs) };
 }
 
 function titleOf(flags: Flags, runs: Plan["runs"], heartbeatMs: number): string {
@@ -80,9 +84,15 @@ function titleOf(flags: Flags, runs: Plan["runs"], heartbeatMs: number): string 
       ? `tasks of ${flags.trace}`
       : flags.history
         ? "tasks of this mesh's history"
-        : `tasks at load ${flags.load ?? DEFAULTS.load}${flags.burst === undefined ? "" : ` in bursts of ${flags.burst}`}`;
+        : madeUpInWords(flags);
   const times = runs.length === 1 ? "" : `, ${runs.length} runs`;
   return `${tasks} ${source} on ${first?.machines.length ?? 0} machines, heartbeats of ${heartbeatMs / 1_000} s${times}`;
+}
+
+function madeUpInWords({ load = DEFAULTS.load, burst, unnamed }: Flags): string {
+  const bursts = burst === undefined ? "" : ` in bursts of ${burst}`;
+  const names = unnamed === undefined ? "" : ` (a share of ${unnamed} names no memory)`;
+  return `tasks at load ${load}${bursts}${names}`;
 }
 
 function heartbeatOf(text: string): number {
@@ -104,6 +114,21 @@ function policiesOf(text: string): PlacementPolicy[] {
   });
 }
 
+/** The values of `placement.learn` to be tried. */
+function learnOf(text: string): boolean[] {
+  if (text === "both") return [true, false];
+  if (text !== "true" && text !== "false")
+    throw new UsageError(`--learn: expected true, false or both, not "${text}"`);
+  return [text === "true"];
+}
+
+function contendersOf(policies: PlacementPolicy[], learns: boolean[]): Plan["contenders"] {
+  const tried = policies.flatMap((decider) =>
+    learns.map((learn) => ({ name: learn ? decider : `${decider}, learn false`, decider, learn })),
+  );
+  return [{ name: "omniscient", decider: "omniscient", learn: false }, ...tried];
+}
+
 function weightsOf(text: string | undefined): PlacementWeights {
   const weights = PlacementWeights.safeParse(text === undefined ? {} : jsonOf("--weights", text));
   if (!weights.success) throw new UsageError(`--weights: ${explainIssues(weights.error, PlacementWeights)}`);
@@ -112,15 +137,20 @@ function weightsOf(text: string | undefined): PlacementWeights {
 
 const DEFAULTS = { tasks: "10000", load: "0.8", burst: "1" };
 
-function drawnOf({ tasks = DEFAULTS.tasks, load = DEFAULTS.load, burst = DEFAULTS.burst }: Flags) {
-  const share = /^\d+(\.\d+)?$/.test(load) ? Number(load) : Number.NaN;
-  if (!(share >= 0.01 && share <= 2))
-    throw new UsageError(`--load: expected a share from 0.01 to 2, not "${load}"`);
+function drawnOf({ tasks = DEFAULTS.tasks, load = DEFAULTS.load, burst = DEFAULTS.burst, unnamed }: Flags) {
   return {
     tasks: wholeOf("--tasks", tasks, 1, TRACE_LIMITS.tasks),
-    load: share,
+    load: shareOf("--load", load, 0.01, 2),
     burst: wholeOf("--burst", burst, 1, 100_000),
+    unnamed: unnamed === undefined ? null : shareOf("--unnamed", unnamed, 0, 1),
   };
+}
+
+function shareOf(flag: string, text: string, least: number, most: number): number {
+  const share = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (!(share >= least && share <= most))
+    throw new UsageError(`${flag}: expected a share from ${least} to ${most}, not "${text}"`);
+  return share;
 }
 
 async function tasksGiven(

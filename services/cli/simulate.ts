@@ -14,12 +14,14 @@ export const simulateCommand = (): Command =>
     )
     .option("--policy <names>", "policies with commas between, or all", "all")
     .option("--weights <json>", 'weights of policy resource, such as \'{"memory":0.9,"cpu":0.1}\'')
+    .option("--learn <values>", "placement.learn: true, false, or both beside each other", "true")
     .option("--hosts <hosts>", "so many drawn by chance, or sizes: 8x16GB,2x64GB:24 (24 cores) (default: 50)")
     .option("--hosts-file <file>", "machines as `mesh hosts --json` prints them")
     .option("--heartbeat <duration>", "how old what the scheduler knows of a host may be: 1s to 60s", "1s")
     .option("--tasks <number>", "made-up tasks (default: 10000)")
     .option("--load <share>", "share of the scarcest resource that they ask for on average (default: 0.8)")
     .option("--burst <number>", "they arrive so many at once (default: 1)")
+    .option("--unnamed <share>", "so many of them name no memory; each repository has its own typical need")
     .option("--trace <file>", "tasks from a file instead: CSV with arrival,duration,memory, or SWF")
     .option("--history", "tasks from the log of a running mesh instead, on its hosts if no others are named")
     .option("--url <url>", "of that mesh's bus: nats://… or tls://…")
@@ -41,12 +43,15 @@ the same numbers.
                  start; a core each is asked for, 0.25 to 1.25 used; ten repositories, a few with most of the tasks
   machines       8 to 64 GB, 4 to 16 cores, a slot for every 2 GB; the owner uses 10 to 30 % of the memory, give or
                  take 5, and up to 80 % of the cores, doing something else every ten minutes
+  unnamed        all tasks of a repository ask for what is typical of it (0.5 to 4 GB), or would: such a share of them
+                 names no memory, and is counted with what the scheduler expects. The same tasks whatever the share
   load           what the tasks ask for (memory), use (cores) or take (slots), of what the owners leave; the largest
   CSV            a header with arrival,duration,memory (seconds, seconds, bytes), other columns are passed over
   SWF            feitelson.dev/swf; of each job, submit time (2), run time (4), requested memory (10; where -1, used
                  memory, 7; where -1, the default of a request), used memory (7; where -1, what was asked), user (12)
                  as its repository. One job is one task on one core; jobs without a run time are passed over
-  history        tasks that ended, each as long as its last attempt, using what it asked for
+  history        tasks that ended, each as long as its last attempt, using the memory that this needed at its peak, or
+                 what it asked for where that was not measured. Who named no memory names none again
 What is printed:
   slowdown       mean over the tasks of (end - arrival) / the time it takes with a core to itself, 10 s at least. An
                  attempt is slower where owner and attempts want more cores than there are
@@ -64,6 +69,7 @@ it grows with tasks times machines. Tasks that wait cost more: 20,000 that arriv
 Examples:
   mesh simulate --runs 5
   mesh simulate --policy resource,power-of-two --burst 60 --heartbeat 15s --html burst.html
+  mesh simulate --policy resource --unnamed 1 --learn both
   mesh simulate --trace jobs.csv --hosts 8x16GB,2x64GB
   mesh simulate --history --hosts 4x32GB --policy resource`;
 
@@ -73,13 +79,13 @@ async function simulate(flags: Flags): Promise<void> {
   const { reportOf, tableText, writeChart } = await import("./simulate-report.ts");
   const { jsonLine } = await import("./plain-text.ts");
   const plan = await planOf(flags, (text) => tell(flags, text));
-  const deciders = ["omniscient", ...plan.policies] as const;
-  const jobs = deciders.flatMap((decider) =>
-    plan.runs.map((run) => ({ ...run, decider, heartbeatMs: plan.heartbeatMs, weights: plan.weights })),
+  const { contenders, heartbeatMs, weights } = plan;
+  const jobs = contenders.flatMap(({ decider, learn }) =>
+    plan.runs.map((run) => ({ ...run, decider, learn, heartbeatMs, weights })),
   );
   const onDone = (done: number) => tell(flags, `${done} of ${jobs.length} runs`);
   const all = valueOf(await runJobs(jobs, { onDone, signal: interruption }));
-  const outcomes = deciders.map((name, index): [string, Outcome[]] => [
+  const outcomes = contenders.map(({ name }, index): [string, Outcome[]] => [
     name,
     all.slice(index * plan.runs.length, (index + 1) * plan.runs.length),
   ]);

@@ -14,8 +14,13 @@ import { simulateRun } from "./world.ts";
 
 export type DeciderName = PlacementPolicy | "omniscient";
 
-export interface Job {
+export interface Contender {
   decider: DeciderName;
+  /** `placement.learn`: what attempts needed is counted for tasks that name no memory. */
+  learn: boolean;
+}
+
+export interface Job extends Contender {
   machines: Machine[];
   workload: Workload;
   seed: number;
@@ -24,12 +29,12 @@ export interface Job {
 }
 
 /** One run, in this thread. */
-export async function runJob({ decider, weights, ...options }: Job): Promise<Answer<Outcome>> {
+export async function runJob({ decider, weights, learn, ...options }: Job): Promise<Answer<Outcome>> {
   const { seed, heartbeatMs } = options;
   const ran = await simulateRun(options, (world) =>
     decider === "omniscient"
       ? omniscient(world)
-      : meshDecider(world, { policy: decider, weights, heartbeatMs, seed }),
+      : meshDecider(world, { policy: decider, weights, learn, heartbeatMs, seed }),
   );
   return ran.ok ? answer(outcomeOf(ran.value, options.workload.arrivalMs.length)) : ran;
 }

@@ -1,53 +1,71 @@
 // The tasks that a mesh has done, from the facts on its log: what a simulation can do again under another policy or on
 // other machines. Pure.
-import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { type DeployRequest, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
-import { type TaskRow, type Workload, workloadOf } from "./workload.ts";
+import { type Kind, kindOf, type TaskRow, type Workload, workloadOf } from "./workload.ts";
 
-type Asked = Pick<TaskRow, "arrivalMs" | "askedBytes" | "askedCpus" | "repository">;
+type Asked = Pick<TaskRow, "arrivalMs" | "askedBytes" | "askedCpus" | "kind">;
+
+interface Ran {
+  workMs: number;
+  /** Undefined where its host could not measure it. */
+  peakBytes: number | undefined;
+}
 
 export class History {
   readonly #rows: TaskRow[] = [];
-  readonly #repositories = new Map<string, number>();
+  readonly #kinds: Kind[] = [];
+  readonly #places = new Map<string, number>();
   readonly #asked = new Map<string, Asked>();
   readonly #beganMs = new Map<string, number>();
-  readonly #ranMs = new Map<string, number>();
+  readonly #ran = new Map<string, Ran>();
 
-  /** A task took as long as the last of its attempts whose host told of its end; one without such is left out. */
+  /** A task took what the last of its attempts took whose host told of its end; one without such is left out. */
   apply({ fact, before, after, counted }: FoldedFact): void {
     if (!counted || fact.body === null) return;
     const { taskId, timeMs } = fact;
     if (fact.kind === "requested") {
-      const { repository, resources } = fact.body;
+      const { resources } = fact.body;
       this.#asked.set(taskId, {
         arrivalMs: timeMs,
         askedBytes: resources?.memoryBytes ?? REQUEST_DEFAULTS.memoryBytes,
         askedCpus: resources?.cpus ?? REQUEST_DEFAULTS.cpus,
-        repository: this.#placeOf(repository),
+        kind: this.#placeOf(fact.body),
       });
     } else if (fact.kind === "started") this.#beganMs.set(taskId, timeMs);
     else if (before.active && (fact.kind === "succeeded" || fact.kind === "faulted"))
-      this.#ranMs.set(taskId, timeMs - (this.#beganMs.get(taskId) ?? timeMs));
+      this.#ran.set(taskId, {
+        workMs: Math.max(1, timeMs - (this.#beganMs.get(taskId) ?? timeMs)),
+        peakBytes: fact.body.result?.peakMemoryBytes,
+      });
     if (isEnd(after.state)) this.#end(taskId);
   }
 
-  #placeOf(repository: string): number {
-    const place = this.#repositories.get(repository) ?? this.#repositories.size;
-    this.#repositories.set(repository, place);
+  #placeOf(request: DeployRequest): number {
+    const { repository, type, resources, limits } = request;
+    const kind = kindOf(repository, {
+      type,
+      runner: runnerOf(request),
+      memoryLimitBytes: limits?.memoryBytes ?? null,
+      namesMemory: resources?.memoryBytes !== undefined,
+    });
+    const key = JSON.stringify(kind);
+    const place = this.#places.get(key) ?? this.#kinds.push(kind) - 1;
+    this.#places.set(key, place);
     return place;
   }
 
   #end(taskId: string): void {
     const asked = this.#asked.get(taskId);
-    const ranMs = this.#ranMs.get(taskId);
-    for (const kept of [this.#asked, this.#beganMs, this.#ranMs]) kept.delete(taskId);
-    if (asked === undefined || ranMs === undefined) return;
-    const { askedBytes: usedBytes, askedCpus: usedCpus } = asked;
-    this.#rows.push({ ...asked, workMs: Math.max(1, ranMs), usedBytes, usedCpus });
+    const ran = this.#ran.get(taskId);
+    for (const kept of [this.#asked, this.#beganMs, this.#ran]) kept.delete(taskId);
+    if (asked === undefined || ran === undefined) return;
+    const { workMs, peakBytes: usedBytes = asked.askedBytes } = ran;
+    this.#rows.push({ ...asked, workMs, usedBytes, usedCpus: asked.askedCpus });
   }
 
   workload(): Workload {
-    return workloadOf(this.#rows, [...this.#repositories.keys()]);
+    return workloadOf(this.#rows, this.#kinds);
   }
 }

@@ -86,8 +86,8 @@ function meanOf(values: ArrayLike<number>): number {
   return values.length === 0 ? 0 : sum / values.length;
 }
 
-function meansBy(each: { slowdown: number; repository: number }[]): number[] {
-  const sums = new Map<number, { sum: number; count: number }>();
+function meansBy(each: { slowdown: number; repository: string }[]): number[] {
+  const sums = new Map<string, { sum: number; count: number }>();
   for (const { slowdown, repository } of each) {
     const so = sums.get(repository) ?? { sum: 0, count: 0 };
     sums.set(repository, { sum: so.sum + slowdown, count: so.count + 1 });

@@ -15,12 +15,14 @@ import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { FoldedLog } from "../../shared/lifecycle/folded-log.ts";
+import { countedOf } from "../host-agent/admission.ts";
 import { Dispatcher } from "../scheduler/dispatch.ts";
 import { Fleet } from "../scheduler/fleet.ts";
 import { Queue } from "../scheduler/queue.ts";
 import { QueueIndex } from "../scheduler/queue-index.ts";
 import { chance } from "./chance.ts";
 import type { SimulatedHost } from "./simulated-host.ts";
+import type { Kind } from "./workload.ts";
 import { type Decider, SWEEP_MS, type World } from "./world.ts";
 
 /** From the decision until the host has judged it and the log has it, ms. */
@@ -33,12 +35,21 @@ const KILLED = { category: "resource", message: "the machine ran out of memory" 
 export interface MeshOptions {
   policy: PlacementPolicy;
   weights: PlacementWeights;
+  learn: boolean;
   heartbeatMs: number;
   seed: number;
 }
 
-export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }: MeshOptions): Decider {
-  const settings = { ...DEFAULT_SETTINGS, "placement.policy": policy, "placement.weights": weights };
+export function meshDecider(
+  world: World,
+  { policy, weights, learn, heartbeatMs, seed }: MeshOptions,
+): Decider {
+  const settings = {
+    ...DEFAULT_SETTINGS,
+    "placement.policy": policy,
+    "placement.weights": weights,
+    "placement.learn": learn,
+  };
   const drawn = chance(seed, "scheduler");
   const { agenda, hosts, tally } = world;
   const times = leaseTimes((heartbeatMs * LEASE.leaseMs) / LEASE.heartbeatMs);
@@ -48,7 +59,7 @@ export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }
   const index = new QueueIndex(queue, fleet, () => settings["placement.learn"]);
   const heard = hosts.map(() => ({ beat: null as Heartbeat | null, atMs: 0 }));
   let isOpen = false;
-  let roomMadeAtMs = Number.NEGATIVE_INFINITY;
+  let sweptAtMs = Number.NEGATIVE_INFINITY;
   let sequence = 0;
 
   const log = new FoldedLog((folded) => {
@@ -73,7 +84,7 @@ export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }
       counter: 1,
     };
     say({ taskId, kind: "started", speaker: hostId, body });
-    world.begin(taskOf(taskId), host);
+    world.begin(taskOf(taskId), host, countedOf(order));
     return { ok: true, value: { outcome: "started", sequence } };
   };
   const dispatcher: Dispatcher = new Dispatcher(queue, fleet, silenceMs(times), {
@@ -123,14 +134,15 @@ export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }
         body: { ...requestOf(task, world), after: 0 },
       });
     },
-    ended(task, host, how) {
+    ended(task, host, how, peakMemoryBytes) {
       const taskId = idOf(task);
+      const result = { ...RESULT, peakMemoryBytes };
       const body = { after: lastSequence(taskId), attempt: 1, nonce: "n" };
       if (how === "done") {
-        say({ taskId, kind: "succeeded", speaker: host.id, body: { ...body, result: RESULT } });
+        say({ taskId, kind: "succeeded", speaker: host.id, body: { ...body, result } });
         return;
       }
-      say({ taskId, kind: "faulted", speaker: host.id, body: { ...body, failure: KILLED } });
+      say({ taskId, kind: "faulted", speaker: host.id, body: { ...body, failure: KILLED, result } });
       say({
         taskId,
         kind: "failed",
@@ -151,11 +163,13 @@ export function meshDecider(world: World, { policy, weights, heartbeatMs, seed }
       isOpen = true;
       if (queue.size > 0) {
         hear();
-        dispatcher.pass();
-        if (agenda.nowMs >= roomMadeAtMs + SWEEP_MS) {
-          roomMadeAtMs = agenda.nowMs;
-          dispatcher.makeRoom();
+        const isSweep = agenda.nowMs >= sweptAtMs + SWEEP_MS;
+        if (isSweep) {
+          sweptAtMs = agenda.nowMs;
+          index.recount(agenda.nowMs, silenceMs(times));
         }
+        dispatcher.pass();
+        if (isSweep) dispatcher.makeRoom();
       }
       for (let turn = 0; turn < TURNS; turn++) await Promise.resolve();
       // A timer of the dispatcher's own, which runs by another clock, finds nothing to lead.
@@ -168,15 +182,17 @@ const idOf = (task: number): string => `t${task}`;
 const taskOf = (taskId: string): number => Number(taskId.slice(1));
 
 function requestOf(task: number, { workload }: World): DeployRequest {
+  const kind = workload.kinds[workload.kind[task] as number] as Kind;
+  const { repository, type, runner, memoryLimitBytes, namesMemory } = kind;
+  const memoryBytes = Math.round(workload.askedBytes[task] ?? 0);
   return {
-    type: "pr_deployment",
-    repository: workload.repositories[workload.repository[task] ?? 0] ?? "simulated/tasks",
+    type,
+    repository,
     branch: "main",
     sha: "0".repeat(40),
     cloneUrl: "https://simulated.invalid/tasks.git",
-    resources: {
-      memoryBytes: Math.round(workload.askedBytes[task] ?? 0),
-      cpus: workload.askedCpus[task] ?? 1,
-    },
+    resources: { ...(namesMemory ? { memoryBytes } : {}), cpus: workload.askedCpus[task] ?? 1 },
+    ...(memoryLimitBytes === null ? {} : { limits: { memoryBytes: memoryLimitBytes } }),
+    ...(runner === null ? {} : { runner }),
   };
 }

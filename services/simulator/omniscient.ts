@@ -39,7 +39,7 @@ export function omniscient(world: World): Decider {
         if (bytes >= tooManyBytes) return true;
         const host = best(task);
         if (host === null) tooManyBytes = bytes;
-        else world.begin(task, host);
+        else world.begin(task, host, { memoryBytes: bytes, cpus: usedCpus[task] as number });
         return host === null;
       });
     },

@@ -5,21 +5,16 @@ import type { RunOrder } from "../../shared/contracts/order.ts";
 import { refusalOf } from "../host-agent/admission.ts";
 import type { Chance } from "./chance.ts";
 import { type Machine, OWNER } from "./machines.ts";
-
-/** An attempt reaches the memory it uses after so long, in a straight line, ms. */
-export const MEMORY_RAMP_MS = 45_000;
+import { MEMORY_RAMP_MS, type Running, usedNow } from "./running.ts";
 
 const DISK = { totalBytes: 1e12, freeBytes: 5e11 };
 
-export interface Running {
-  task: number;
-  beganMs: number;
-  askedBytes: number;
-  askedCpus: number;
-  usedBytes: number;
-  usedCpus: number;
-  /** Ends once the host has done so much work, ms. */
-  endsAtWorkMs: number;
+interface About {
+  machine: Machine;
+  /** What it has to run tasks with. */
+  runners: string[];
+  heartbeatMs: number;
+  drawn: Chance;
 }
 
 interface Beat {
@@ -36,6 +31,7 @@ export class SimulatedHost {
   changes = 0;
   readonly id: string;
   readonly machine: Machine;
+  readonly #runners: string[];
   readonly #heartbeatMs: number;
   readonly #firstBeatMs: number;
   readonly #drawn: Chance;
@@ -47,9 +43,10 @@ export class SimulatedHost {
   #workedAtMs = 0;
   #latest: Beat | null = null;
 
-  constructor(id: string, machine: Machine, heartbeatMs: number, drawn: Chance) {
+  constructor(id: string, { machine, runners, heartbeatMs, drawn }: About) {
     this.id = id;
     this.machine = machine;
+    this.#runners = runners;
     this.#heartbeatMs = heartbeatMs;
     this.#firstBeatMs = -drawn.next() * heartbeatMs;
     this.#drawn = drawn;
@@ -110,13 +107,15 @@ export class SimulatedHost {
     this.changes++;
   }
 
-  end(task: number, nowMs: number): void {
+  /** The most memory that the attempt used; null if it does not run here. */
+  end(task: number, nowMs: number): number | null {
     const ended = this.running.get(task);
-    if (ended === undefined) return;
+    if (ended === undefined) return null;
     this.beforeChange(nowMs);
     this.running.delete(task);
     this.#busyCpus = this.running.size === 0 ? 0 : this.#busyCpus - ended.usedCpus;
     this.changes++;
+    return usedNow(ended, nowMs);
   }
 
   /** Which attempt ends next, and when, if nothing changes. */
@@ -147,7 +146,7 @@ export class SimulatedHost {
         slots,
         labels: {},
         versions: {},
-        runners: ["command"],
+        runners: this.#runners,
         takesStrangers: false,
         cores,
         diskTotalBytes: DISK.totalBytes,
@@ -158,7 +157,7 @@ export class SimulatedHost {
         withheld: null,
       },
       [...this.running.values()].map((one) => ({
-        memoryBytes: one.askedBytes,
+        memoryBytes: one.counted.memoryBytes,
         ageMs: nowMs - one.beganMs,
       })),
     );
@@ -183,8 +182,8 @@ export class SimulatedHost {
     const { memoryBytes, cores, slots } = this.machine;
     const reserved = { memoryBytes: 0, cpus: 0 };
     for (const one of this.running.values()) {
-      reserved.memoryBytes += one.askedBytes;
-      reserved.cpus += one.askedCpus;
+      reserved.memoryBytes += one.counted.memoryBytes;
+      reserved.cpus += one.counted.cpus;
     }
     return {
       hostId: this.id,
@@ -200,7 +199,7 @@ export class SimulatedHost {
       attempts: [],
       labels: {},
       caches: [],
-      runners: ["command"],
+      runners: this.#runners,
       isolation: "sandbox",
       untrusted: false,
       stopping: false,
@@ -210,6 +209,3 @@ export class SimulatedHost {
     };
   }
 }
-
-const usedNow = (one: Running, nowMs: number): number =>
-  one.usedBytes * Math.min(1, Math.max(0, nowMs - one.beganMs) / MEMORY_RAMP_MS);

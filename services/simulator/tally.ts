@@ -1,6 +1,6 @@
 // What a simulated run comes to: when each task began and ended, and how full the machines were meanwhile.
 import type { SimulatedHost } from "./simulated-host.ts";
-import type { Workload } from "./workload.ts";
+import type { Kind, Workload } from "./workload.ts";
 
 /** A task shorter than this counts as this long where its slowdown is taken, as is usual with job schedulers, ms. */
 const BOUND_MS = 10_000;
@@ -69,14 +69,14 @@ export class Tally {
   }
 
   /** Of the tasks that were done: how many times longer than its work each took, from its arrival on. */
-  slowdowns(): { slowdown: number; repository: number }[] {
-    const { arrivalMs, workMs, repository } = this.#workload;
-    const all: { slowdown: number; repository: number }[] = [];
+  slowdowns(): { slowdown: number; repository: string }[] {
+    const { arrivalMs, workMs, kind, kinds } = this.#workload;
+    const all: { slowdown: number; repository: string }[] = [];
     this.#endedMs.forEach((endedMs, task) => {
       if (Number.isNaN(endedMs)) return;
       const tookMs = endedMs - (arrivalMs[task] as number);
       const slowdown = Math.max(1, tookMs / Math.max(BOUND_MS, workMs[task] as number));
-      all.push({ slowdown, repository: repository[task] as number });
+      all.push({ slowdown, repository: (kinds[kind[task] as number] as Kind).repository });
     });
     return all;
   }

@@ -2,7 +2,7 @@
 // What it cannot read it refuses with the line and what was expected there. Pure.
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
-import { type TaskRow, type Workload, workloadOf } from "./workload.ts";
+import { kindOf, type TaskRow, type Workload, workloadOf } from "./workload.ts";
 
 export const TRACE_LIMITS = {
   tasks: 1_000_000,
@@ -53,7 +53,11 @@ export async function readTrace(lines: Iterable<string> | AsyncIterable<string>)
   }
   if (rows.length === 0) return refuse("bad_request", "no tasks in it");
   askInSteps(rows);
-  const workload = workloadOf(rows, users.size === 0 ? ["trace/tasks"] : [...users.keys()]);
+  const repositories = users.size === 0 ? ["trace/tasks"] : [...users.keys()];
+  const workload = workloadOf(
+    rows,
+    repositories.map((repository) => kindOf(repository)),
+  );
   if ((workload.arrivalMs.at(-1) ?? 0) > TRACE_LIMITS.spanSeconds * 1_000)
     return refuse("bad_request", "the arrivals are more than a year apart: expected seconds");
   return answer({ workload, skipped });
@@ -150,9 +154,9 @@ function standardFormat(users: Map<string, number>): Parse {
     if (duration > TRACE_LIMITS.spanSeconds) return { problem: "field 4, run time: expected a year at most" };
     const askedBytes = bytesOf(asked) ?? bytesOf(used) ?? REQUEST_DEFAULTS.memoryBytes;
     const user = `user/${fields[11]}`;
-    const repository = users.get(user) ?? users.size;
-    users.set(user, repository);
-    return taskOf(arrival, duration, askedBytes, bytesOf(used) ?? askedBytes, repository);
+    const kind = users.get(user) ?? users.size;
+    users.set(user, kind);
+    return taskOf(arrival, duration, askedBytes, bytesOf(used) ?? askedBytes, kind);
   };
 }
 
@@ -163,7 +167,7 @@ const taskOf = (
   seconds: number,
   askedBytes: number,
   usedBytes: number,
-  repository: number,
+  kind: number,
 ): TaskRow => ({
   arrivalMs: arrivalSeconds * 1_000,
   workMs: seconds * 1_000,
@@ -171,7 +175,7 @@ const taskOf = (
   usedBytes,
   askedCpus: REQUEST_DEFAULTS.cpus,
   usedCpus: REQUEST_DEFAULTS.cpus,
-  repository,
+  kind,
 });
 
 const shown = (text: string | undefined): string =>

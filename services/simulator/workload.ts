@@ -1,22 +1,41 @@
 // The tasks of a simulated run, in the order of their arrival, as columns of numbers that threads can share; and tasks
 // drawn by chance. Times in ms, memory in bytes. Pure.
-import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { type DeployRequest, REQUEST_DEFAULTS, type RunnerName } from "../../shared/contracts/task.ts";
 import { type Chance, chance } from "./chance.ts";
 import { type Machine, meanCapacity } from "./machines.ts";
+
+/** What requests have in common, but for what they ask for. */
+export interface Kind extends Pick<DeployRequest, "repository" | "type"> {
+  runner: RunnerName | null;
+  /** What such a task may never exceed; null for the default. */
+  memoryLimitBytes: number | null;
+  /** If not, the scheduler counts what it expects. */
+  namesMemory: boolean;
+}
+
+export const kindOf = (repository: string, rest: Partial<Kind> = {}): Kind => ({
+  repository,
+  type: "pr_deployment",
+  runner: null,
+  memoryLimitBytes: null,
+  namesMemory: true,
+  ...rest,
+});
 
 export interface Workload {
   arrivalMs: Float64Array;
   /** How long it takes on a machine that has a core for it whenever it wants one. */
   workMs: Float64Array;
+  /** What its request asks for, or would if it named memory. */
   askedBytes: Float64Array;
   /** What it uses once it has been running for the memory ramp. */
   usedBytes: Float64Array;
   askedCpus: Float64Array;
   /** Cores it keeps busy. */
   usedCpus: Float64Array;
-  /** Whose it is: a place in `repositories`. */
-  repository: Float64Array;
-  repositories: string[];
+  /** A place in `kinds`. */
+  kind: Float64Array;
+  kinds: Kind[];
 }
 
 export interface TaskRow {
@@ -26,11 +45,11 @@ export interface TaskRow {
   usedBytes: number;
   askedCpus: number;
   usedCpus: number;
-  repository: number;
+  kind: number;
 }
 
 /** Columns of the rows, by arrival; the first arrives at 0. */
-export function workloadOf(rows: TaskRow[], repositories: string[]): Workload {
+export function workloadOf(rows: TaskRow[], kinds: Kind[]): Workload {
   rows.sort((one, other) => one.arrivalMs - other.arrivalMs);
   const firstMs = rows[0]?.arrivalMs ?? 0;
   const column = (of: (row: TaskRow) => number) => {
@@ -49,8 +68,8 @@ export function workloadOf(rows: TaskRow[], repositories: string[]): Workload {
     usedBytes: column((row) => row.usedBytes),
     askedCpus: column((row) => row.askedCpus),
     usedCpus: column((row) => row.usedCpus),
-    repository: column((row) => row.repository),
-    repositories,
+    kind: column((row) => row.kind),
+    kinds,
   };
 }
 
@@ -61,6 +80,11 @@ export interface Drawn {
   load: number;
   /** So many arrive in one instant. */
   burst: number;
+  /**
+   * Share of the tasks that name no memory. All tasks of a repository then ask for, or would, what is typical of it, so
+   * that there is something to be learned. Null: all name it, whatever their repository.
+   */
+  unnamed: number | null;
 }
 
 /** What is drawn. */
@@ -79,10 +103,15 @@ const SYNTHETIC = {
   repositories: 10,
 } as const;
 
-export function drawWorkload({ seed, tasks, load, burst }: Drawn, machines: Machine[]): Workload {
+export function drawWorkload({ seed, tasks, load, burst, unnamed }: Drawn, machines: Machine[]): Workload {
   const drawn = chance(seed, "tasks");
-  const repositories = Array.from({ length: SYNTHETIC.repositories }, (_, index) => `sim/r${index + 1}`);
+  const kinds = Array.from({ length: SYNTHETIC.repositories }, (_, index) => kindOf(`sim/r${index + 1}`));
   const rows = Array.from({ length: tasks }, () => drawTask(drawn));
+  if (unnamed !== null) {
+    makeTypical(rows, chance(seed, "repositories"));
+    omitMemory(rows, unnamed, chance(seed, "omissions"));
+    kinds.push(...kinds.map((kind) => ({ ...kind, namesMemory: false })));
+  }
   const spanMs = spanOf(rows, load, machines);
   const times = chance(seed, "arrivals");
   let arrivalMs = 0;
@@ -90,12 +119,30 @@ export function drawWorkload({ seed, tasks, load, burst }: Drawn, machines: Mach
     if (index % burst === 0) arrivalMs = times.next() * spanMs;
     row.arrivalMs = arrivalMs;
   });
-  return workloadOf(rows, repositories);
+  return workloadOf(rows, kinds);
 }
+
+/** Each asks for what is typical of its repository, and uses the same share of that as before. */
+function makeTypical(rows: TaskRow[], drawn: Chance): void {
+  const typicalBytes = Array.from({ length: SYNTHETIC.repositories }, () => drawAsk(drawn));
+  for (const row of rows) {
+    const share = row.usedBytes / row.askedBytes;
+    row.askedBytes = typicalBytes[row.kind] as number;
+    row.usedBytes = share * row.askedBytes;
+  }
+}
+
+/** So many are of the kind that does not name it. */
+function omitMemory(rows: TaskRow[], share: number, drawn: Chance): void {
+  for (const row of rows) if (drawn.next() < share) row.kind += SYNTHETIC.repositories;
+}
+
+const drawAsk = (drawn: Chance): number =>
+  SYNTHETIC.askStepBytes * (1 + Math.floor(drawn.next() * SYNTHETIC.askSteps));
 
 function drawTask(drawn: Chance): TaskRow {
   const { medianMs, capMs, leastMs, sigma, cpus } = SYNTHETIC;
-  const askedBytes = SYNTHETIC.askStepBytes * (1 + Math.floor(drawn.next() * SYNTHETIC.askSteps));
+  const askedBytes = drawAsk(drawn);
   const share =
     drawn.next() < SYNTHETIC.overusing
       ? drawn.between(1, SYNTHETIC.overuse)
@@ -108,7 +155,7 @@ function drawTask(drawn: Chance): TaskRow {
     askedCpus: REQUEST_DEFAULTS.cpus,
     usedCpus: drawn.between(cpus.low, cpus.high),
     // A few repositories have most of the tasks.
-    repository: Math.floor(drawn.next() ** 2 * SYNTHETIC.repositories),
+    kind: Math.floor(drawn.next() ** 2 * SYNTHETIC.repositories),
   };
 }
 

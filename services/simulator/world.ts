@@ -4,7 +4,8 @@ import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
 import { Agenda } from "./agenda.ts";
 import { chance } from "./chance.ts";
 import type { Machine } from "./machines.ts";
-import { MEMORY_RAMP_MS, SimulatedHost } from "./simulated-host.ts";
+import { MEMORY_RAMP_MS, type Running } from "./running.ts";
+import { SimulatedHost } from "./simulated-host.ts";
 import { Tally } from "./tally.ts";
 import type { Workload } from "./workload.ts";
 
@@ -15,14 +16,15 @@ export interface World {
   readonly tally: Tally;
   /** Has a pass made after this event. */
   wake(): void;
-  /** The task runs on the host from now on. */
-  begin(task: number, host: SimulatedHost): void;
+  /** The task runs on the host from now on, and is counted there with so much. */
+  begin(task: number, host: SimulatedHost, counted: Running["counted"]): void;
 }
 
 /** Who decides what begins where. */
 export interface Decider {
   arrived(task: number): void;
-  ended(task: number, host: SimulatedHost, how: "done" | "killed"): void;
+  /** `peakBytes`: the most memory that it used. */
+  ended(task: number, host: SimulatedHost, how: "done" | "killed", peakBytes: number): void;
   /** Something has changed: has begin what can. */
   pass(): void | Promise<void>;
   /** Tasks that wait. */
@@ -49,9 +51,10 @@ export async function simulateRun(
   deciderOf: (world: World) => Decider,
 ): Promise<Answer<Tally>> {
   const agenda = new Agenda();
+  const runners = runnersOf(workload);
   const hosts = machines.map((machine, index) => {
     const id = `h${index + 1}`;
-    return new SimulatedHost(id, machine, heartbeatMs, chance(seed, `owner of ${id}`));
+    return new SimulatedHost(id, { machine, runners, heartbeatMs, drawn: chance(seed, `owner of ${id}`) });
   });
   const tally = new Tally(workload, hosts);
   const { arrivalMs, workMs } = workload;
@@ -72,11 +75,11 @@ export async function simulateRun(
   const end = (task: number, host: SimulatedHost, how: "done" | "killed") => {
     // Less is used from now on: whoever ran out of memory until now did.
     if (how === "done") killWhatIsTooMuch(host);
-    if (!host.running.has(task)) return;
-    host.end(task, agenda.nowMs);
+    const peakBytes = host.end(task, agenda.nowMs);
+    if (peakBytes === null) return;
     running--;
     tally.ended(task, host, how, agenda.nowMs);
-    decider.ended(task, host, how);
+    decider.ended(task, host, how, peakBytes);
     isDue = true;
     planEnd(host);
   };
@@ -108,11 +111,10 @@ export async function simulateRun(
     wake: () => {
       isDue = true;
     },
-    begin(task, host) {
+    begin(task, host, counted) {
       const begun = {
         task,
-        askedBytes: workload.askedBytes[task] as number,
-        askedCpus: workload.askedCpus[task] as number,
+        counted,
         usedBytes: workload.usedBytes[task] as number,
         usedCpus: workload.usedCpus[task] as number,
       };
@@ -148,3 +150,8 @@ export async function simulateRun(
   tally.close(agenda.nowMs);
   return answer(tally);
 }
+
+/** Every machine has what any of the tasks wants. */
+const runnersOf = ({ kinds }: Workload): string[] => [
+  ...new Set(kinds.flatMap(({ runner }) => (runner === null ? [] : [runner]))),
+];

@@ -12,6 +12,14 @@ import { startScriptedHost } from "../support/scripted-host.ts";
 
 const ENDED = 6;
 const MEBIBYTE = 1_048_576;
+const RESULT = {
+  exitCode: 0,
+  durationMs: 1,
+  phases: {},
+  checks: [],
+  artifacts: [],
+  peakMemoryBytes: 50 * MEBIBYTE,
+};
 
 let stack: AsyncDisposableStack;
 let url: string;
@@ -30,7 +38,9 @@ beforeAll(async () => {
         const reply = await host.begin(order);
         // The last one is still under way when its log is read.
         if (order.taskId !== "under-way")
-          void host.say(order.taskId, "succeeded", {}).then(() => ++ended === ENDED && over.resolve());
+          void host
+            .say(order.taskId, "succeeded", { result: RESULT })
+            .then(() => ++ended === ENDED && over.resolve());
         return reply;
       },
     }),
@@ -46,12 +56,13 @@ beforeAll(async () => {
 afterAll(() => stack.disposeAsync());
 
 describe("the history of a mesh", () => {
-  it("has every task that ended, with what it asked for and whose it was, and the hosts", async () => {
+  it("has every task that ended, with what it asked for and used and whose it was, and the hosts", async () => {
     const { workload, hosts } = await readHistory(url);
     expect([...workload.askedBytes].sort((one, other) => one - other)).toEqual(
       Array.from({ length: ENDED }, (_, number) => (number + 1) * 100 * MEBIBYTE),
     );
-    const names = [...workload.repository].map((place) => workload.repositories[place]);
+    expect([...workload.usedBytes]).toEqual(Array(ENDED).fill(50 * MEBIBYTE));
+    const names = [...workload.kind].map((place) => workload.kinds[place]?.repository);
     for (const name of ["acme/r0", "acme/r1"])
       expect(names.filter((one) => one === name)).toHaveLength(ENDED / 2);
     expect(hosts).toMatchObject({ data: [{ hostId: "h1", online: true }] });

@@ -15,7 +15,7 @@ const read = async (...lines: string[]) => {
     work: [...workload.workMs],
     asked: [...workload.askedBytes],
     used: [...workload.usedBytes],
-    repositories: workload.repositories,
+    repositories: workload.kinds.map(({ repository }) => repository),
     skipped,
   };
 };
@@ -122,7 +122,7 @@ describe("a trace in the Standard Workload Format", () => {
 });
 
 describe("the flags of simulate", () => {
-  const FLAGS: Flags = { policy: "all", heartbeat: "1s", seed: "1", runs: "1", tasks: "10" };
+  const FLAGS: Flags = { policy: "all", learn: "true", heartbeat: "1s", seed: "1", runs: "1", tasks: "10" };
   const refusal = async (flags: Partial<Flags>) => {
     const planned = await planOf({ ...FLAGS, ...flags }, () => {}).catch((error: unknown) => error);
     return planned instanceof UsageError ? planned.message : planned;
@@ -130,7 +130,7 @@ describe("the flags of simulate", () => {
 
   it("make a run for each seed, of all policies, on fifty machines", async () => {
     const plan = await planOf({ ...FLAGS, runs: "2" }, () => {});
-    expect(plan.policies).toHaveLength(5);
+    expect(plan.contenders).toHaveLength(1 + 5);
     expect(plan.runs.map(({ seed, machines }) => [seed, machines.length])).toEqual([
       [1, 50],
       [2, 50],
@@ -138,7 +138,22 @@ describe("the flags of simulate", () => {
     expect(plan.title).toBe("10 tasks at load 0.8 on 50 machines, heartbeats of 1 s, 2 runs");
   });
 
+  it("have each policy tried with learning and without, on tasks of which some name no memory", async () => {
+    const both = { policy: "resource", learn: "both", unnamed: "0.5", burst: "2" };
+    const plan = await planOf({ ...FLAGS, ...both }, () => {});
+    expect(plan.contenders.map(({ name, learn }) => [name, learn])).toEqual([
+      ["omniscient", false],
+      ["resource", true],
+      ["resource, learn false", false],
+    ]);
+    expect(plan.title).toMatch(/^10 tasks at load 0.8 in bursts of 2 \(a share of 0.5 names no memory\) on/);
+  });
+
   it.each<[Partial<Flags>, RegExp]>([
+    [{ learn: "maybe" }, /^--learn: expected true, false or both, not "maybe"/],
+    [{ unnamed: "50%" }, /^--unnamed: expected a share from 0 to 1, not "50%"/],
+    [{ unnamed: "1.1" }, /^--unnamed/],
+    [{ unnamed: "" }, /^--unnamed/],
     [{ policy: "luck" }, /^--policy: expected all, or some of resource, .*"luck"/],
     [{ policy: "" }, /^--policy/],
     [{ weights: "{" }, /^--weights: no JSON text/],
