@@ -11,17 +11,19 @@ export interface Charted {
 const WIDTH = 960;
 const PANEL = { left: 64, top: 56, width: 870, height: 220 };
 const SECOND_TOP = 372;
-const HEIGHT = 650;
+/** The legend is below, so many names a row. */
+const LEGEND = { top: 636, across: 217, row: 18, names: 4 };
 /** Okabe and Ito's colours, which colour-blind people tell apart too. */
 const COLOURS = ["#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 /** Less than this is no wait, ms. */
 const LEAST_MS = 10;
 
 export function svgChart(title: string, charted: Charted[]): string {
+  const height = LEGEND.top + LEGEND.row * Math.ceil(charted.length / LEGEND.names);
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="system-ui, sans-serif" font-size="12">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12">`,
     `<title>${escaped(title)}</title>`,
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
+    `<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
     `<text x="${PANEL.left}" y="22" font-size="15" font-weight="600">${escaped(title)}</text>`,
     ...utilisation(charted),
     ...waits(charted),
@@ -66,10 +68,11 @@ function waits(charted: Charted[]): string[] {
 
 const legend = (charted: Charted[]): string[] =>
   charted.map(({ name }, index) => {
-    const left = PANEL.left + index * 145;
+    const left = PANEL.left + (index % LEGEND.names) * LEGEND.across;
+    const y = LEGEND.top + Math.floor(index / LEGEND.names) * LEGEND.row;
     return (
-      `<line x1="${left}" x2="${left + 22}" y1="${HEIGHT - 14}" y2="${HEIGHT - 14}" ${stroke(index)}/>` +
-      `<text x="${left + 28}" y="${HEIGHT - 10}">${escaped(name)}</text>`
+      `<line x1="${left}" x2="${left + 22}" y1="${y}" y2="${y}" ${stroke(index)}/>` +
+      `<text x="${left + 28}" y="${y + 4}">${escaped(name)}</text>`
     );
   });
 
@@ -90,8 +93,11 @@ const lines = (charted: Charted[], pointsOf: (one: Charted) => [number, number][
 const polyline = (points: [number, number][], index: number): string =>
   `<polyline fill="none" ${stroke(index)} points="${points.map(([x, y]) => `${fixed(x)},${fixed(y)}`).join(" ")}"/>`;
 
-const stroke = (index: number): string =>
-  `stroke="${COLOURS[index % COLOURS.length]}" stroke-width="${index === 0 ? 1 : 1.5}"${index === 0 ? ' stroke-dasharray="4 3"' : ""}`;
+/** The first is dashed, and so is, in longer dashes, whoever has another's colour. */
+function stroke(index: number): string {
+  const dashes = index === 0 ? "4 3" : index < COLOURS.length ? "none" : "9 3";
+  return `stroke="${COLOURS[index % COLOURS.length]}" stroke-width="${index === 0 ? 1 : 1.5}" stroke-dasharray="${dashes}"`;
+}
 
 const fixed = (value: number): string => value.toFixed(1);
 

@@ -286,12 +286,15 @@ describe("a mesh's history", () => {
 });
 
 describe("the chart", { timeout: 60_000 }, () => {
-  it("is one picture with a line for each policy, in which a title is text", async () => {
+  it("is one picture with a line for each policy, told apart however many they are, in which a title is text", async () => {
     const { line, delayQuantilesMs } = await outcome(job("resource"));
     const charted = ["omniscient", "resource"].map((name) => ({ name, line, delayQuantilesMs }));
     const svg = svgChart("tasks of <script>.csv", charted);
     expect(svg.match(/<polyline/g)).toHaveLength(4);
     expect(svg).toContain("&lt;script&gt;");
+    const many = Array.from({ length: 11 }, (_, number) => ({ name: `n${number}`, line, delayQuantilesMs }));
+    const strokes = svgChart("many", many).match(/<line [^>]*stroke-width[^>]*>/g) ?? [];
+    expect(new Set(strokes.map((one) => one.replace(/ [xy][12]="[^"]*"/g, ""))).size).toBe(11);
     expect(svg).not.toMatch(/NaN|Infinity|<script|href=/);
   });
 });
