@@ -1,7 +1,20 @@
-// What a host agent and the program that makes trees elsewhere say to one another, however their pipe cuts it.
+// What a host agent and the program that makes trees elsewhere say to one another, however their pipe cuts it, and
+// whoever speaks at the same time.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import fc from "fast-check";
+import { pino } from "pino";
 import { expect, it } from "vitest";
-import { encodeLine, type FromHost, LineDecoder } from "../../services/host-agent/workspace/wire.ts";
+import type { Hello } from "../../services/host-agent/guest/protocol.ts";
+import type { GuestProcess } from "../../services/host-agent/supervisor-link.ts";
+import { remoteWorkspaces } from "../../services/host-agent/workspace/remote.ts";
+import {
+  encodeLine,
+  type FromHost,
+  type FromProgram,
+  LineDecoder,
+} from "../../services/host-agent/workspace/wire.ts";
 
 it("lines, and the bytes that follow some of them, come out as they went in, wherever they are cut", () => {
   const bytes = fc.uint8Array({ maxLength: 300 }).map((part) => Buffer.from(part));
@@ -46,4 +59,73 @@ it("a line without an end is refused before it fills the memory", () => {
   expect(() => {
     for (let part = 0; part < 6; part++) decoder.push(endless);
   }).toThrow("a line of more than 4194304 bytes");
+});
+
+const TREE = { workTree: "/w", gitDir: "/g", home: "/h", temporary: "/t" };
+
+/** The host's end of the line, and what came out at the other one. */
+function hostEnd() {
+  const heard: FromHost[] = [];
+  let taken = Buffer.alloc(0);
+  const decoder = new LineDecoder<FromHost>(
+    (message) => {
+      heard.push(message);
+      return "call" in message && message.call === "applyPatch" ? message.bytes : 0;
+    },
+    (part) => {
+      taken = Buffer.concat([taken, part]);
+    },
+  );
+  let tell: (message: FromProgram) => void = () => {};
+  const process: GuestProcess = {
+    finished: new Promise(() => {}),
+    write: (bytes) => decoder.push(bytes),
+    endStdin() {},
+    signal() {},
+  };
+  const workspaces = remoteWorkspaces({
+    guest: {
+      hello: () => ({ supervisor: "s" }) as Hello,
+      serve(_, onOutput) {
+        tell = (message) => onOutput("stdout", encodeLine(message));
+        return process;
+      },
+    },
+    folder: "/f",
+    allowFileClones: false,
+    log: pino({ enabled: false }),
+  });
+  return { workspaces, heard, taken: () => taken, tell: (message: FromProgram) => tell(message) };
+}
+
+it("a patch arrives whole, whatever others ask for while it is sent", async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), "mesh-wire-"));
+  try {
+    const file = path.join(folder, "patch");
+    const patch = Buffer.alloc(300_000, "+line\n");
+    writeFileSync(file, patch);
+    const { workspaces, heard, taken, tell } = hostEnd();
+    const stopped = new AbortController();
+    const asking = setInterval(() => void workspaces.readings(), 0);
+    const applied = workspaces.applyPatch(TREE, { file, gitDir: "/g" }, stopped.signal);
+    await expect.poll(() => taken().length).toBe(patch.length);
+    stopped.abort();
+    clearInterval(asking);
+    const [asked] = heard.flatMap((message) =>
+      "call" in message && message.call === "applyPatch" ? [message.id] : [],
+    );
+    tell({ id: asked ?? 0, value: { ok: true } });
+    expect(await applied).toEqual({ ok: true });
+    expect(taken().equals(patch)).toBe(true);
+    expect(heard.at(-1)).toEqual({ id: asked, abort: true });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+it("nobody is told credentials while no tree is made", async () => {
+  const { workspaces, heard, tell } = hostEnd();
+  void workspaces.isDiskFull();
+  tell({ credential: 7, action: "get", text: "protocol=https\nhost=example.com\n" });
+  await expect.poll(() => heard.at(-1)).toEqual({ credential: 7, text: "" });
 });

@@ -1,7 +1,6 @@
 // Trees where the instances are, through the program that makes them there (`serve.ts`), which a supervisor runs. It is
 // begun when it is needed, and again when it has ended; what it was asked for then has failed.
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
 import type { Guest } from "../guest-keeper.ts";
 import type { LookForProgram } from "../runner/program.ts";
@@ -31,15 +30,17 @@ export function remoteWorkspaces(options: {
   /** With it everything died that used a tree. */
   let supervisor: string | undefined;
   let calls = 0;
+  /** Trees that are being made: for nothing else does git need credentials there. */
+  let preparing = 0;
 
   function open(): Line {
     const waiting: Line["waiting"] = new Map();
     const hear = (message: FromProgram): number => {
       if ("credential" in message) {
-        const { credential } = message;
-        void askCredentials(message.action, message.text).then((text) =>
-          opened.process.write(encodeLine({ credential, text })),
-        );
+        const { credential, action, text: about } = message;
+        // What has become root there could ask as well, and is not told.
+        const answered = preparing > 0 ? askCredentials(action, about) : Promise.resolve("");
+        void answered.then((text) => opened.process.write(encodeLine({ credential, text })));
         return 0;
       }
       const asked = waiting.get(message.id);
@@ -73,7 +74,7 @@ export function remoteWorkspaces(options: {
     return opened;
   }
 
-  async function ask<Value>(call: Call, signal?: AbortSignal, patchFile?: string): Promise<Value> {
+  async function ask<Value>(call: Call, signal?: AbortSignal, patch?: Buffer): Promise<Value> {
     signal?.throwIfAborted();
     const { process, waiting } = line ?? open();
     const id = ++calls;
@@ -83,8 +84,8 @@ export function remoteWorkspaces(options: {
     signal?.addEventListener("abort", abort);
     try {
       process.write(encodeLine({ id, ...call }));
-      if (patchFile !== undefined)
-        for await (const bytes of createReadStream(patchFile)) process.write(bytes as Buffer);
+      // In one stroke: what others ask for meanwhile would be taken for a part of it.
+      if (patch !== undefined) process.write(patch);
       return (await answered.promise) as Value;
     } finally {
       signal?.removeEventListener("abort", abort);
@@ -93,17 +94,20 @@ export function remoteWorkspaces(options: {
 
   return {
     async prepare(wanted, signal): Promise<Prepared> {
+      preparing++;
       try {
         return await ask<Prepared>({ call: "prepare", wanted }, signal);
       } catch (error) {
         if (signal.aborted || error instanceof ProgramGone)
           return { ok: false, category: "host", permanent: false, message: (error as Error).message };
         throw error;
+      } finally {
+        preparing--;
       }
     },
     async applyPatch(tree, { file, gitDir }, signal) {
-      const { size } = await stat(file);
-      return ask({ call: "applyPatch", tree, gitDir, bytes: size }, signal, file);
+      const patch = await readFile(file);
+      return ask({ call: "applyPatch", tree, gitDir, bytes: patch.length }, signal, patch);
     },
     // Where the program is gone, nobody can tell, and the next one begins with nothing.
     remove: (attemptKey) => unlessGone(ask<void>({ call: "remove", attemptKey }), undefined),
