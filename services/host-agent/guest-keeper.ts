@@ -57,6 +57,7 @@ export async function keepGuest(options: {
   const frozenListeners: ((attemptKey: string) => void)[] = [];
   const diedListeners: ((reason: string) => void)[] = [];
   const used = new Set<string>();
+  const releasing = new Map<string, Promise<void>>();
   const closing = new AbortController();
   options.signal?.addEventListener("abort", () => closing.abort());
   let link: SupervisorLink | null = null;
@@ -145,8 +146,12 @@ export async function keepGuest(options: {
     freeze: () => link?.freeze(),
     thaw: async (attemptKey, stretch) => (link === null ? false : link.thaw(attemptKey, stretch)),
     async release(attemptKey) {
-      if (!used.delete(attemptKey) || link === null) return;
-      await link.kill(attemptKey);
+      if (used.delete(attemptKey) && link !== null)
+        releasing.set(
+          attemptKey,
+          link.kill(attemptKey).finally(() => releasing.delete(attemptKey)),
+        );
+      await releasing.get(attemptKey);
     },
     onFrozen: (listener) => void frozenListeners.push(listener),
     onDied: (listener) => void diedListeners.push(listener),

@@ -91,3 +91,22 @@ it("tells of a death, and what it kept running is over by then", async () => {
   expect(await finished).toMatchObject({ cause: "supervisor-died" });
   await guest.release("a");
 });
+
+it("whoever waits for an attempt's end waits until it is gone, though somebody else had it ended", async () => {
+  await using kept = await keep();
+  const { guest } = kept;
+  guest.takeStamp()?.();
+  const stretch = (await guest.nextStretch(new AbortController().signal)) ?? "";
+  const begun = Promise.withResolvers<void>();
+  const deaf = ["/bin/sh", "-c", "trap '' TERM; echo begun; while :; do sleep 0.05; done"];
+  const spec = { attempt: "a", stretch, argv: deaf, cwd: "/", env: { PATH: process.env.PATH ?? "" } };
+  const running = guest.exec({ ...spec, stdin: "none", killGraceMs: 200 }, () => begun.resolve());
+  let isGone = false;
+  void running.finished.then(() => {
+    isGone = true;
+  });
+  await begun.promise;
+  void guest.release("a");
+  await guest.release("a");
+  expect(isGone).toBe(true);
+});
