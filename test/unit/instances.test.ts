@@ -1,6 +1,9 @@
 // What a host does about its instances: which it makes, keeps, dismisses and removes.
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { pino } from "pino";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import type { Guest } from "../../services/host-agent/guest-keeper.ts";
+import { startInstances } from "../../services/host-agent/instances/instances.ts";
 import {
   after,
   backoffMs,
@@ -14,6 +17,7 @@ import {
   type Step,
   stepsOf,
 } from "../../services/host-agent/instances/life.ts";
+import type { Machine, MachineSource } from "../../services/host-agent/instances/machine.ts";
 
 const RULES: InstanceRules = { most: 5, warm: 1, idleMs: 300_000, tasksEach: 3, silenceMs: 30_000 };
 
@@ -140,5 +144,42 @@ describe("a host's instances", () => {
         .map(([state]) => state);
     expect(leads("taken")).toEqual(["ready"]);
     expect(leads("returned")).toEqual(["busy"]);
+  });
+});
+
+describe("what is decided about instances", () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it("is done once, when one is given up in the moment that another is made", async () => {
+    vi.useFakeTimers();
+    const guest: Partial<Guest> = { hello: () => null, stretch: () => null, onFrozen() {}, onDied() {} };
+    const there = new Set<number>();
+    const twice: number[] = [];
+    let hasFailed = false;
+    const source: MachineSource = {
+      async endFormerLife() {},
+      async open(number) {
+        if (number === 2 && !hasFailed) {
+          hasFailed = true;
+          throw new Error("not this time");
+        }
+        if (there.has(number)) twice.push(number);
+        there.add(number);
+        return { guest } as Machine;
+      },
+      async close(number) {
+        there.delete(number);
+      },
+      async [Symbol.asyncDispose]() {},
+    };
+    // The first is silent for too long when the second may be tried again.
+    const rules = { ...RULES, most: 2, warm: 2, silenceMs: backoffMs(1) - 1 };
+    await using made = startInstances({ source, rules, log: pino({ enabled: false }) });
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(there.size).toBeGreaterThan(0);
+    expect(twice).toEqual([]);
+    expect(made.machines()).not.toEqual([]);
   });
 });

@@ -90,6 +90,7 @@ export function startInstances(options: {
     if (closing.signal.aborted) return;
     for (const [number, { guest }] of machines)
       if (guest.hello() !== null) instances[number - 1] = { ...recordOf(number), heardAtMs: now() };
+    // What follows from one of them is seen at the next look: each of these was decided once.
     for (const step of stepsOf(situation(), rules, now())) take(step);
   }
 
@@ -99,12 +100,10 @@ export function startInstances(options: {
         tell(number, "wanted");
         return work(create(number));
       case "dismiss":
-        tell(number, "dismissed");
-        return look();
+        return tell(number, "dismissed");
       case "fail":
         log.error({ instance: number }, "an instance does not answer, and is made anew");
-        tell(number, "failed");
-        return look();
+        return tell(number, "failed");
       case "remove":
         if (!beingRemoved.has(number)) work(remove(number));
         return;
@@ -217,6 +216,7 @@ export function startInstances(options: {
       clearInterval(timer);
       closing.abort();
       await Promise.all(atWork);
+      machines.clear();
       await source[Symbol.asyncDispose]();
     },
   };
