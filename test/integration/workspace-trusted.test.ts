@@ -1,7 +1,16 @@
 // What an agent would load by itself from a pull request's tree is the base branch's, whatever the pull request put
 // there; and nothing of it is in the patch.
 import { execFileSync } from "node:child_process";
-import { existsSync, lstatSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { patchCommand } from "../../services/host-agent/workspace/patch.ts";
@@ -107,5 +116,16 @@ describe("a tree that an agent is to work in", () => {
     expect(textIn(tree, "CLAUDE.md")).toBe("of main\n");
     expect(existsSync(path.join(tree.workTree, ".claude"))).toBe(false);
     expect(existsSync(outside)).toBe(false);
+  });
+
+  it("removes nothing outside where a folder on the way is a link", async () => {
+    const outside = path.join(workspace.folder, "elsewhere");
+    mkdirSync(outside);
+    const kept = path.join(outside, "copilot-instructions.md");
+    writeFileSync(kept, "of somebody else\n");
+    using linked = makeRepository({ files: { "README.md": "# Shop\n" } });
+    symlinkSync(outside, path.join(linked.git("rev-parse", "--show-toplevel"), ".github"));
+    await workspace.prepare({ ...linked, headSha: linked.commit({}) }, { trusted: true });
+    expect(readFileSync(kept, "utf8")).toBe("of somebody else\n");
   });
 });

@@ -1,6 +1,6 @@
 // What a coding agent or git would load by itself from a repository, in the base branch's version instead of the pull
 // request's: whoever opens one must not be able to configure the agent that works on it. None of it is part of a patch.
-import { rm } from "node:fs/promises";
+import { realpath, rm } from "node:fs/promises";
 import path from "node:path";
 import { type GitOptions, type GitResult, git } from "../../../shared/repository/git.ts";
 import { BASE_REF } from "./base-branch.ts";
@@ -35,8 +35,7 @@ export async function trustBaseOnly(
   isThere: boolean,
   options: Pick<GitOptions, "signal">,
 ): Promise<GitResult | null> {
-  for (const name of TRUSTED_PATHS)
-    await rm(path.join(tree.workTree, name), { recursive: true, force: true });
+  for (const name of TRUSTED_PATHS) await removeWithin(tree.workTree, name);
   if (!isThere) return null;
   const inCache = (args: string[], env: Record<string, string> = {}) =>
     git(["--git-dir", cache, ...args], { ...options, env });
@@ -51,4 +50,13 @@ export async function trustBaseOnly(
     index,
   );
   return checkedOut.ok ? null : checkedOut;
+}
+
+/** A folder on the way may be a link that leads out of the tree: what lies there is none of the tree's. */
+async function removeWithin(workTree: string, name: string): Promise<void> {
+  const file = path.join(workTree, name);
+  const folder = await realpath(path.dirname(file)).catch(() => null);
+  if (folder === null) return;
+  const top = await realpath(workTree);
+  if (folder === top || folder.startsWith(top + path.sep)) await rm(file, { recursive: true, force: true });
 }
