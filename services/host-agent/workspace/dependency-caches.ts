@@ -41,13 +41,17 @@ export function dependencyCaches(
       .map((name) => path.join(folder, name))
       .filter((cache) => !lent.has(cache));
     const used = await Promise.all(
-      idle.map(async (cache) => ({ cache, usedAtMs: (await stat(cache)).mtimeMs })),
+      // Another attempt that ends makes room as well.
+      idle.map(async (cache) => ({ cache, usedAtMs: (await stat(cache).catch(() => null))?.mtimeMs ?? 0 })),
     );
     const oldest = used.sort((one, other) => one.usedAtMs - other.usedAtMs).map(({ cache }) => cache);
     let tooMany = oldest.length - kept;
     for (const cache of oldest) {
       if (tooMany-- <= 0 && !isShort(await diskOf(folder))) return;
-      await removeTree(cache);
+      if (lent.has(cache)) continue;
+      // Until it is gone nobody is lent it.
+      lent.set(cache, "");
+      await removeTree(cache).finally(() => lent.delete(cache));
     }
   }
 
