@@ -21,7 +21,7 @@ export const HUGE_BYTES = 1_073_741_824;
  */
 const TAKE = `
 huge=$(git "$@" ls-files -z --modified --others --exclude-standard | sed -z 's|^|./|' |
-  xargs -0 -r sh -c 'find "$@" -maxdepth 0 -type f -size +${HUGE_BYTES / 1024}k' sh | head -n 1)
+  xargs -0 -r sh -c 'find "$@" -maxdepth 0 -type f -size +${HUGE_BYTES / 1024}k 2> /dev/null' sh | head -n 1)
 if test -n "$huge"; then printf '%s\\n' "$huge" >&2; exit ${HUGE_FILE}; fi
 {
   printf '.\\0'
