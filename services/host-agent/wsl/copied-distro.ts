@@ -75,8 +75,13 @@ export async function resetDistro(
 export async function removeDistro(wsl: Wsl, { distro, folder }: CopiedDistro): Promise<WslOutcome<null>> {
   const done = await wsl.unregister(distro);
   if (!done.ok && done.failure.reason !== "no-such-distro") return done;
-  await removeFolder(folder);
-  return { ok: true, value: null };
+  try {
+    await removeFolder(folder);
+    return { ok: true, value: null };
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    return failed("disk-in-use", `${folder} cannot be removed: ${(error as Error).message}`);
+  }
 }
 
 const removeFolder = (folder: string): Promise<void> =>
