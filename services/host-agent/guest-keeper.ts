@@ -44,9 +44,9 @@ const RESTART_MAX_MS = 30_000;
 
 export async function keepGuest(options: {
   /** Argv of a supervisor, once what it runs on is there; asked for again for each. */
-  command: (signal: AbortSignal) => Promise<string[]>;
+  command: () => Promise<string[]>;
   env?: NodeJS.ProcessEnv;
-  /** Ends it as disposing does, before there is anything to dispose. */
+  /** Ends it as disposing does, as long as there is nothing to dispose. */
   signal?: AbortSignal;
   silenceMs: number;
   /** Ends what a supervisor that died may have left; rejects when it cannot. */
@@ -59,12 +59,12 @@ export async function keepGuest(options: {
   const used = new Set<string>();
   const releasing = new Map<string, Promise<void>>();
   const closing = new AbortController();
-  options.signal?.addEventListener("abort", () => closing.abort());
+  const close = () => closing.abort();
   let link: SupervisorLink | null = null;
   let restarted = Promise.resolve();
 
   async function connect(): Promise<void> {
-    const command = await unlessAborted(options.command(closing.signal), closing.signal);
+    const command = await unlessAborted(options.command(), closing.signal);
     const connected = await connectSupervisor({
       command,
       ...(options.env ? { env: options.env } : {}),
@@ -112,7 +112,9 @@ export async function keepGuest(options: {
     }
   }
 
-  await connect();
+  options.signal?.throwIfAborted();
+  options.signal?.addEventListener("abort", close);
+  await connect().finally(() => options.signal?.removeEventListener("abort", close));
   return {
     hello: () => link?.hello ?? null,
     takeStamp() {
