@@ -165,6 +165,7 @@ async function attempt(
       sha: request.sha,
       ...(request.prNumber === undefined ? {} : { prNumber: request.prNumber }),
       ...(request.baseBranch === undefined ? {} : { baseBranch: request.baseBranch }),
+      ...(request.fork === true ? { isStrangers: true } : {}),
     };
     const prepared = await workspaces.prepare(
       { attemptKey: work.attemptKey, name, source, base, dependencies: request.fork === true ? null : use },

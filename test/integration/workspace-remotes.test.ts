@@ -1,6 +1,6 @@
 // Remotes that want a password, hang, or lead on to others by submodules: what this machine's own credentials reach,
 // and that nothing of them stays in the tree.
-import { readFile, rm } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { rememberPassword, startGitServer, startSilentServer } from "../support/git-server.ts";
@@ -120,6 +120,25 @@ describe("submodules", () => {
     expect(await readFile(path.join(workTree, "lib", "README.md"), "utf8")).toBe("# Shop\n");
     for (const file of await filesBelow(path.dirname(workTree)))
       expect([file, (await readFile(file, "latin1")).includes(ALICE.password)]).toEqual([file, false]);
+  });
+
+  it("of a stranger's are what anybody could clone, and nothing that only this machine may", async () => {
+    using library = makeRepository();
+    await using server = await startGitServer(path.dirname(library.path), ALICE);
+    await rememberPassword(workspace.folder, server, ALICE);
+    await writeFile(
+      path.join(workspace.folder, ".netrc"),
+      `machine 127.0.0.1 login alice password ${ALICE.password}\n`,
+    );
+    vi.stubEnv("HOME", workspace.folder);
+    const anybodys = addSubmodule(library);
+    const { workTree } = await workspace.prepare(repository, { sha: anybodys, isStrangers: true });
+    expect(await readFile(path.join(workTree, "lib", "README.md"), "utf8")).toBe("# Shop\n");
+    repository.git("config", "--file", ".gitmodules", "submodule.lib.url", `${server.url}/origin.git`);
+    const sha = repository.commit({});
+    expect(await workspace.try(repository, { sha, isStrangers: true })).toMatchObject({ category: "source" });
+    expect(server.answers.every((status) => status === 401)).toBe(true);
+    expect(server.answers).not.toEqual([]);
   });
 
   it("that lead to this machine's disk are refused where the repository itself may not", async () => {

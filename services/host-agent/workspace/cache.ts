@@ -14,6 +14,8 @@ export interface Source {
   sha: string;
   prNumber?: number;
   baseBranch?: string;
+  /** A stranger wrote it: what it names besides its own repository is fetched as anybody could. */
+  isStrangers?: boolean;
 }
 
 type Fetching = Pick<GitOptions, "allowFileClones" | "signal">;

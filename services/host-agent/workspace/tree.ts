@@ -110,7 +110,10 @@ async function checkOut(options: TreeOptions, cache: string): Promise<Prepared> 
     // Which files are unchanged, it knows by their times.
     await copyFile(path.join(treeGitDir, "index"), path.join(tree.gitDir, "index"));
   }
-  const submodules = await fetchSubmodules(tree, base);
+  const submodules = await fetchSubmodules(
+    tree,
+    source.isStrangers ? { ...base, env: asAnybody(tree) } : base,
+  );
   if (submodules !== null) return submodules;
   const problem = await askBase(options, cache, tree);
   return problem ?? { ok: true, tree };
@@ -136,6 +139,18 @@ async function askBase(options: TreeOptions, cache: string, tree: PreparedTree):
   const untrusted = wanted.trusted ? await trustBaseOnly(cache, tree, isThere, { signal }) : null;
   return untrusted === null ? null : failed("host", untrusted);
 }
+
+/**
+ * For a git that has none of this machine's credentials, neither of helpers nor of keys or files: else a pull request
+ * could name a repository that only this machine may read, and have it laid into its own tree.
+ */
+const asAnybody = ({ home }: PreparedTree): Record<string, string> => ({
+  HOME: home,
+  GIT_CONFIG_GLOBAL: "/dev/null",
+  GIT_CONFIG_SYSTEM: "/dev/null",
+  GIT_ASKPASS: "false",
+  GIT_SSH_COMMAND: "false",
+});
 
 /** Into the attempt's own `.git`, while nothing of the attempt has run yet. */
 async function fetchSubmodules(tree: PreparedTree, base: GitOptions): Promise<Prepared | null> {
