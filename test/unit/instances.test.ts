@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { pino } from "pino";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import type { Hello } from "../../services/host-agent/guest/protocol.ts";
 import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import { startInstances } from "../../services/host-agent/instances/instances.ts";
 import {
@@ -17,7 +18,11 @@ import {
   type Step,
   stepsOf,
 } from "../../services/host-agent/instances/life.ts";
-import type { Machine, MachineSource } from "../../services/host-agent/instances/machine.ts";
+import {
+  type Machine,
+  type MachineSource,
+  sharedMachine,
+} from "../../services/host-agent/instances/machine.ts";
 
 const RULES: InstanceRules = { most: 5, warm: 1, idleMs: 300_000, tasksEach: 3, silenceMs: 30_000 };
 
@@ -181,5 +186,40 @@ describe("what is decided about instances", () => {
     expect(there.size).toBeGreaterThan(0);
     expect(twice).toEqual([]);
     expect(made.machines()).not.toEqual([]);
+  });
+
+  it("makes the machine that all of them share anew, whenever each has given it up", async () => {
+    vi.useFakeTimers();
+    let made = 0;
+    let ended = 0;
+    let hangs = false;
+    const source = sharedMachine(
+      async () => {
+        const isLast = ++made > 1;
+        const guest: Partial<Guest> = {
+          hello: () => (hangs && !isLast ? null : ({} as Hello)),
+          stretch: () => "s",
+          onFrozen() {},
+          onDied() {},
+        };
+        return {
+          guest,
+          async [Symbol.asyncDispose]() {
+            ended++;
+          },
+        } as unknown as Machine;
+      },
+      async () => {},
+    );
+    const rules = { ...RULES, most: 3, warm: 3, silenceMs: 5_000 };
+    await using instances = startInstances({ source, rules, log: pino({ enabled: false }) });
+    await vi.advanceTimersByTimeAsync(1_000);
+    const taken = instances.take();
+    hangs = true;
+    await vi.advanceTimersByTimeAsync(3_000);
+    // Its time without an answer counts from here, that of the others from before.
+    taken?.instance.giveBack();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect({ made, ended, free: instances.free() }).toEqual({ made: 2, ended: 1, free: 3 });
   });
 });

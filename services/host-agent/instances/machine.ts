@@ -45,10 +45,13 @@ export function sharedMachine(
       users.add(number);
       machine ??= closing.then(() => start(signal));
       try {
-        return await machine;
+        const opened = await machine;
+        // Nobody new comes to it, so that it can be made anew once the others have given it up.
+        if (opened.guest.hello() === null) throw new Error("the guest supervisor there does not answer");
+        return opened;
       } catch (error) {
         users.delete(number);
-        if (users.size === 0) machine = null;
+        if (users.size === 0) await end();
         throw error;
       }
     },
