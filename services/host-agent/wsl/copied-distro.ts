@@ -1,9 +1,8 @@
-// Distros that are copies of the golden one's disk, each in a folder of its own: made, set back by another copy, and
-// removed. A disk is whole before anybody is told of it, so whatever is registered can start.
+// Distros that are copies of the golden one's disk, each in a folder of its own: made, and removed. A disk is whole
+// before anybody is told of it, so whatever is registered can start.
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
 import { GOLDEN_DISTRO } from "./distro-layout.ts";
 import type { Wsl } from "./wsl.ts";
@@ -19,8 +18,6 @@ export interface CopiedDistro {
 const DISK = "ext4.vhdx";
 /** The service lets go of a disk some time after its distro has stopped. */
 const IN_USE = new Set(["EBUSY", "EPERM", "EACCES"]);
-const IN_USE_MS = 30_000;
-const IN_USE_POLL_MS = 200;
 const FOLDER_RETRIES = 10;
 
 /** Where the disk lies that copies are made of. */
@@ -59,18 +56,6 @@ export async function copyDistro(
   return done;
 }
 
-/** Ends everything in it, and starts it as it was when it was new. Its registration stays. */
-export async function resetDistro(
-  wsl: Wsl,
-  source: string,
-  { distro, folder }: CopiedDistro,
-): Promise<WslOutcome<null>> {
-  const stopped = await wsl.terminate(distro);
-  if (!stopped.ok) return stopped;
-  const put = await putDisk(source, folder);
-  return put.ok ? wsl.start(distro) : put;
-}
-
 /** Also what of it lies in its folder, which Windows may leave. */
 export async function removeDistro(wsl: Wsl, { distro, folder }: CopiedDistro): Promise<WslOutcome<null>> {
   const done = await wsl.unregister(distro);
@@ -87,30 +72,14 @@ export async function removeDistro(wsl: Wsl, { distro, folder }: CopiedDistro): 
 const removeFolder = (folder: string): Promise<void> =>
   rm(folder, { recursive: true, force: true, maxRetries: FOLDER_RETRIES });
 
-/** Beside its place first: what is there stays until the copy is whole. */
 async function putDisk(source: string, folder: string): Promise<WslOutcome<null>> {
-  const draft = path.join(folder, `new-${DISK}`);
   try {
-    await copyFile(source, draft);
-    await replace(draft, path.join(folder, DISK));
+    await copyFile(source, path.join(folder, DISK));
     return { ok: true, value: null };
   } catch (error) {
-    await rm(draft, { force: true });
     const code = systemErrorCode(error);
     if (code === undefined) throw error;
     const reason = code === "ENOSPC" ? "disk-full" : IN_USE.has(code) ? "disk-in-use" : "file-missing";
     return failed(reason, `the disk ${source} cannot be copied to ${folder}: ${(error as Error).message}`);
-  }
-}
-
-async function replace(draft: string, file: string): Promise<void> {
-  const deadline = performance.now() + IN_USE_MS;
-  for (;;) {
-    try {
-      return await rename(draft, file);
-    } catch (error) {
-      if (!IN_USE.has(systemErrorCode(error) ?? "") || performance.now() > deadline) throw error;
-      await delay(IN_USE_POLL_MS);
-    }
   }
 }
