@@ -6,13 +6,16 @@ import { subject } from "./subject.ts";
 
 export const heartbeatSubject = subject("mesh.host.{hostId}.heartbeat");
 
+/** What only people are told: another version's, which this one cannot read, is as good as none, and no host is away for it. */
+const forPeople = <Reading extends z.ZodType>(reading: Reading) => reading.optional().catch(undefined);
+
 /** An attempt from before its `started` is sent until its end is on the log, running or frozen. */
 export const HeldAttempt = z.object({
   taskId: TaskId,
   attempt: z.int().positive(),
   nonce: z.string(),
   /** What it uses now: bytes, cores' worth of CPU time. What nobody can tell is left out. */
-  use: z.object({ memoryBytes: z.number().optional(), cpus: z.number().optional() }).optional(),
+  use: forPeople(z.object({ memoryBytes: z.number().optional(), cpus: z.number().optional() })),
 });
 export type HeldAttempt = z.infer<typeof HeldAttempt>;
 
@@ -50,9 +53,9 @@ export const Heartbeat = z.object({
   /** What attempts may have. */
   memory: MemoryReading,
   /** Why: the whole machine, the virtual machine that they run in if they do, and what stays free for its owner. */
-  memoryOf: z
-    .object({ machine: MemoryReading, vm: MemoryReading.nullable(), keptBytes: z.number() })
-    .optional(),
+  memoryOf: forPeople(
+    z.object({ machine: MemoryReading, vm: MemoryReading.nullable(), keptBytes: z.number() }),
+  ),
   disk: z.object({ totalBytes: z.number(), freeBytes: z.number() }),
   slots: z.object({ total: z.int(), free: z.int() }),
   /** Σ of what its attempts asked for. */
@@ -65,17 +68,17 @@ export const Heartbeat = z.object({
   /** How attempts are kept apart: `namespaces`, or `process-group` where the kernel gives no more. */
   isolation: z.string(),
   /** What holds attempts to their limits: `control-group`, `watched` (looked at now and then), or `none`. */
-  limits: z.object({ memory: z.string(), processes: z.string(), cpus: z.string() }).optional(),
+  limits: forPeople(z.object({ memory: z.string(), processes: z.string(), cpus: z.string() })),
   /** It takes the work of strangers: pull requests from forks. */
   untrusted: z.boolean().default(false),
   draining: z.boolean(),
   /** It has been told to stop: it drains, and ends once nothing runs there. */
   stopping: z.boolean().default(false),
-  owner: OwnerReading.optional(),
+  owner: forPeople(OwnerReading),
   /** By its owner's rules, or because it cannot tell how it is; null while it takes work. */
   withheld: Withheld.nullable().default(null),
   /** When it last woke, or went on after it had stood still, if it has in its life. */
-  lastResume: z.object({ at: z.iso.datetime(), gapMs: z.number() }).optional(),
+  lastResume: forPeople(z.object({ at: z.iso.datetime(), gapMs: z.number() })),
   versions: z.record(z.string(), z.string()),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
