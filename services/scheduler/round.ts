@@ -116,9 +116,14 @@ export class Round {
     const begun = this.#offered.get(lane) ?? 0;
     let index = begun;
     let entry = lane.entries[index];
-    while (entry !== undefined && (entry.removed || this.#rules.nowMs < entry.notBeforeMs))
-      entry = lane.entries[++index];
+    while (entry !== undefined && this.#passes(entry)) entry = lane.entries[++index];
     if (index > begun) this.#offered.set(lane, index);
     return entry ?? null;
+  }
+
+  /** Those after it in its lane ask for no less, but may have more left than one that has used some of its own budget. */
+  #passes(entry: QueueEntry): boolean {
+    if (entry.removed || this.#rules.nowMs < entry.notBeforeMs) return true;
+    return entry.spent !== null && !this.#rules.affords(entry);
   }
 }

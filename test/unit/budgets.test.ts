@@ -202,6 +202,22 @@ describe("a task's own budget", () => {
     expect(orders.map(({ allowance }) => allowance)).toEqual([{ usd: 2 }, { usd: 0.75 }]);
   });
 
+  it("that is used up holds up nobody behind it", async () => {
+    const { submit, pass, begun, say, set, outlook } = scene([], { "budget.perTask": { usd: 4 } });
+    submit("a");
+    await pass();
+    say("a", "faulted", spent(3));
+    say("a", "requeued", { attempt: 1 });
+    set("budget.perTask", { usd: 2 });
+    submit("b");
+    await pass();
+    expect(begun()).toEqual(["a", "b"]);
+    expect(outlook("a")?.wouldRun).toBe("would run if budget.perTask were raised");
+    set("budget.perTask", { usd: 4 });
+    await pass();
+    expect(begun()).toEqual(["a", "b", "a"]);
+  });
+
   it.each([
     ["its request says", { maxBudgetUsd: 2 }, {}, 2.5, "its budget of $2.00 is used up ($2.50)"],
     [
