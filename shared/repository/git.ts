@@ -10,6 +10,8 @@ export interface GitOptions {
   timeoutMs?: number;
   /** For its stdin. */
   input?: string;
+  /** Address space that it may have, where the system has such a limit; with more it fails. */
+  memoryBytes?: number;
 }
 
 export interface GitResult {
@@ -35,7 +37,8 @@ const SAFE_CONFIG = [
 
 /** Never rejects: a git that fails, is aborted or takes too long is a result. */
 export async function git(args: string[], options: GitOptions = {}): Promise<GitResult> {
-  const result = await execa("git", [...SAFE_CONFIG, ...args], {
+  const [program, ...before] = programFor(options.memoryBytes);
+  const result = await execa(program, [...before, ...SAFE_CONFIG, ...args], {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     env: { ...gitEnvironment(process.env, options.allowFileClones ?? false), ...options.env },
     extendEnv: false,
@@ -58,6 +61,12 @@ export async function git(args: string[], options: GitOptions = {}): Promise<Git
     ),
   };
 }
+
+/** A limit is a process's own: a shell sets it, and becomes git. */
+const programFor = (memoryBytes: number | undefined): [string, ...string[]] =>
+  memoryBytes === undefined || process.platform !== "linux"
+    ? ["git"]
+    : ["/bin/sh", "-c", 'ulimit -v "$0" && exec git "$@"', String(Math.floor(memoryBytes / 1_024))];
 
 /** The machine's environment, for its credential helpers and agents, less what would point git elsewhere. */
 function gitEnvironment(env: NodeJS.ProcessEnv, allowFileClones: boolean): Record<string, string> {

@@ -17,6 +17,7 @@ import { contentOf } from "../../shared/bus/snapshot.ts";
 import { PUSHES } from "../../shared/bus/streams.ts";
 import { artifactSubject } from "../../shared/contracts/artifact.ts";
 import { pushSubject } from "../../shared/contracts/push.ts";
+import { git } from "../../shared/repository/git.ts";
 import { contextFor, openBus } from "../support/bus.ts";
 import { request } from "../support/facts.ts";
 import {
@@ -253,6 +254,11 @@ describe("a patch becomes a commit", () => {
     `diff --git a/${name} b/${name}\nnew file mode ${mode}\n--- /dev/null\n+++ b/${name}\n@@ -0,0 +1 @@\n+${line}\n`;
   /** A few bytes that say to be 300 MB. */
   const LARGE = `diff --git a/x b/x\nnew file mode 100644\nindex ${"0".repeat(40)}..${"1".repeat(40)}\nGIT binary patch\nliteral 300000000\nAcmV+b\n\nliteral 0\nHcmV?d00001\n\n`;
+  /** More changes than git is heard out on, before one that may not be. */
+  const MANY =
+    Array.from({ length: 2_600 }, (_, number) => file(`+${number}${"n".repeat(4_000)}`, "100644", "x")).join(
+      "",
+    ) + file(".github/workflows/ci", "100644", "x");
   const made = (script: string) => () => patchOf(script);
 
   it.each<[what: string, code: string | null, patch: string | (() => Promise<Buffer>)]>([
@@ -278,6 +284,7 @@ describe("a patch becomes a commit", () => {
       made("mkdir -p .github/Workflows && echo x > .github/Workflows/ci"),
     ],
     ["a file of Git LFS", "large-files", made(POINTER)],
+    ["workflows, behind more than can be looked at", "unsafe", MANY],
   ])("of %s: %s", async (_, code, patch) => {
     const gitDir = path.join(folder, "bare");
     const patchFile = path.join(folder, "patch");
@@ -295,6 +302,15 @@ describe("a patch becomes a commit", () => {
     expect(existsSync(path.join(gitDir, "hooks", "pre-push"))).toBe(false);
     expect(await readdir(folder)).not.toContain("escaped");
   });
+});
+
+it.runIf(process.platform === "linux")("has no git take more memory than it may have", async () => {
+  const hash = (memoryBytes: number) =>
+    git(["hash-object", "--stdin"], { input: "x".repeat(100_000_000), memoryBytes });
+  expect(await hash(2 ** 30)).toMatchObject({ ok: true });
+  const refused = await hash(100_000_000);
+  expect(refused).toMatchObject({ ok: false, exitCode: 128 });
+  expect(refused.stderr).toContain("memory");
 });
 
 it("may change workflows where the operator says so, as the author that he names", async () => {
