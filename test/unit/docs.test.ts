@@ -73,15 +73,20 @@ describe("the documentation", () => {
   it.each([
     "README.md",
     "CONTRIBUTING.md",
+    "docs/agents.md",
     "docs/architecture.md",
     "docs/budgets.md",
+    "docs/considerate-host.md",
     "docs/guarantees.md",
+    "docs/isolation.md",
     "docs/limits.md",
     "docs/operations.md",
     "docs/placement.md",
     "docs/protocol.md",
     "docs/pushing.md",
     "docs/second-machine.md",
+    "docs/windows.md",
+    "docs/windows-first-run.md",
   ])("%s names only files that exist", (file) => {
     const named = [...read(file).matchAll(/`((?:services|shared|test|docs|bench|scripts)\/[\w./-]+)`/g)];
     for (const [, name = ""] of named) expect(existsSync(path.join(ROOT, name)), name).toBe(true);
