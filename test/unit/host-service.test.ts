@@ -1,4 +1,6 @@
 // What installing the host agent as a service comes to on each platform: files and commands, from hostile values too.
+import { mkdtempDisposableSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseEnv } from "node:util";
 import fc from "fast-check";
@@ -258,6 +260,21 @@ describe("what is wanted", () => {
       MESH_HOST_ID: "attic",
       MESH_HOST_SLOTS: "4",
     });
+  });
+
+  it("is the agents of its operator too: their configuration, and the secrets that it names", async () => {
+    using folder = mkdtempDisposableSync(path.join(tmpdir(), "mesh-wanted-"));
+    const config = path.join(folder.path, "mesh.toml");
+    writeFileSync(config, '[runners.gemini]\nacp = ["gemini"]\nsecrets = ["GEMINI_PASS", "NOT_SET"]\n');
+    const env = {
+      MESH_CONFIG: path.relative(".", config),
+      MESH_HOST_ID: "attic",
+      GEMINI_PASS: "hush",
+      OTHER: "x",
+    };
+    const found = await wantedOf("linux", {}, env);
+    expect(found.environment).toEqual({ MESH_CONFIG: config, MESH_HOST_ID: "attic", GEMINI_PASS: "hush" });
+    expect(withoutSecrets(found).environment).toMatchObject({ MESH_CONFIG: config, GEMINI_PASS: "***" });
   });
 
   it.each<[Platform, WantedFlags, string]>([

@@ -1,5 +1,6 @@
 // What installing the host agent as a service comes to: a list of steps, made by a pure function of what is wanted. It
 // must leave whoever carries it out no choice but whether the service was there before.
+import { ENVIRONMENT_NAMES } from "../../../shared/config/environment.ts";
 import { STOP_DEADLINE_MS } from "../../../shared/service/run.ts";
 
 export type Platform = "linux" | "darwin" | "win32";
@@ -88,12 +89,16 @@ export interface ServiceManager {
 /** Something that a service manager's files cannot hold; the message says what was expected. */
 export class PlanError extends Error {}
 
+/** Any other setting is an operator's own agent's, of which nobody knows what it is. */
+const OURS = new Set<string>(ENVIRONMENT_NAMES);
+
 /** The wish with nothing secret in it, for showing what it comes to. */
 export function withoutSecrets(wanted: Wanted): Wanted {
   const hidden = "***";
+  const isSecret = (name: string) => !OURS.has(name) || /_(KEY|TOKEN|SECRET)$/.test(name);
   const environment = Object.entries(wanted.environment).map(([name, value]) => [
     name,
-    /_(KEY|TOKEN|SECRET)$/.test(name) ? hidden : value.replaceAll(/\/\/[^@/,]*@/g, `//${hidden}@`),
+    isSecret(name) ? hidden : value.replaceAll(/\/\/[^@/,]*@/g, `//${hidden}@`),
   ]);
   return {
     ...wanted,

@@ -11,6 +11,7 @@ import {
   type EnvironmentName,
   readEnvironment,
 } from "../../../shared/config/environment.ts";
+import { readMeshConfig } from "../../../shared/config/mesh-config.ts";
 import { chooseHostId } from "../../host-agent/identity.ts";
 import { UsageError } from "../outcome.ts";
 import type { Machine, Platform, Wanted } from "./plan.ts";
@@ -27,7 +28,6 @@ const IMAGE = /\.tar(\.gz|\.xz)?$/;
 /** Settings of a mesh that are not its hosts', or that the service sets itself. */
 const NOT_OF_HOSTS = new Set<EnvironmentName>([
   "MESH_CERTS_DIR",
-  "MESH_CONFIG",
   "MESH_DATA_DIR",
   "MESH_GITHUB_WEBHOOK_SECRET",
   "MESH_HTTP_PORT",
@@ -57,9 +57,15 @@ export async function wantedOf(platform: Platform, flags: WantedFlags, env = pro
     );
   const settings = readEnvironment(env);
   const hostId = chooseHostId(settings);
-  const named = ENVIRONMENT_NAMES.filter((name) => !NOT_OF_HOSTS.has(name) && env[name]);
-  const environment = Object.fromEntries(named.map((name) => [name, env[name] ?? ""]));
+  const { runners } = await readMeshConfig(settings.MESH_CONFIG);
+  const names: string[] = ENVIRONMENT_NAMES.filter((name) => !NOT_OF_HOSTS.has(name));
+  const ofAgents = Object.values(runners).flatMap(({ secrets }) => secrets);
+  const named = [...new Set([...names, ...ofAgents])].filter((name) => env[name]);
+  const environment: Record<string, string> = Object.fromEntries(
+    named.map((name) => [name, env[name] ?? ""]),
+  );
   if (settings.NATS_CA_FILE !== undefined) environment.NATS_CA_FILE = path.resolve(settings.NATS_CA_FILE);
+  if (settings.MESH_CONFIG !== undefined) environment.MESH_CONFIG = path.resolve(settings.MESH_CONFIG);
   return {
     platform,
     hostId,
