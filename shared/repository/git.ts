@@ -1,6 +1,7 @@
 // The only place that starts git: without a shell, with this machine's own credentials, and without anything
 // that a repository could make it run.
 import { execa } from "execa";
+import { ENVIRONMENT_NAMES } from "../config/environment.ts";
 
 export interface GitOptions {
   cwd?: string;
@@ -68,11 +69,15 @@ const programFor = (memoryBytes: number | undefined): [string, ...string[]] =>
     ? ["git"]
     : ["/bin/sh", "-c", 'ulimit -v "$0" && exec git "$@"', String(Math.floor(memoryBytes / 1_024))];
 
-/** The machine's environment, for its credential helpers and agents, less what would point git elsewhere. */
+/**
+ * The machine's environment, for its credential helpers and agents, less what would point git elsewhere, and less our own
+ * settings: a bus's token is nobody's business there.
+ */
 function gitEnvironment(env: NodeJS.ProcessEnv, allowFileClones: boolean): Record<string, string> {
   const own = Object.fromEntries(
     Object.entries(env).filter(
-      ([name, value]) => value !== undefined && (!name.startsWith("GIT_") || KEPT.has(name)),
+      ([name, value]) =>
+        value !== undefined && !OURS.has(name) && (!name.startsWith("GIT_") || KEPT.has(name)),
     ),
   ) as Record<string, string>;
   return {
@@ -85,6 +90,7 @@ function gitEnvironment(env: NodeJS.ProcessEnv, allowFileClones: boolean): Recor
   };
 }
 
+const OURS = new Set<string>(ENVIRONMENT_NAMES);
 const KEPT = new Set([
   "GIT_SSH",
   "GIT_SSH_COMMAND",

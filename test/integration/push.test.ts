@@ -304,6 +304,15 @@ describe("a patch becomes a commit", () => {
   });
 });
 
+it("tells git nothing of the mesh's own settings, and all else that credentials may need", async () => {
+  vi.stubEnv("NATS_URL", "nats://a-token@127.0.0.1");
+  vi.stubEnv("SSH_AUTH_SOCK", "/an/agent");
+  const { stdout } = await git(["-c", "alias.told=!env", "told"]);
+  vi.unstubAllEnvs();
+  expect(stdout).toContain("SSH_AUTH_SOCK=/an/agent");
+  expect(stdout).not.toContain("a-token");
+});
+
 it.runIf(process.platform === "linux")("has no git take more memory than it may have", async () => {
   const hash = (memoryBytes: number) =>
     git(["hash-object", "--stdin"], { input: "x".repeat(100_000_000), memoryBytes });
