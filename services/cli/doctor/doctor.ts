@@ -26,7 +26,8 @@ async function doctor({ environment: file, json }: Options): Promise<void> {
   const { readEnvironment } = await import("../../../shared/config/environment.ts");
   const { examine } = await import("./examine.ts");
   const { jsonLine } = await import("../plain-text.ts");
-  const env = withSettings(file);
+  // As the service has it, with what its agents are given.
+  const env = Object.assign(process.env, withSettings(file));
   const groups = await examine(readEnvironment(env), env, file);
   const all = groups.flatMap(({ name, findings }) =>
     findings.map((finding) => ({ group: name, ...finding })),
