@@ -17,22 +17,23 @@ export function costsOf(
   const today = dayOf(nowMs);
   const from = since === undefined ? today - WEEK_DAYS + 1 : dayOf(Date.parse(since));
   const wanted = repository?.toLowerCase();
-  const rows = new Map<string | null, Cell[]>();
+  const rows = new Map<string | null, { key: string | null; cells: Cell[] }>();
   const all: Cell[] = [];
   for (const [day, cell] of spending.cells()) {
     if (day < from || cell.attempts === 0) continue;
     if (wanted !== undefined && cell.repository?.toLowerCase() !== wanted) continue;
     const key = keyOf(by, day, cell);
-    const row = rows.get(key) ?? [];
-    row.push(cell);
-    rows.set(key, row);
+    // However a repository was written.
+    const row = rows.get(key?.toLowerCase() ?? null) ?? { key, cells: [] };
+    row.cells.push(cell);
+    rows.set(key?.toLowerCase() ?? null, row);
     all.push(cell);
   }
   return {
     by,
     since: dateOf(from),
-    rows: [...rows]
-      .map(([key, cells]) => ({ key, ...sum(cells) }))
+    rows: [...rows.values()]
+      .map(({ key, cells }) => ({ key, ...sum(cells) }))
       .sort((one, other) => (one.key ?? "").localeCompare(other.key ?? "")),
     total: sum(all),
     budgets: budgets(spending, settings, today),

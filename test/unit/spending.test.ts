@@ -126,6 +126,23 @@ describe("what agents have used", () => {
     expect(costs().notices).toEqual([]);
   });
 
+  it("is one row of a repository, however that is written", () => {
+    const { begin, say, later, facts } = scene();
+    for (const taskId of ["Acme/Shop", "acme/shop"]) {
+      begin(taskId);
+      say(taskId, "succeeded", { result: resultOf({ costUsd: 1 }) });
+      later(DAY_MS);
+    }
+    const spending = new Spending(400);
+    const log = new FoldedLog((folded) =>
+      spending.apply(folded, { repository: folded.fact.taskId, runner: "codex" }),
+    );
+    for (const one of facts) log.apply(one);
+    const request = CostsRequest.parse({ by: "repository" });
+    const { rows } = costsOf(spending, request, DEFAULT_SETTINGS, 102 * DAY_MS);
+    expect(rows).toMatchObject([{ key: "Acme/Shop", attempts: 2, costUsd: 2 }]);
+  });
+
   it("adds up to the last digit, and forgets the oldest days only", () => {
     const usage: Partial<AgentUsage> = { costUsd: 0.1 };
     const { begin, say, later, facts } = scene();

@@ -2,7 +2,7 @@
 import { isSea } from "node:sea";
 import { Command, Option } from "commander";
 import { allowForStop, interruption } from "../interruption.ts";
-import { Failure } from "../outcome.ts";
+import { Failure, UsageError } from "../outcome.ts";
 import { tell } from "../session.ts";
 import { orSay } from "../up.ts";
 
@@ -29,6 +29,7 @@ async function make(options: Options): Promise<void> {
   const { buildSingleFile } = await import("./single-file/build.ts");
   const { formatSize } = await import("../quantities.ts");
   const { out, platform } = options;
+  if (out === "") throw new UsageError("--out: expected a file");
   // So that nothing is left when it is interrupted.
   allowForStop(STOP_MS);
   const { bytes } = await buildSingleFile(out, `${platform}-x64`, {
