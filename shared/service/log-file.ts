@@ -16,28 +16,33 @@ export function openLogFile(file: string, pieceBytes = PIECE_BYTES): Destination
   let bytes = fstatSync(piece).size;
 
   function putAside(): void {
+    const moved = (from: string, number: number) => orSkip(() => renameSync(from, `${file}.${number}`));
+    // The older ones make room for a full one that can be moved, and for no other.
+    if (moved(file, 0)) for (let number = KEPT; number > 0; number--) moved(`${file}.${number - 1}`, number);
+    // If it cannot be opened, the one that is open takes the next lines.
+    const fresh = open();
     closeSync(piece);
-    for (let number = KEPT; number > 0; number--)
-      orSkip(() => renameSync(number === 1 ? file : `${file}.${number - 1}`, `${file}.${number}`));
-    piece = open();
+    piece = fresh;
     bytes = fstatSync(piece).size;
   }
 
   return {
     write(line) {
       orSkip(() => {
-        if (bytes >= pieceBytes) putAside();
+        if (bytes >= pieceBytes) orSkip(putAside);
         bytes += writeSync(piece, line);
       });
     },
   };
 }
 
-/** Somebody may hold a piece open, which Windows does not rename then; or the disk is full. */
-function orSkip(work: () => void): void {
+/** False: somebody holds a piece open, which Windows does not rename then; or the disk is full. */
+function orSkip(work: () => void): boolean {
   try {
     work();
+    return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+    return false;
   }
 }

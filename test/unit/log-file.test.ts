@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -22,6 +22,24 @@ it("a log puts full pieces aside, keeps the last four, and loses no line of thos
   const kept = text.trimEnd().split("\n");
   expect(kept).toEqual(Array.from(kept, (_, index) => `line ${40 - kept.length + index}`));
   expect(kept.length).toBeGreaterThanOrEqual(12);
+});
+
+it("a full piece that cannot be put aside costs no line, neither of its own nor of older ones", () => {
+  const { file } = logFolder();
+  const log = openLogFile(file, 20);
+  const write = (from: number, to: number) => {
+    for (let number = from; number < to; number++) log.write(`line ${number}\n`);
+  };
+  write(10, 20);
+  const older = readFileSync(`${file}.1`, "utf8");
+  mkdirSync(`${file}.0/in-the-way`, { recursive: true });
+  write(20, 40);
+  expect(readFileSync(`${file}.1`, "utf8")).toBe(older);
+  expect(readFileSync(file, "utf8")).toMatch(/line 20\n[^]*line 39\n$/);
+  rmSync(`${file}.0`, { recursive: true });
+  write(40, 42);
+  expect(readFileSync(file, "utf8")).toBe("line 40\nline 41\n");
+  expect(readFileSync(`${file}.2`, "utf8")).toBe(older);
 });
 
 it("a log that was begun before is gone on with, and only its owner reads it", () => {

@@ -24,6 +24,8 @@ export async function tailLog(
         write(await textFrom(piece, at, now));
         at = now;
       } else if (await isAnother(file, piece)) {
+        // Its last lines may have come in between.
+        if ((await piece.stat()).size > at) continue;
         await piece.close();
         piece = await open(file);
         at = 0;
