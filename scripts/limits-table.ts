@@ -1,6 +1,7 @@
 // Every limit of the mesh with what happens at it, from the code that holds it, for docs/limits.md.
 
 import { WEBHOOK_MAX_BYTES } from "../services/gateway/github.ts";
+import { APPLY_MEMORY_BYTES } from "../services/gateway/push/commit.ts";
 import { PUSHER_TIMES } from "../services/gateway/push/pusher.ts";
 import { BODY_MAX_BYTES } from "../services/gateway/request-body.ts";
 import { SSE_LIMITS } from "../services/gateway/sse.ts";
@@ -173,6 +174,12 @@ export const limitRows = (): string[][] => [
     stream(PUSHES),
     "`shared/bus/streams.ts`",
     "it is forgotten: `push` of its task is `wanted` again, and a gateway that begins anew parks it as `moved`",
+  ],
+  [
+    "memory in which a patch that is pushed becomes a commit, on Linux",
+    bytes(APPLY_MEMORY_BYTES),
+    "`services/gateway/push/commit.ts`",
+    "the patch is parked as `does-not-apply`",
   ],
   [
     "time in which a remote may take a push",

@@ -11,7 +11,7 @@ import { type Change, changesProblem, isLink } from "./judge.ts";
 /** No file of a patch may become larger than this, whatever few bytes say that it is. */
 const FILE_MAX = "256m";
 /** git holds all files of a patch in memory at once, and 64 MiB may say that they are of many terabytes. */
-const APPLY_MEMORY_BYTES = 2 * 2 ** 30;
+export const APPLY_MEMORY_BYTES = 2 * 2 ** 30;
 const APPLY_MS = 120_000;
 const LINKS_MAX = 200;
 
