@@ -262,6 +262,13 @@ describe("what is wanted", () => {
     });
   });
 
+  it("has instances in WSL2 on Windows, unless that was said otherwise", async () => {
+    const instances = async (env: Record<string, string>) =>
+      (await wantedOf("win32", {}, env)).environment.MESH_HOST_INSTANCES;
+    expect(await instances({})).toBe("wsl2");
+    expect(await instances({ MESH_HOST_INSTANCES: "local" })).toBe("local");
+  });
+
   it("is the agents of its operator too: their configuration, and the secrets that it names", async () => {
     using folder = mkdtempDisposableSync(path.join(tmpdir(), "mesh-wanted-"));
     const config = path.join(folder.path, "mesh.toml");

@@ -42,6 +42,9 @@ const NOT_OF_HOSTS = new Set<EnvironmentName>([
   "NATS_TOKEN",
 ]);
 
+/** The supervisor does not run on Windows itself. */
+const IN_WSL2 = { MESH_HOST_INSTANCES: "wsl2" } satisfies Partial<Record<EnvironmentName, string>>;
+
 /** Throws a `UsageError` or `ConfigurationError`. */
 export async function wantedOf(platform: Platform, flags: WantedFlags, env = process.env): Promise<Wanted> {
   const { account, passwordFile, winsw, image } = flags;
@@ -72,7 +75,7 @@ export async function wantedOf(platform: Platform, flags: WantedFlags, env = pro
     program: programFor(platform),
     account: account ?? null,
     password: passwordFile === undefined ? randomPassword() : await passwordIn(passwordFile),
-    environment: { ...environment, MESH_HOST_ID: hostId },
+    environment: { ...(platform === "win32" ? IN_WSL2 : {}), ...environment, MESH_HOST_ID: hostId },
     winsw: winsw === undefined ? null : path.resolve(winsw),
     image: image === undefined ? null : path.resolve(image),
     machine: machineOf(platform, env),
