@@ -54,6 +54,7 @@ export async function machinesOf(options: {
     installation,
     times,
     sandbox: environment.MESH_HOST_SANDBOX && !isDistroEach,
+    isWorkRoot: isDistroEach,
     tools: [...options.tools, ...environment.MESH_HOST_TOOLS, ...agents.filter((file) => file !== undefined)],
     allowFileClones: environment.MESH_ALLOW_FILE_CLONES,
     ending: new Map<string, Promise<unknown>>(),

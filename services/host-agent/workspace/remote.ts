@@ -23,15 +23,18 @@ export function remoteWorkspaces(options: {
   /** Where everything of it lies there. */
   folder: string;
   allowFileClones: boolean;
+  /** Work may be root there: once it has begun, git itself may be its own, and is told no credentials any more. */
+  isWorkRoot: boolean;
   log: Logger;
 }): Workspaces & { look: LookForProgram } {
-  const { guest, folder, allowFileClones, log } = options;
+  const { guest, folder, allowFileClones, isWorkRoot, log } = options;
   let line: Line | null = null;
   /** With it everything died that used a tree. */
   let supervisor: string | undefined;
   let calls = 0;
   /** Trees that are being made: for nothing else does git need credentials there. */
   let preparing = 0;
+  let prepared = false;
 
   function open(): Line {
     const waiting: Line["waiting"] = new Map();
@@ -39,7 +42,8 @@ export function remoteWorkspaces(options: {
       if ("credential" in message) {
         const { credential, action, text: about } = message;
         // What has become root there could ask as well, and is not told.
-        const answered = preparing > 0 ? askCredentials(action, about) : Promise.resolve("");
+        const mayAsk = preparing > 0 && !(isWorkRoot && prepared);
+        const answered = mayAsk ? askCredentials(action, about) : Promise.resolve("");
         void answered.then((text) => opened.process.write(encodeLine({ credential, text })));
         return 0;
       }
@@ -103,6 +107,7 @@ export function remoteWorkspaces(options: {
         throw error;
       } finally {
         preparing--;
+        prepared = true;
       }
     },
     async applyPatch(tree, { file, gitDir }, signal) {

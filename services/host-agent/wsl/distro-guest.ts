@@ -21,6 +21,8 @@ export interface DistroOptions {
   times: LeaseTimes;
   /** Attempts are kept apart from their distro, not only from one another. */
   sandbox: boolean;
+  /** The distro is its attempt's own, which may be root there. */
+  isWorkRoot: boolean;
   tools: string[];
   allowFileClones: boolean;
   /** By distro, what was begun to end what is left there: it may go on after nobody waits for it any more. */
@@ -56,7 +58,7 @@ export async function openDistro(
   options: DistroOptions,
   signal: AbortSignal,
 ): Promise<Machine> {
-  const { wsl, times, log, allowFileClones } = options;
+  const { wsl, times, log, allowFileClones, isWorkRoot } = options;
   const { stateDir, workspacesFolder } = foldersOf(options);
   const guest = await keepGuest({
     command: async () => {
@@ -74,7 +76,7 @@ export async function openDistro(
     endFormerLife: () => endInside(distro, options),
     log,
   });
-  const workspaces = remoteWorkspaces({ guest, folder: workspacesFolder, allowFileClones, log });
+  const workspaces = remoteWorkspaces({ guest, folder: workspacesFolder, allowFileClones, isWorkRoot, log });
   const clock = setInterval(() => {
     const skewMs = guest.clockSkewMs() ?? 0;
     if (Math.abs(skewMs) > SKEW_MS)

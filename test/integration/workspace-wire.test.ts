@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
 import { pino } from "pino";
-import { expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Hello } from "../../services/host-agent/guest/protocol.ts";
 import type { GuestProcess } from "../../services/host-agent/supervisor-link.ts";
 import { remoteWorkspaces } from "../../services/host-agent/workspace/remote.ts";
@@ -93,6 +93,7 @@ function hostEnd() {
     },
     folder: "/f",
     allowFileClones: false,
+    isWorkRoot: true,
     log: pino({ enabled: false }),
   });
   return { workspaces, heard, taken: () => taken, tell: (message: FromProgram) => tell(message) };
@@ -123,9 +124,41 @@ it("a patch arrives whole, whatever others ask for while it is sent", async () =
   }
 });
 
-it("nobody is told credentials while no tree is made", async () => {
-  const { workspaces, heard, tell } = hostEnd();
-  void workspaces.isDiskFull();
-  tell({ credential: 7, action: "get", text: "protocol=https\nhost=example.com\n" });
-  await expect.poll(() => heard.at(-1)).toEqual({ credential: 7, text: "" });
+describe("credentials of this machine", () => {
+  const ABOUT = "protocol=https\nhost=example.com\n";
+  const SECRET = expect.stringContaining("password=open sesame") as string;
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(tmpdir(), "mesh-credentials-"));
+    const config = path.join(folder, "config");
+    writeFileSync(
+      config,
+      "[credential]\n\thelper = \"!f() { echo username=me; echo 'password=open sesame'; }; f\"\n",
+    );
+    vi.stubEnv("GIT_CONFIG_GLOBAL", config);
+  });
+  afterAll(() => {
+    vi.unstubAllEnvs();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it("are told for the tree that is made, and to nobody once work may be root there", async () => {
+    const { workspaces, heard, tell } = hostEnd();
+    const idOf = (index: number) => heard.flatMap((one) => ("call" in one ? [one.id] : []))[index] ?? 0;
+    const prepare = () => workspaces.prepare({} as Parameters<typeof workspaces.prepare>[0], signal);
+    const { signal } = new AbortController();
+    void workspaces.isDiskFull();
+    tell({ credential: 1, action: "get", text: ABOUT });
+    await expect.poll(() => heard.at(-1)).toEqual({ credential: 1, text: "" });
+    const first = prepare();
+    await expect.poll(() => idOf(1)).toBeGreaterThan(0);
+    tell({ credential: 2, action: "get", text: ABOUT });
+    await expect.poll(() => heard.at(-1)).toEqual({ credential: 2, text: SECRET });
+    tell({ id: idOf(1), value: { ok: false } });
+    await first;
+    void prepare();
+    await expect.poll(() => idOf(2)).toBeGreaterThan(0);
+    tell({ credential: 3, action: "get", text: ABOUT });
+    await expect.poll(() => heard.at(-1)).toEqual({ credential: 3, text: "" });
+  });
 });
