@@ -5,6 +5,8 @@ export default defineConfig({
   test: {
     // Work that is judged writes down what it does where its test can read it. Tests of the sandbox ask for one.
     env: { MESH_HOST_SANDBOX: "0" },
+    // Most of them wait: for leases, for agents, for programs that begin.
+    maxWorkers: 2,
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
       {
@@ -41,7 +43,9 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 120_000,
           globalSetup: ["test/setup/nats-server.ts"],
+          // They measure how soon a mesh is well again: one at a time, after the others.
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
     ],
