@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { insideArguments, isDistroName } from "../../services/host-agent/wsl/command-line.ts";
 import { distrosIn, versionIn } from "../../services/host-agent/wsl/listing.ts";
@@ -14,6 +15,16 @@ test("text is read whichever way wsl.exe encodes it", () => {
     expect(textOf(utf16(text))).toBe(text);
     expect(textOf(Buffer.from(text))).toBe(text);
   }
+});
+
+test("whatever bytes it prints are text, and half a unit at their end is left out", () => {
+  const half = Buffer.concat([utf16(CHINESE), Buffer.from("x")]);
+  expect(textOf(half)).toBe(CHINESE);
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 5_000, size: "max" }), fc.nat(600), (bytes, at) => {
+      expect(textOf(Buffer.from(bytes).subarray(at)).length).toBeLessThanOrEqual(bytes.length);
+    }),
+  );
 });
 
 test("Chinese UTF-16 is known for what it is where no byte of it is a NUL", () => {

@@ -79,7 +79,7 @@ function textOf(bytes: Buffer | null): { text: string; finding: Finding } | { te
   if (bytes === null) return { text: "", finding: ok(check, "there is none: WSL's defaults hold") };
   if (bytes[0] === 0xff && bytes[1] === 0xfe)
     return {
-      text: bytes.toString("utf16le", 2),
+      text: bytes.toString("utf16le", 2, bytes.length - (bytes.length % 2)),
       finding: warn(check, "is UTF-16, which works by luck", fix),
     };
   if (bytes.includes(0))

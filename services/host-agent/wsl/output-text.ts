@@ -9,7 +9,9 @@ const FEW_BYTES = 8;
 /** Text of the bytes, whichever encodings they are in; it never throws. */
 export function textOf(bytes: Buffer): string {
   const start = utf16Start(bytes);
-  return bytes.subarray(0, start).toString("utf8") + bytes.subarray(start).toString("utf16le");
+  // Half a unit at the end is none; decoding one beside whole ones makes Node 24 write beyond what it has allocated.
+  const end = bytes.length - ((bytes.length - start) % 2);
+  return bytes.subarray(0, start).toString("utf8") + bytes.subarray(start, end).toString("utf16le");
 }
 
 /** Lines without their ends, empty ones left out. Some builds double the carriage return. */
