@@ -41,6 +41,19 @@ export function infrastructureFailure(exit: ExitRecord, what: string): Failure |
   }
 }
 
+/** Of a process that ended by itself, such as `exited 3`. */
+export const howItEnded = ({ exitCode, signal }: Pick<ExitRecord, "exitCode" | "signal">): string =>
+  signal === null ? `exited ${exitCode}` : `was ended by ${signal}`;
+
+/** The failure of an agent that has gone before it told how its work went. `complaint`: the end of its stderr. */
+export function endedWithoutResult(exit: ExitRecord, started: boolean, complaint: string): Failure {
+  const how = howItEnded(exit);
+  const said = complaint.trim() === "" ? "" : `: ${complaint.trim()}`;
+  return started
+    ? { category: "agent", message: `the agent ${how} without a result${said}` }
+    : { category: "setup", message: `the agent did not begin: it ${how}${said}` };
+}
+
 const peakInWords = ({ peakMemoryBytes }: ExitRecord): string =>
   peakMemoryBytes === undefined ? "" : ` (${Math.round(peakMemoryBytes / 1_048_576)} MiB at its peak)`;
 

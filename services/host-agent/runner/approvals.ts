@@ -1,14 +1,31 @@
-// Tools that wait for a person's leave, each for a limited time: whoever is not answered in time is denied.
+// What becomes of tools that ask for leave: by the task's policy, or by a person in a limited time. Whoever is not
+// answered by then is denied.
+import { AGENT_DEFAULTS, type DeployRequest } from "../../../shared/contracts/task.ts";
+
+/** What a tool is told that a task's policy denies. */
+export const NO_TOOL_MAY_ASK = "this task allows no tool that asks for approval";
 
 /** `Asked` is what its runner has to know to answer. */
 export class Approvals<Asked extends object> {
+  readonly policy: "deny" | "ask" | "allow";
+  /** How long one waits for a person. */
+  readonly timeoutMs: number;
   readonly #waiting = new Map<string, { asked: Asked; timer: NodeJS.Timeout }>();
 
-  /** `onTimeout` is called if nobody has taken it by then. */
-  wait(id: string, asked: Asked, timeoutMs: number, onTimeout: () => void): void {
+  constructor({
+    silenceMs = AGENT_DEFAULTS.silenceMs,
+    approvals = AGENT_DEFAULTS.approvals,
+  }: NonNullable<DeployRequest["agent"]> = {}) {
+    this.policy = approvals;
+    // An agent is silent while it waits.
+    this.timeoutMs = Math.min(AGENT_DEFAULTS.approvalMs, silenceMs / 2);
+  }
+
+  /** `deny` is told why if nobody has taken it by then. */
+  wait(id: string, asked: Asked, deny: (reason: string) => void): void {
     const timer = setTimeout(() => {
-      if (this.take(id) !== null) onTimeout();
-    }, timeoutMs);
+      if (this.take(id) !== null) deny(`nobody approved it within ${Math.round(this.timeoutMs / 1_000)} s`);
+    }, this.timeoutMs);
     this.#waiting.set(id, { asked, timer });
   }
 

@@ -1,7 +1,7 @@
 // The runner `command`: the task names a command, and its exit code is the verdict.
 import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { Command } from "../../../shared/contracts/task.ts";
-import { infrastructureFailure } from "../judgement.ts";
+import { howItEnded, infrastructureFailure } from "../judgement.ts";
 import type { ExitRecord } from "../supervisor-link.ts";
 import type { Runner } from "./runner.ts";
 
@@ -29,8 +29,5 @@ export const commandRunner: Runner = {
 
 async function* noEvents() {}
 
-function verdictOn({ exitCode, signal }: ExitRecord): Failure | null {
-  if (exitCode === 0) return null;
-  const how = signal === null ? `exited ${exitCode}` : `was ended by ${signal}`;
-  return { category: "agent", message: `the command ${how}` };
-}
+const verdictOn = (exit: ExitRecord): Failure | null =>
+  exit.exitCode === 0 ? null : { category: "agent", message: `the command ${howItEnded(exit)}` };

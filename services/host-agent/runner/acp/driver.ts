@@ -5,7 +5,8 @@ import { cutText } from "../../../../shared/contracts/agent-event.ts";
 import { AGENT_DEFAULTS, type AgentResult, type RunnerName } from "../../../../shared/contracts/task.ts";
 import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import type { GuestProcess } from "../../supervisor-link.ts";
-import { Approvals } from "../approvals.ts";
+import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
+import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";
 import { endInTime } from "../end-in-time.ts";
 import { eventQueue } from "../event-queue.ts";
 import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
@@ -25,9 +26,6 @@ export interface AcpAgent {
   mode: string | undefined;
 }
 
-const COMPLAINT_CHARACTERS = 1_000;
-const SUMMARY_CHARACTERS = 4_000;
-
 export const acpRunner = (agent: AcpAgent): Runner => ({
   name: agent.name,
   probe: () => probeAcp(agent),
@@ -43,8 +41,7 @@ class AcpRun implements Run {
   readonly #process: GuestProcess;
   readonly #peer: Peer;
   readonly #updates = new Updates((event) => this.#queue.emit(event));
-  readonly #approvals = new Approvals<{ id: RequestId; tool: string; asked: PermissionRequest }>();
-  readonly #approvalMs: number;
+  readonly #approvals: Approvals<{ id: RequestId; tool: string; asked: PermissionRequest }>;
   readonly #evidence: Omit<Evidence, "exit"> = {
     started: false,
     stopReason: null,
@@ -63,24 +60,14 @@ class AcpRun implements Run {
     this.#workTree = transport.workTree;
     this.#texts = [request.prompt ?? ""];
     const silenceMs = request.agent?.silenceMs ?? AGENT_DEFAULTS.silenceMs;
-    // It is silent while it waits.
-    this.#approvalMs = Math.min(AGENT_DEFAULTS.approvalMs, silenceMs / 2);
-    this.#did = {
-      runner: agent.name,
-      version: "",
-      model: "",
-      sessionId: "",
-      usage: null,
-      denied: 0,
-      summary: "",
-    };
+    this.#approvals = new Approvals(request.agent);
+    this.#did = nothingTold(agent.name);
     this.#process = transport.start(
       { argv: agent.argv, env: agent.env, stdin: "pipe", silenceMs },
       {
         stdout: (bytes) => this.#peer.hear(bytes),
         stderr: (bytes) => {
-          const { complaint } = this.#evidence;
-          this.#evidence.complaint = (complaint + bytes.toString()).slice(-COMPLAINT_CHARACTERS);
+          this.#evidence.complaint = complaintWith(this.#evidence.complaint, bytes);
         },
       },
     );
@@ -217,18 +204,17 @@ class AcpRun implements Run {
     const asked = PermissionRequest.safeParse(parameters);
     if (!asked.success) return this.#peer.respond(id, CANCELLED);
     const { name: tool, input } = this.#updates.tool(asked.data.toolCall, { isAsked: true });
-    const policy = this.#request.agent?.approvals ?? AGENT_DEFAULTS.approvals;
+    const { policy, timeoutMs } = this.#approvals;
     const { readsOnly } = TASK_TYPES[this.#request.type];
     if (policy === "allow" || needsNoLeave(asked.data, readsOnly))
       return this.#peer.respond(id, outcomeOf(asked.data, "allow"));
-    if (policy === "deny")
-      return this.#deny(id, tool, asked.data, "this task allows no tool that asks for approval");
+    if (policy === "deny") return this.#deny(id, tool, asked.data, NO_TOOL_MAY_ASK);
     const approvalId = String(id);
-    this.#approvals.wait(approvalId, { id, tool, asked: asked.data }, this.#approvalMs, () =>
-      this.#deny(id, tool, asked.data, `nobody approved it within ${Math.round(this.#approvalMs / 1_000)} s`),
+    this.#approvals.wait(approvalId, { id, tool, asked: asked.data }, (reason) =>
+      this.#deny(id, tool, asked.data, reason),
     );
     const words = cutText(JSON.stringify(input) ?? "");
-    this.#queue.emit({ type: "approval", id: approvalId, tool, input: words, timeoutMs: this.#approvalMs });
+    this.#queue.emit({ type: "approval", id: approvalId, tool, input: words, timeoutMs });
   }
 
   #deny(id: RequestId, tool: string, asked: PermissionRequest, reason: string): void {

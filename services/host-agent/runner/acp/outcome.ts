@@ -2,7 +2,7 @@
 // is told to, once its work is over. Pure.
 import { z } from "zod";
 import type { Failure, FailureCategory } from "../../../../shared/contracts/failure.ts";
-import { infrastructureFailure } from "../../judgement.ts";
+import { endedWithoutResult, infrastructureFailure } from "../../judgement.ts";
 import type { ExitRecord } from "../../supervisor-link.ts";
 import { categoryOfStatus, statusIn } from "../provider-status.ts";
 import type { RpcError } from "./peer.ts";
@@ -28,11 +28,7 @@ export function verdict({ exit, started, stopReason, refused, complaint }: Evide
     return { category: categoryOf(refused.error, started), message: words };
   }
   if (stopReason !== null) return failureOfStop(stopReason);
-  const how = exit.signal === null ? `exited ${exit.exitCode}` : `was ended by ${exit.signal}`;
-  const said = complaint.trim() === "" ? "" : `: ${complaint.trim()}`;
-  return started
-    ? { category: "agent", message: `the agent ${how} without a result${said}` }
-    : { category: "setup", message: `the agent did not begin: it ${how}${said}` };
+  return endedWithoutResult(exit, started, complaint);
 }
 
 function failureOfStop(reason: string): Failure | null {

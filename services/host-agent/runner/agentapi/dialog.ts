@@ -1,8 +1,8 @@
 // What an agent's screen asks for, and what it is answered: by the task's policy, or by a person in time. It answers the
 // screen that was seen, and no later one.
 import { type AgentEvent, cutText } from "../../../../shared/contracts/agent-event.ts";
-import { AGENT_DEFAULTS, type DeployRequest } from "../../../../shared/contracts/task.ts";
-import { Approvals } from "../approvals.ts";
+import type { DeployRequest } from "../../../../shared/contracts/task.ts";
+import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";
 import { type Question, wordsOf } from "./screen.ts";
 
 interface Asked {
@@ -20,21 +20,17 @@ const ANSWERS_MAX = 2;
 const NO_YES = "what would be a yes there is not known";
 
 export class Dialog {
-  readonly #policy: "deny" | "ask" | "allow";
-  readonly #approvalMs: number;
   readonly #press: (keys: string, sequence: number) => void;
   readonly #emit: (event: AgentEvent) => void;
-  readonly #approvals = new Approvals<Question>();
+  readonly #approvals: Approvals<Question>;
   #asked: Asked | null = null;
   denied = 0;
 
   constructor(
-    { silenceMs = AGENT_DEFAULTS.silenceMs, approvals }: NonNullable<DeployRequest["agent"]>,
+    agent: DeployRequest["agent"],
     ports: { press(keys: string, sequence: number): void; emit(event: AgentEvent): void },
   ) {
-    this.#policy = approvals ?? AGENT_DEFAULTS.approvals;
-    // It is silent while it waits.
-    this.#approvalMs = Math.min(AGENT_DEFAULTS.approvalMs, silenceMs / 2);
+    this.#approvals = new Approvals(agent);
     this.#press = ports.press;
     this.#emit = ports.emit;
   }
@@ -72,13 +68,10 @@ export class Dialog {
   }
 
   #decide({ question, id }: Asked): void {
-    if (this.#policy === "deny") return this.#deny("this task allows no tool that asks for approval");
-    if (this.#policy === "allow")
-      return question.yes === null ? this.#deny(NO_YES) : this.#reply(question.yes);
-    const timeoutMs = this.#approvalMs;
-    this.#approvals.wait(id, question, timeoutMs, () =>
-      this.#deny(`nobody approved it within ${Math.round(timeoutMs / 1_000)} s`),
-    );
+    const { policy, timeoutMs } = this.#approvals;
+    if (policy === "deny") return this.#deny(NO_TOOL_MAY_ASK);
+    if (policy === "allow") return question.yes === null ? this.#deny(NO_YES) : this.#reply(question.yes);
+    this.#approvals.wait(id, question, (reason) => this.#deny(reason));
     const input = cutText(JSON.stringify({ description: question.words }));
     this.#emit({ type: "approval", id, tool: TOOL, input, timeoutMs });
   }

@@ -8,6 +8,7 @@ import { AGENT_DEFAULTS, type AgentResult, type RunnerName } from "../../../../s
 import { ownSource } from "../../../../shared/process/own-program.ts";
 import { infrastructureFailure } from "../../judgement.ts";
 import type { ExitRecord, GuestProcess } from "../../supervisor-link.ts";
+import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
 import { endInTime } from "../end-in-time.ts";
 import { eventQueue } from "../event-queue.ts";
 import { jsonOf, Lines } from "../lines.ts";
@@ -28,8 +29,6 @@ export interface AgentapiAgent {
 export const AGENTAPI_LOWEST = "0.12.1";
 const NODE_LOWEST = "20.0.0";
 const QUIET_MS = 10_000;
-const COMPLAINT_CHARACTERS = 1_000;
-const SUMMARY_CHARACTERS = 4_000;
 /** Wide, so that a secret on the screen is one word, and known for what it is. */
 const TERMINAL = { TERM: "xterm-256color", AGENTAPI_TERM_WIDTH: "200" };
 
@@ -111,19 +110,11 @@ class AgentapiRun implements Run {
     const { silenceMs = AGENT_DEFAULTS.silenceMs } = request.agent ?? {};
     this.#quietMs = agent.quietMs ?? QUIET_MS;
     this.#texts = [typed(request.prompt ?? "")];
-    this.#dialog = new Dialog(request.agent ?? {}, {
+    this.#dialog = new Dialog(request.agent, {
       press: (keys, sequence) => this.#write({ type: "raw", content: keys, sequence }),
       emit: (event) => this.#queue.emit(event),
     });
-    this.#did = {
-      runner: agent.name,
-      version,
-      model: "",
-      sessionId: "",
-      usage: null,
-      denied: 0,
-      summary: "",
-    };
+    this.#did = { ...nothingTold(agent.name), version };
     const lines = new Lines();
     this.#process = transport.start(
       {
@@ -137,7 +128,7 @@ class AgentapiRun implements Run {
           for (const text of lines.push(bytes)) if (text !== null) this.#hear(text);
         },
         stderr: (bytes) => {
-          this.#complaint = (this.#complaint + bytes.toString()).slice(-COMPLAINT_CHARACTERS);
+          this.#complaint = complaintWith(this.#complaint, bytes);
         },
       },
     );

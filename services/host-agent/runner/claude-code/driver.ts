@@ -2,9 +2,10 @@
 // nothing about the task: what it hears is mapped in `events.ts` and judged in `outcome.ts`.
 import { randomUUID } from "node:crypto";
 import { cutText } from "../../../../shared/contracts/agent-event.ts";
-import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
+import type { AgentResult } from "../../../../shared/contracts/task.ts";
 import type { GuestProcess } from "../../supervisor-link.ts";
-import { Approvals } from "../approvals.ts";
+import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
+import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";
 import { eventQueue } from "../event-queue.ts";
 import { readFindings } from "../findings.ts";
 import { Lines } from "../lines.ts";
@@ -20,8 +21,6 @@ export const CLAUDE: ProgramKind = {
   fileVariable: "MESH_CLAUDE_BIN",
   versionVariable: "MESH_CLAUDE_VERSION",
 };
-const COMPLAINT_CHARACTERS = 1_000;
-const SUMMARY_CHARACTERS = 4_000;
 
 export function claudeCodeRunner(program: ProgramOptions, environment: NodeJS.ProcessEnv): Runner {
   let file = program.file ?? "claude";
@@ -46,10 +45,8 @@ export function claudeCodeRunner(program: ProgramOptions, environment: NodeJS.Pr
 class ClaudeCodeRun implements Run {
   readonly outcome: Promise<RunOutcome>;
   readonly #queue = eventQueue();
-  readonly #policy: NonNullable<NonNullable<RunSpec["request"]["agent"]>["approvals"]>;
-  readonly #approvalMs: number;
   readonly #process: GuestProcess;
-  readonly #approvals = new Approvals<{ tool: string; input: unknown }>();
+  readonly #approvals: Approvals<{ tool: string; input: unknown }>;
   readonly #evidence: Omit<Evidence, "exit"> = {
     started: false,
     result: null,
@@ -69,29 +66,16 @@ class ClaudeCodeRun implements Run {
     transport: Transport,
     invoke: (sessionId: string) => ReturnType<typeof invocation>,
   ) {
-    const { silenceMs = AGENT_DEFAULTS.silenceMs, approvals = AGENT_DEFAULTS.approvals } =
-      request.agent ?? {};
-    this.#policy = approvals;
-    // It is silent while it waits.
-    this.#approvalMs = Math.min(AGENT_DEFAULTS.approvalMs, silenceMs / 2);
+    this.#approvals = new Approvals(request.agent);
     const sessionId = randomUUID();
-    this.#did = {
-      runner: "claude-code",
-      version: "",
-      model: "",
-      sessionId,
-      usage: null,
-      denied: 0,
-      summary: "",
-    };
+    this.#did = { ...nothingTold("claude-code"), sessionId };
     const lines = new Lines();
     this.#process = transport.start(invoke(sessionId), {
       stdout: (bytes) => {
         for (const text of lines.push(bytes)) if (text !== null) this.#hear(readLine(text));
       },
       stderr: (bytes) => {
-        const { complaint } = this.#evidence;
-        this.#evidence.complaint = (complaint + bytes.toString()).slice(-COMPLAINT_CHARACTERS);
+        this.#evidence.complaint = complaintWith(this.#evidence.complaint, bytes);
       },
     });
     this.#tell(request.prompt ?? "");
@@ -164,14 +148,12 @@ class ClaudeCodeRun implements Run {
   }
 
   #decide({ requestId, tool, input }: NonNullable<Line["asks"]>): void {
-    if (this.#policy === "allow") return this.#write(permission(requestId, input));
-    if (this.#policy === "deny")
-      return this.#deny(requestId, tool, "this task allows no tool that asks for approval");
-    this.#approvals.wait(requestId, { tool, input }, this.#approvalMs, () =>
-      this.#deny(requestId, tool, `nobody approved it within ${Math.round(this.#approvalMs / 1_000)} s`),
-    );
+    const { policy, timeoutMs } = this.#approvals;
+    if (policy === "allow") return this.#write(permission(requestId, input));
+    if (policy === "deny") return this.#deny(requestId, tool, NO_TOOL_MAY_ASK);
+    this.#approvals.wait(requestId, { tool, input }, (reason) => this.#deny(requestId, tool, reason));
     const asked = cutText(JSON.stringify(input) ?? "");
-    this.#queue.emit({ type: "approval", id: requestId, tool, input: asked, timeoutMs: this.#approvalMs });
+    this.#queue.emit({ type: "approval", id: requestId, tool, input: asked, timeoutMs });
   }
 
   #deny(requestId: string, tool: string, reason: string): void {

@@ -1,7 +1,7 @@
 // What became of a run of Claude Code, from its last result and how its process ended. Its exit code alone tells
 // nothing: a provider's refusal is a "success" that exits 1, and a denied tool one that exits 0. Pure.
 import type { Failure, FailureCategory } from "../../../../shared/contracts/failure.ts";
-import { infrastructureFailure } from "../../judgement.ts";
+import { endedWithoutResult, howItEnded, infrastructureFailure } from "../../judgement.ts";
 import type { ExitRecord } from "../../supervisor-link.ts";
 import type { Result } from "./events.ts";
 
@@ -24,13 +24,7 @@ export function verdict(evidence: Evidence, nowMs: number): Failure | null {
   const { exit, started, result, complaint } = evidence;
   const ended = infrastructureFailure(exit, "the agent");
   if (ended !== null) return ended;
-  const how = exit.signal === null ? `exited ${exit.exitCode}` : `was ended by ${exit.signal}`;
-  if (result === null) {
-    const said = complaint.trim() === "" ? "" : `: ${complaint.trim()}`;
-    return started
-      ? { category: "agent", message: `the agent ${how} without a result${said}` }
-      : { category: "setup", message: `the agent did not begin: it ${how}${said}` };
-  }
+  if (result === null) return endedWithoutResult(exit, started, complaint);
   const category = categoryOf(result, evidence.apiError);
   if (category !== null) {
     const resetsAtMs = category === "quota" ? evidence.limitResetsAtMs : null;
@@ -38,7 +32,7 @@ export function verdict(evidence: Evidence, nowMs: number): Failure | null {
     return { category, message: inWords(result), ...later };
   }
   if (exit.exitCode === 0) return null;
-  return { category: "agent", message: `the agent ${how} after its result` };
+  return { category: "agent", message: `the agent ${howItEnded(exit)} after its result` };
 }
 
 /** Null for what it calls a success. */

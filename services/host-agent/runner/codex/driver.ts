@@ -4,6 +4,7 @@ import type { DeployRequest } from "../../../../shared/contracts/task.ts";
 import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
 import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import type { Hello } from "../../guest/protocol.ts";
+import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
 import { eventQueue } from "../event-queue.ts";
 import { Lines } from "../lines.ts";
 import { findProgram, type ProgramKind, type ProgramOptions } from "../program.ts";
@@ -18,8 +19,6 @@ export const CODEX: ProgramKind = {
   versionVariable: "MESH_CODEX_VERSION",
 };
 const OWN_PROVIDER = "https://api.openai.com/v1";
-const COMPLAINT_CHARACTERS = 1_000;
-const SUMMARY_CHARACTERS = 4_000;
 
 /** `isolation`: of attempts on this host. */
 export function codexRunner(
@@ -94,14 +93,7 @@ function startCodex(
   const queue = eventQueue();
   const lines = new Lines();
   const evidence: Omit<Evidence, "exit"> = { started: false, completed: false, failure: null, complaint: "" };
-  const did: AgentResult = {
-    runner: "codex",
-    ...about,
-    sessionId: "",
-    usage: null,
-    denied: 0,
-    summary: "",
-  };
+  const did: AgentResult = { ...nothingTold("codex"), ...about };
   const hear = ({ events, sessionId, said, usage, failure }: Line) => {
     for (const event of events) queue.emit(event);
     if (sessionId !== undefined) {
@@ -120,7 +112,7 @@ function startCodex(
       for (const text of lines.push(bytes)) if (text !== null) hear(readLine(text, about));
     },
     stderr: (bytes) => {
-      evidence.complaint = (evidence.complaint + bytes.toString()).slice(-COMPLAINT_CHARACTERS);
+      evidence.complaint = complaintWith(evidence.complaint, bytes);
     },
   });
   process.write(Buffer.from(prompt));

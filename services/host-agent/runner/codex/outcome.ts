@@ -1,6 +1,6 @@
 // What became of a run of Codex, from its last turn and how its process ended. Pure.
 import type { Failure, FailureCategory } from "../../../../shared/contracts/failure.ts";
-import { infrastructureFailure } from "../../judgement.ts";
+import { endedWithoutResult, howItEnded, infrastructureFailure } from "../../judgement.ts";
 import type { ExitRecord } from "../../supervisor-link.ts";
 import { categoryOfStatus, statusIn } from "../provider-status.ts";
 
@@ -22,11 +22,9 @@ export function verdict({ exit, started, completed, failure, complaint }: Eviden
   if (failure !== null)
     return { category: categoryOf(failure), message: `the provider refused: ${failure.slice(0, 1_000)}` };
   if (completed && exit.exitCode === 0) return null;
-  const how = exit.signal === null ? `exited ${exit.exitCode}` : `was ended by ${exit.signal}`;
+  if (!started || !completed) return endedWithoutResult(exit, started, complaint);
   const said = complaint.trim() === "" ? "" : `: ${complaint.trim()}`;
-  if (!started) return { category: "setup", message: `the agent did not begin: it ${how}${said}` };
-  const when = completed ? "after its turn" : "without a result";
-  return { category: "agent", message: `the agent ${how} ${when}${said}` };
+  return { category: "agent", message: `the agent ${howItEnded(exit)} after its turn${said}` };
 }
 
 /** Codex has its own words for some of them, and no other sign. */

@@ -1,0 +1,22 @@
+// What every runner of an agent keeps of what it is told: a result that is filled in as the run goes on, and the end of
+// what its process complains of.
+import type { AgentResult, RunnerName } from "../../../shared/contracts/task.ts";
+
+const COMPLAINT_CHARACTERS = 1_000;
+/** Of what it said last. */
+export const SUMMARY_CHARACTERS = 4_000;
+
+/** Before it has told anything. */
+export const nothingTold = (runner: RunnerName): AgentResult => ({
+  runner,
+  version: "",
+  model: "",
+  sessionId: "",
+  usage: null,
+  denied: 0,
+  summary: "",
+});
+
+/** The end of its stderr, once this has come too. */
+export const complaintWith = (complaint: string, bytes: Buffer): string =>
+  (complaint + bytes.toString()).slice(-COMPLAINT_CHARACTERS);
