@@ -5,9 +5,11 @@ import { once } from "node:events";
 import { access, readdir } from "node:fs/promises";
 import path from "node:path";
 import type { Environment } from "../../shared/config/environment.ts";
+import { shellWord } from "../../shared/process/shell-word.ts";
 import { HOME_PATH, WORK_PATH } from "./guest/inside.ts";
 import { findSandbox } from "./guest/sandbox.ts";
 import { findKept, type KeptWorkspace } from "./workspace/kept-workspaces.ts";
+import { treeIn } from "./workspace/tree.ts";
 
 const INTERACTIVE = ["/bin/sh", "-c", "command -v bash > /dev/null && exec bash -i; exec sh -i"];
 
@@ -53,11 +55,8 @@ async function enter(
     environment.MESH_HOST_SANDBOX ? { dataDir, tools: environment.MESH_HOST_TOOLS } : null,
   );
   const apart = sandbox.isolation !== "process-group";
-  const mounts = {
-    workTree: path.join(folder, "work"),
-    home: path.join(folder, "home"),
-    temporary: path.join(folder, "tmp"),
-  };
+  const { workTree, home, temporary } = treeIn(folder);
+  const mounts = { workTree, home, temporary };
   const cwd = apart ? WORK_PATH : mounts.workTree;
   const isTerminal = command.length === 0;
   const wrapped = sandbox.wrap({
@@ -68,7 +67,7 @@ async function enter(
     procsFiles: [],
   });
   const [program = "", ...args] = isTerminal
-    ? ["script", "--quiet", "--return", "--command", wrapped.map(quoted).join(" "), "/dev/null"]
+    ? ["script", "--quiet", "--return", "--command", wrapped.map(shellWord).join(" "), "/dev/null"]
     : wrapped;
   const { PATH = "/usr/local/bin:/usr/bin:/bin", TERM = "dumb", LANG = "C.UTF-8" } = process.env;
   const child = spawn(program, args, {
@@ -87,5 +86,3 @@ async function enter(
   const [exitCode] = (await once(child, "exit")) as [number | null];
   return exitCode;
 }
-
-const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;

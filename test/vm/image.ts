@@ -1,7 +1,8 @@
 // The disk of a real Debian guest, made from Debian's packages and kept in the user's cache. An image appears there
 // whole, by a rename, and is never written to again: any number of guests may run from it at once.
 import { createHash } from "node:crypto";
-import { access, rename, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
 import { defaultCacheDir, fetchFolder } from "../../shared/nats-server/cache.ts";
@@ -53,14 +54,14 @@ export async function guestImage(): Promise<GuestImage> {
     .update(JSON.stringify([RECIPE, UPLOADED]))
     .digest("hex");
   const folder = path.join(defaultCacheDir(), `guest-image-${recipe.slice(0, 16)}`);
-  if (!(await isThere(folder))) {
+  if (!existsSync(folder)) {
     await using fetching = await fetchFolder(defaultCacheDir());
     await build(fetching.path);
     try {
       await rename(fetching.path, folder);
     } catch (error) {
       // Somebody else was faster: theirs is as good.
-      if (!(await isThere(folder))) throw error;
+      if (!existsSync(folder)) throw error;
     }
   }
   const file = (name: string) => path.join(folder, name);
@@ -73,9 +74,3 @@ async function build(folder: string): Promise<void> {
   await execa("mmdebstrap", RECIPE, { cwd: folder, timeout: BUILD_MS, stdin: "ignore" });
   for (const { file } of uploaded) await rm(file);
 }
-
-const isThere = (folder: string): Promise<boolean> =>
-  access(folder).then(
-    () => true,
-    () => false,
-  );

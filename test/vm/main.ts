@@ -4,6 +4,7 @@ import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { execa } from "execa";
+import { shellWord } from "../../shared/process/shell-word.ts";
 import { EMULATOR, runInGuest } from "./guest.ts";
 import { type GuestImage, guestImage } from "./image.ts";
 
@@ -13,7 +14,7 @@ const RUN_MS = 900_000;
 const TAKEN_ALONG = ["package.json", "services/host-agent", "shared", "test/support", "test/vm"];
 const RUN_TESTS =
   "TMPDIR=/project/tmp NODE_COMPILE_CACHE=/project/tmp/compiled ./node --test --test-isolation=none";
-const COMMAND = [RUN_TESTS, ...process.argv.slice(2).map(quoted), "'test/vm/suite/*.test.ts'"].join(" ");
+const COMMAND = [RUN_TESTS, ...process.argv.slice(2).map(shellWord), "'test/vm/suite/*.test.ts'"].join(" ");
 
 const image = await findImage();
 if (typeof image !== "string") process.exitCode = await test(image);
@@ -50,8 +51,4 @@ async function test(image: GuestImage): Promise<number> {
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-function quoted(argument: string): string {
-  return `'${argument.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,5 +1,6 @@
 // The branch that is pushed to, as its remote has it: where it is, what it holds, and a push onto exactly what was seen.
 import type { PushGrant } from "../../../shared/config/mesh-config.ts";
+import { shellWord } from "../../../shared/process/shell-word.ts";
 import { type GitResult, git } from "../../../shared/repository/git.ts";
 
 const LOOK_MS = 60_000;
@@ -84,18 +85,16 @@ export class Remote {
 
   #git(args: string[], timeoutMs: number): Promise<GitResult> {
     const { url, credentials } = this.#grant;
+    // git has a shell read the helper.
     const helper =
       credentials === undefined
         ? []
-        : ["-c", "credential.helper=", "-c", `credential.helper=store --file=${quoted(credentials)}`];
+        : ["-c", "credential.helper=", "-c", `credential.helper=store --file=${shellWord(credentials)}`];
     const allowFileClones = url.startsWith("file:");
     return git([...helper, ...args], { allowFileClones, signal: this.#signal, timeoutMs });
   }
 }
 
 export const TIP = "refs/heads/tip";
-
-/** git has a shell read it. */
-const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 const complaint = ({ stderr }: GitResult): string => stderr.trim() || "git was ended";

@@ -2,10 +2,11 @@
 // makes trees, which asks the host. It keeps nothing.
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
+import { shellWord } from "../../../shared/process/shell-word.ts";
 
 /** Configuration by which git asks this helper and no other. `command` starts it, less the action. */
 export function gitConfigFor(command: string[]): string {
-  const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+  const quoted = command.map(shellWord).join(" ");
   return `[credential]\n\thelper =\n\thelper = "!${quoted.replaceAll(/["\\]/g, "\\$&")}"\n`;
 }
 

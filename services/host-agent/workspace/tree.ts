@@ -61,7 +61,8 @@ export async function prepareTree(options: TreeOptions): Promise<Prepared> {
   return { ok: false, category: "host", permanent: false, message: `no tree could be made: ${complaint}` };
 }
 
-const treeIn = (attemptDir: string): PreparedTree => ({
+/** Where everything of a tree lies in its folder. */
+export const treeIn = (attemptDir: string): PreparedTree => ({
   workTree: path.join(attemptDir, "work"),
   gitDir: path.join(attemptDir, "git"),
   home: path.join(attemptDir, "home"),
