@@ -10,6 +10,8 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
 }
 
+export const GIB = 2 ** 30;
+
 /** `312 B`, `1.2 kB`, `16.8 GB`: powers of ten. */
 export function formatSize(bytes: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];

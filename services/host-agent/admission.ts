@@ -36,8 +36,8 @@ const MEMORY_SHARE = 0.95;
 /** An attempt younger than this may not have reached the memory it will use, ms. */
 const MEMORY_RAMP_MS = 45_000;
 
-type Refusal = Extract<RunReply, { outcome: "refused" }>;
-const refused = (reason: Refusal["reason"], message: string): Refusal => ({
+export type Refusal = Extract<RunReply, { outcome: "refused" }>;
+export const refused = (reason: Refusal["reason"], message: string): Refusal => ({
   outcome: "refused",
   reason,
   message,
@@ -87,4 +87,4 @@ export const countedOf = ({ request, memoryBytes }: RunOrder): { memoryBytes: nu
   cpus: request.resources?.cpus ?? REQUEST_DEFAULTS.cpus,
 });
 
-const mebi = (bytes: number): number => Math.round(bytes / 1_048_576);
+export const mebi = (bytes: number): number => Math.round(bytes / 1_048_576);

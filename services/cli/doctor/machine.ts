@@ -5,7 +5,7 @@ import { totalmem } from "node:os";
 import path from "node:path";
 import { diskFloorBytes } from "../../../shared/contracts/heartbeat.ts";
 import { REQUEST_DEFAULTS } from "../../../shared/contracts/task.ts";
-import { formatSize } from "../quantities.ts";
+import { formatSize, GIB } from "../quantities.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 export interface MachineReading {
@@ -27,7 +27,6 @@ export interface MachineReading {
   openFiles: number | null;
 }
 
-const GIB = 2 ** 30;
 const NODE_LOWEST = 24;
 const OPEN_FILES = 4_096;
 /** Left for the machine and the host agent. */

@@ -3,7 +3,7 @@
 import { execa } from "execa";
 import { z } from "zod";
 import { powershell } from "../host/powershell.ts";
-import { formatSize } from "../quantities.ts";
+import { formatSize, GIB } from "../quantities.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 export const WindowsReading = z.object({
@@ -31,7 +31,6 @@ const SERVICE_ACCOUNTS: Record<string, string> = {
   "S-1-5-19": "LocalService",
   "S-1-5-20": "NetworkService",
 };
-const GIB = 2 ** 30;
 const FREE_FAIL_BYTES = 5 * GIB;
 const FREE_WARN_BYTES = 20 * GIB;
 

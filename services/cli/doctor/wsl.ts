@@ -2,7 +2,7 @@
 import { GOLDEN_DISTRO } from "../../host-agent/wsl/distro-layout.ts";
 import type { Distro, WslVersion } from "../../host-agent/wsl/listing.ts";
 import type { WslFailure } from "../../host-agent/wsl/wsl-error.ts";
-import { formatSize } from "../quantities.ts";
+import { formatSize, GIB } from "../quantities.ts";
 import { clockFinding, type Finding, fail, ok, warn } from "./finding.ts";
 
 export type WslReading =
@@ -37,7 +37,6 @@ const CONTROLLERS = ["memory", "pids", "cpu"];
 const LOWEST = [2, 5, 8];
 /** Up to here distros share one tree of control groups. */
 const SHARED_UNTIL = [2, 9, 4];
-const GIB = 2 ** 30;
 const UPDATE = "run `wsl --update` as administrator";
 
 export function judgeWsl(reading: WslReading): Finding[] {

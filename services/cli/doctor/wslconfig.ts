@@ -1,10 +1,11 @@
 // Checks of `.wslconfig`, which sets up WSL's one machine for all distros of an account: its encoding, its keys, and its
 // values against the machine's memory. Pure.
 import { REQUEST_DEFAULTS } from "../../../shared/contracts/task.ts";
-import { formatSize } from "../quantities.ts";
+import { VM_OWN_BYTES } from "../../host-agent/memory-limit.ts";
+import { utf16Text } from "../../host-agent/wsl/output-text.ts";
+import { formatSize, GIB } from "../quantities.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
-const GIB = 2 ** 30;
 /** Of the memory, what the owner keeps at least. */
 const OWNER_SHARE = 0.2;
 const IDLE_LOWEST_MS = 5_000;
@@ -79,7 +80,7 @@ function textOf(bytes: Buffer | null): { text: string; finding: Finding } | { te
   if (bytes === null) return { text: "", finding: ok(check, "there is none: WSL's defaults hold") };
   if (bytes[0] === 0xff && bytes[1] === 0xfe)
     return {
-      text: bytes.toString("utf16le", 2, bytes.length - (bytes.length % 2)),
+      text: utf16Text(bytes.subarray(2)),
       finding: warn(check, "is UTF-16, which works by luck", fix),
     };
   if (bytes.includes(0))
@@ -118,9 +119,9 @@ function judgeMemory(text: string | undefined, memoryBytes: number, slots: numbe
   if (asked === null) return warn(check, `memory=${text} is no size`, "write it as memory=12GB");
   const given = Math.min(asked, memoryBytes);
   const found = `${formatSize(given)} of ${formatSize(memoryBytes)}${text === undefined ? ", by default" : ""}`;
-  const wanted = slots * limit + GIB;
+  const wanted = slots * limit + VM_OWN_BYTES;
   const most = (1 - OWNER_SHARE) * memoryBytes;
-  const fits = Math.max(1, Math.floor((Math.min(given, most) - GIB) / limit));
+  const fits = Math.max(1, Math.floor((Math.min(given, most) - VM_OWN_BYTES) / limit));
   if (given > most)
     return warn(
       check,

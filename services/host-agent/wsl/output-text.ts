@@ -9,10 +9,12 @@ const FEW_BYTES = 8;
 /** Text of the bytes, whichever encodings they are in; it never throws. */
 export function textOf(bytes: Buffer): string {
   const start = utf16Start(bytes);
-  // Half a unit at the end is none; decoding one beside whole ones makes Node 24 write beyond what it has allocated.
-  const end = bytes.length - ((bytes.length - start) % 2);
-  return bytes.subarray(0, start).toString("utf8") + bytes.subarray(start, end).toString("utf16le");
+  return bytes.subarray(0, start).toString("utf8") + utf16Text(bytes.subarray(start));
 }
+
+/** Half a unit at the end is none: decoding one beside whole ones makes Node 24 write beyond what it has allocated. */
+export const utf16Text = (bytes: Buffer): string =>
+  bytes.subarray(0, bytes.length - (bytes.length % 2)).toString("utf16le");
 
 /** Lines without their ends, empty ones left out. Some builds double the carriage return. */
 export const linesOf = (text: string): string[] =>
