@@ -43,10 +43,7 @@ describe.skipIf(agentapi === null || claude === null)("an attempt by agentapi", 
     await api[Symbol.asyncDispose]();
     repository[Symbol.dispose]();
   });
-  afterEach(async () => {
-    const left = [...host.processes(), ...(await host.folders())];
-    if (left.length > 0) throw new Error(`attempts left ${left.join(" ")}`);
-  });
+  afterEach(() => host.seeNothingLeft());
 
   const asked = (agent: DeployRequest["agent"] = {}, checks: string[] = []): Partial<DeployRequest> => ({
     runner: "prepared",
@@ -54,15 +51,13 @@ describe.skipIf(agentapi === null || claude === null)("an attempt by agentapi", 
     agent,
     checks,
   });
-  const eventsOf = async (taskId: string) =>
-    (await host.chunks(taskId)).flatMap(({ event }) => (event === undefined ? [] : [event]));
   const patchOf = async (taskId: string) => Buffer.concat(await host.artifact(taskId, "patch")).toString();
 
   it("is denied by default what asks for leave, visibly", async () => {
     api.play(ASKS, DONE);
     const { taskId, failure, result } = await host.run(repository, asked());
     expect({ failure, denied: result?.agent?.denied }).toEqual({ failure: null, denied: 1 });
-    expect((await eventsOf(taskId)).map(({ type }) => type)).toContain("denied");
+    expect((await host.events(taskId)).map(({ type }) => type)).toContain("denied");
     expect(await patchOf(taskId)).toBe("");
   });
 
@@ -70,7 +65,7 @@ describe.skipIf(agentapi === null || claude === null)("an attempt by agentapi", 
     api.play(ASKS, DONE, [{ tool: "Write", input: { file_path: "$CWD/told.txt", content: "x\n" } }], DONE);
     const { taskId, ended, run } = host.start(repository, asked({ approvals: "ask" }));
     const { id } = await vi.waitUntil(
-      async () => (await eventsOf(taskId)).find((event) => event.type === "approval"),
+      async () => (await host.events(taskId)).find((event) => event.type === "approval"),
       DEADLINE,
     );
     expect(run()?.say("Write a file, too.")).toBe(true);

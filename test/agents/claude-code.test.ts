@@ -78,19 +78,14 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
     await api[Symbol.asyncDispose]();
     repository[Symbol.dispose]();
   });
-  afterEach(async () => {
-    const left = [...host.processes(), ...(await host.folders())];
-    if (left.length > 0) throw new Error(`attempts left ${left.join(" ")}`);
-  });
+  afterEach(() => host.seeNothingLeft());
 
   const asked = (agent: DeployRequest["agent"] = {}, overrides: Partial<DeployRequest> = {}) => ({
     prompt: "Mend the sum.",
     agent,
     ...overrides,
   });
-  const events = async (taskId: string): Promise<AgentEvent[]> =>
-    (await host.chunks(taskId)).flatMap(({ event }) => (event === undefined ? [] : [event]));
-  const typesOf = async (taskId: string) => (await events(taskId)).map(({ type }) => type);
+  const typesOf = async (taskId: string) => (await host.events(taskId)).map(({ type }) => type);
   const textOf = async (taskId: string, name: string) =>
     Buffer.concat(await host.artifact(taskId, name)).toString();
 
@@ -199,7 +194,7 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       api.play(overloaded, overloaded, WRITE, DONE);
       const { taskId, failure } = await host.run(repository, asked());
       expect(failure).toBeNull();
-      expect((await events(taskId)).filter(({ type }) => type === "retry")).toMatchObject([
+      expect((await host.events(taskId)).filter(({ type }) => type === "retry")).toMatchObject([
         { status: 529, attempt: 1 },
         { status: 529, attempt: 2 },
       ]);

@@ -143,10 +143,7 @@ describe.each(AGENTS)("$name", ({ name, program, may, isSpokenTo, isRead, throug
       host = stack.use(await startAttemptHost({ runners: [agent.runner], tools: shown, through }));
     });
     afterAll(() => stack.disposeAsync());
-    afterEach(async () => {
-      const left = [...host.processes(), ...(await host.folders())];
-      if (left.length > 0) throw new Error(`attempts left ${left.join(" ")}`);
-    });
+    afterEach(() => host.seeNothingLeft());
 
     const asked = (agent: DeployRequest["agent"] = {}, checks: string[] = []): Partial<DeployRequest> => ({
       runner: name,
@@ -154,8 +151,6 @@ describe.each(AGENTS)("$name", ({ name, program, may, isSpokenTo, isRead, throug
       agent: { ...may, ...agent },
       checks,
     });
-    const eventsOf = async (taskId: string) =>
-      (await host.chunks(taskId)).flatMap(({ event }) => (event === undefined ? [] : [event]));
     const textOf = async (taskId: string, artifact: string) =>
       Buffer.concat(await host.artifact(taskId, artifact)).toString();
 
@@ -173,7 +168,7 @@ describe.each(AGENTS)("$name", ({ name, program, may, isSpokenTo, isRead, throug
       });
       if (isRead !== false) expect(result?.agent?.usage?.outputTokens).toBeGreaterThan(0);
       // What it says besides is its own.
-      const events = (await eventsOf(taskId)).filter(({ type }) => type !== "raw");
+      const events = (await host.events(taskId)).filter(({ type }) => type !== "raw");
       const told = ["started", "toolStart", "toolEnd", "text", "usage"];
       expect(events.map(({ type }) => type)).toEqual(isRead === false ? ["started", "text"] : told);
       expect(await textOf(taskId, "transcript")).toContain("It is mended.");
@@ -245,7 +240,7 @@ describe.each(AGENTS)("$name", ({ name, program, may, isSpokenTo, isRead, throug
         const { failure, result } = await ended;
         expect(failure).toBeNull();
         expect(result?.agent).toMatchObject({ denied: 1, summary: "All is well." });
-        expect((await eventsOf(taskId)).find(({ type }) => type === "denied")).toMatchObject({
+        expect((await host.events(taskId)).find(({ type }) => type === "denied")).toMatchObject({
           tool: "Bash",
           reason: "this task allows no tool that asks for approval",
         });
@@ -255,13 +250,13 @@ describe.each(AGENTS)("$name", ({ name, program, may, isSpokenTo, isRead, throug
       it("is denied what nobody answers in time", async () => {
         const { taskId, ended } = await running([ASKS, DONE], { approvals: "ask", silenceMs: 12_000 });
         expect((await ended).failure).toBeNull();
-        const types = (await eventsOf(taskId)).map(({ type }) => type);
+        const types = (await host.events(taskId)).map(({ type }) => type);
         expect(types).toEqual(expect.arrayContaining(["approval", "denied"]));
       });
 
       it.each([true, false])("has its approval answered by a person: %s", async (allow) => {
         const { taskId, ended, speak } = await running([ASKS, DONE], { approvals: "ask" });
-        const approval = async () => (await eventsOf(taskId)).find((event) => event.type === "approval");
+        const approval = async () => (await host.events(taskId)).find((event) => event.type === "approval");
         const { id } = await vi.waitUntil(approval, DEADLINE);
         expect(speak.answer("another", true)).toBe(false);
         expect(speak.answer(id, allow)).toBe(true);
@@ -277,7 +272,7 @@ describe.each(AGENTS)("$name", ({ name, program, may, isSpokenTo, isRead, throug
         expect((await ended).failure).toBeNull();
         expect(provider.told()).toContain("Write a file, too.");
         expect(await textOf(taskId, "patch")).toContain("told.txt");
-        expect((await eventsOf(taskId)).map(({ type }) => type)).toContain("said");
+        expect((await host.events(taskId)).map(({ type }) => type)).toContain("said");
         expect(speak.say("Anything else?")).toBe(false);
       });
 

@@ -29,8 +29,7 @@ beforeAll(async () => {
   repository = makeRepository();
 });
 afterAll(async () => {
-  const left = [...host.processes(), ...(await host.folders())];
-  if (left.length > 0) throw new Error(`attempts left ${left.join(" ")}`);
+  await host.seeNothingLeft();
   await host[Symbol.asyncDispose]();
   repository[Symbol.dispose]();
 });
@@ -39,11 +38,9 @@ const told = (prompt: string, agent: DeployRequest["agent"] = {}, runner = "stub
   prompt,
   agent,
 });
-const eventsOf = async (taskId: string) =>
-  (await host.chunks(taskId)).flatMap(({ event }) => (event === undefined ? [] : [event]));
 const patchOf = async (taskId: string) => Buffer.concat(await host.artifact(taskId, "patch")).toString();
 const asks = (taskId: string) =>
-  vi.waitUntil(async () => (await eventsOf(taskId)).find((event) => event.type === "approval"), DEADLINE);
+  vi.waitUntil(async () => (await host.events(taskId)).find((event) => event.type === "approval"), DEADLINE);
 const speaking = async (prompt: string, agent: DeployRequest["agent"] = {}) => {
   const attempt = host.start(repository, told(prompt, agent));
   const run = await vi.waitUntil(() => attempt.run(), DEADLINE);
@@ -66,7 +63,7 @@ describe.concurrent("an agent on a screen", () => {
       "All is well, after: the one",
       "All is well, after: the other",
     ]);
-    const events = await eventsOf(both[0].taskId);
+    const events = await host.events(both[0].taskId);
     expect(events.map(({ type }) => type)).toEqual(["started", "text"]);
   });
 
@@ -76,7 +73,7 @@ describe.concurrent("an agent on a screen", () => {
   ] as const)("that asks is answered by the policy %s", async (approvals, types) => {
     const { taskId, failure, result } = await host.run(repository, told("ask", { approvals }));
     expect(failure).toBeNull();
-    expect((await eventsOf(taskId)).map(({ type }) => type)).toEqual(types);
+    expect((await host.events(taskId)).map(({ type }) => type)).toEqual(types);
     expect(result?.agent?.denied).toBe(approvals === "deny" ? 1 : 0);
     expect((await patchOf(taskId)).includes("asked.txt")).toBe(approvals === "allow");
   });
@@ -136,7 +133,7 @@ describe.concurrent("an agent on a screen", () => {
   it("is told of its interruption, and goes when it is cancelled", async () => {
     const { taskId, ended, stop, run } = await speaking("spin");
     expect(run.interrupt()).toBe(false);
-    await vi.waitUntil(async () => (await eventsOf(taskId)).length > 0, DEADLINE);
+    await vi.waitUntil(async () => (await host.events(taskId)).length > 0, DEADLINE);
     expect(run.interrupt()).toBe(true);
     const cancelled = new Stop({ category: "cancelled", message: "the task was cancelled" });
     stop(cancelled);

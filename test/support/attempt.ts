@@ -23,6 +23,7 @@ import { connectBus } from "../../shared/bus/connect.ts";
 import { provision } from "../../shared/bus/provision.ts";
 import { storedMessages } from "../../shared/bus/read.ts";
 import { ARTIFACTS, LOGS } from "../../shared/bus/streams.ts";
+import type { AgentEvent } from "../../shared/contracts/agent-event.ts";
 import { artifactSubject } from "../../shared/contracts/artifact.ts";
 import { LogChunk, logSubject } from "../../shared/contracts/log.ts";
 import type { AttemptResult, DeployRequest } from "../../shared/contracts/task.ts";
@@ -66,12 +67,16 @@ export interface AttemptHost extends AsyncDisposable {
   run(repository: Repository, overrides?: Partial<DeployRequest>): Promise<Attempted>;
   /** What it has said until now, in order. */
   chunks(taskId: string): Promise<LogChunk[]>;
+  /** Of these, what its agent did. */
+  events(taskId: string): Promise<AgentEvent[]>;
   /** An artifact's bytes as they lie on the bus, message by message. */
   artifact(taskId: string, name: string): Promise<Buffer[]>;
   /** Names of attempts' folders that are there now. */
   folders(): Promise<string[]>;
   /** Living processes of its attempts. */
   processes(): number[];
+  /** Throws if there is any of these. */
+  seeNothingLeft(): Promise<void>;
 }
 
 /** `tools`: what its sandbox shows besides; `through`: what its supervisor is started through, as `WITHOUT_BUBBLEWRAP`. */
@@ -171,24 +176,32 @@ export async function startAttemptHost({
     for await (const { payload } of storedMessages(bus, stream, subject)) payloads.push(Buffer.from(payload));
     return payloads;
   };
+  const chunks = async (taskId: string) => {
+    const subject = logSubject.build({ taskId, attempt: "1", hostId: HOST_ID });
+    const payloads = await messages(LOGS, subject);
+    return payloads.map((payload) => LogChunk.parse(JSON.parse(payload.toString())));
+  };
+  const folders = async () => [
+    ...(await readdir(attemptsFolder)),
+    ...(await readdir(artifactsFolder).catch(() => [])),
+  ];
+  const processes = () => markedWith(markOf(stateDir));
   const moved = stack.move();
   return {
     hello,
     folder,
     start,
     run: (repository, overrides) => start(repository, overrides).ended,
-    async chunks(taskId) {
-      const subject = logSubject.build({ taskId, attempt: "1", hostId: HOST_ID });
-      const payloads = await messages(LOGS, subject);
-      return payloads.map((payload) => LogChunk.parse(JSON.parse(payload.toString())));
-    },
+    chunks,
+    events: async (taskId) => (await chunks(taskId)).flatMap(({ event }) => event ?? []),
     artifact: (taskId, name) =>
       messages(ARTIFACTS, artifactSubject.build({ taskId, attempt: "1", hostId: HOST_ID, name })),
-    folders: async () => [
-      ...(await readdir(attemptsFolder)),
-      ...(await readdir(artifactsFolder).catch(() => [])),
-    ],
-    processes: () => markedWith(markOf(stateDir)),
+    folders,
+    processes,
+    async seeNothingLeft() {
+      const left = [...processes(), ...(await folders())];
+      if (left.length > 0) throw new Error(`attempts left ${left.join(" ")}`);
+    },
     [Symbol.asyncDispose]: () => moved.disposeAsync(),
   };
 }
