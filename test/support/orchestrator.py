@@ -21,7 +21,7 @@ async def ask(nc, verb, request):
 
 
 async def follow(js, task_id, until):
-    """Facts of the task, from its first, up to one of these kinds."""
+    """Facts of the task, from its first, up to one of these kinds: that one's sequence."""
     subscription = await js.subscribe(f"mesh.task.{task_id}.>", ordered_consumer=True)
     while True:
         message = await subscription.next_msg(timeout=60)
@@ -29,7 +29,7 @@ async def follow(js, task_id, until):
         tell("fact", {"taskId": task_id, "kind": kind, "speaker": speaker, "body": json.loads(message.data)})
         if kind in until:
             await subscription.unsubscribe()
-            return
+            return message.metadata.sequence.stream
 
 
 async def append_request(js, task_id, request):
@@ -47,8 +47,8 @@ async def main(request):
     js = nc.jetstream()
     task = await ask(nc, "submit", {**request, "taskId": "from-python"})
     tell("submitted", task)
-    await follow(js, "from-python", ENDS)
-    tell("result", await ask(nc, "get", {"taskId": "from-python"}))
+    end = await follow(js, "from-python", ENDS)
+    tell("result", await ask(nc, "get", {"taskId": "from-python", "minSequence": end}))
 
     sleeping = {**request, "run": {"command": ["sleep", "600"]}}
     await append_request(js, "on-the-log", sleeping)
