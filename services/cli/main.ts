@@ -1,35 +1,35 @@
-// The program `mesh`: its verbs, each in a file of its own that is loaded when it is called. It must never load what
-// `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
+// The program `mesh`: its verbs, each in a file of its own, in a folder with those that serve the same. It must never
+// load what `--help` does not need, and it alone turns outcomes into exit codes: 0, 1 failure, 2 usage, 130 interrupted.
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../../shared/config/version.ts";
-import { artifactsCommand } from "./artifacts.ts";
-import { attachCommand } from "./attach.ts";
-import { backupCommand } from "./backup.ts";
-import { cancelCommand } from "./cancel.ts";
-import { configCommand } from "./config.ts";
-import { cordonCommand, drainCommand, uncordonCommand } from "./cordon.ts";
-import { costsCommand } from "./costs.ts";
-import { deadCommand } from "./dead.ts";
-import { demoCommand } from "./demo.ts";
-import { deployCommand } from "./deploy.ts";
+import { backupCommand } from "./backup/backup.ts";
+import { restoreCommand } from "./backup/restore.ts";
 import { doctorCommand } from "./doctor/doctor.ts";
-import { drillCommand } from "./drill.ts";
-import { explainCommand } from "./explain.ts";
+import { drillCommand } from "./drill/drill.ts";
+import { configCommand } from "./fleet/config.ts";
+import { cordonCommand, drainCommand, uncordonCommand } from "./fleet/cordon.ts";
+import { costsCommand } from "./fleet/costs.ts";
+import { hostsCommand } from "./fleet/hosts.ts";
+import { pauseCommand, resumeCommand } from "./fleet/pause.ts";
+import { stopCommand } from "./fleet/stop.ts";
 import { hostCommand } from "./host/host.ts";
-import { hostsCommand } from "./hosts.ts";
+import { shellCommand } from "./host/shell.ts";
 import { Interrupted, listenForInterruption } from "./interruption.ts";
-import { logsCommand } from "./logs.ts";
 import { Failure, UsageError } from "./outcome.ts";
-import { pauseCommand, resumeCommand } from "./pause.ts";
-import { restoreCommand } from "./restore.ts";
-import { retryCommand } from "./retry.ts";
-import { sayCommand } from "./say.ts";
-import { shellCommand } from "./shell.ts";
-import { simulateCommand } from "./simulate.ts";
-import { stopCommand } from "./stop.ts";
-import { taskCommand } from "./task.ts";
-import { tasksCommand } from "./tasks.ts";
-import { upCommand } from "./up.ts";
+import { simulateCommand } from "./simulate/simulate.ts";
+import { artifactsCommand } from "./tasks/artifacts.ts";
+import { attachCommand } from "./tasks/attach.ts";
+import { cancelCommand } from "./tasks/cancel.ts";
+import { deadCommand } from "./tasks/dead.ts";
+import { deployCommand } from "./tasks/deploy.ts";
+import { explainCommand } from "./tasks/explain.ts";
+import { logsCommand } from "./tasks/logs.ts";
+import { retryCommand } from "./tasks/retry.ts";
+import { sayCommand } from "./tasks/say.ts";
+import { taskCommand } from "./tasks/task.ts";
+import { tasksCommand } from "./tasks/tasks.ts";
+import { demoCommand } from "./up/demo.ts";
+import { upCommand } from "./up/up.ts";
 
 export async function run(argv: string[] = process.argv): Promise<void> {
   // `mesh logs | head` closes our output: there is nobody to write to.
@@ -52,7 +52,7 @@ async function exitCodeOf(argv: string[]): Promise<number> {
     if (error instanceof Interrupted) return error.exitCode;
     if (!(error instanceof UsageError || error instanceof Failure)) throw error;
     // It may name what others have written.
-    const { plainText } = await import("./plain-text.ts");
+    const { plainText } = await import("./terminal/plain-text.ts");
     if (error.message !== "") process.stderr.write(`mesh: ${plainText(error.message)}\n`);
     return error instanceof UsageError ? 2 : 1;
   }

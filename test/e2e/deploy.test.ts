@@ -4,7 +4,11 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { DEMO_COMMAND, type DemoRepository, makeDemoRepository } from "../../services/cli/demo-repository.ts";
+import {
+  DEMO_COMMAND,
+  type DemoRepository,
+  makeDemoRepository,
+} from "../../services/cli/up/demo-repository.ts";
 import type { TaskView } from "../../shared/contracts/task.ts";
 import { type Ended, runMesh, startUp, type UpMesh, untilGone } from "../support/mesh-program.ts";
 

@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, it, vi } from "vitest";
-import { makeDemoRepository } from "../../services/cli/demo-repository.ts";
+import { makeDemoRepository } from "../../services/cli/up/demo-repository.ts";
 import { holderOf } from "../../shared/process/folder-lock.ts";
 import { processesWith, runMesh, startUp, untilGone } from "../support/mesh-program.ts";
 

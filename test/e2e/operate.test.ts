@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { makeDemoRepository } from "../../services/cli/demo-repository.ts";
+import { makeDemoRepository } from "../../services/cli/up/demo-repository.ts";
 import { startProgram, startUp, type UpMesh } from "../support/mesh-program.ts";
 
 const DEADLINE = { timeout: 60_000, interval: 100 };

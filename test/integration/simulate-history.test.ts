@@ -1,6 +1,6 @@
 // `mesh simulate --history` on a running mesh: what ended on its log is done again, on the hosts that it has.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readHistory } from "../../services/cli/simulate-history.ts";
+import { readHistory } from "../../services/cli/simulate/history.ts";
 import { start as startScheduler } from "../../services/scheduler/main.ts";
 import { start as startTracker } from "../../services/status-tracker/main.ts";
 import { submitTask } from "../../shared/bus/submit.ts";

@@ -1,6 +1,6 @@
 // What a line means that somebody types while attached to a task.
 import { describe, expect, it } from "vitest";
-import { readTyped } from "../../services/cli/attach-line.ts";
+import { readTyped } from "../../services/cli/tasks/attach-line.ts";
 import { API } from "../../shared/contracts/api.ts";
 
 describe("a line that is typed", () => {

@@ -1,10 +1,10 @@
 // What people write on the command line: sizes, durations, repositories, and the flags of `mesh deploy`.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { requestFromFlags, requestFromText } from "../../services/cli/deploy-request.ts";
 import { UsageError } from "../../services/cli/outcome.ts";
-import { formatDuration, formatSize } from "../../services/cli/quantities.ts";
-import { parseRepository } from "../../services/cli/repository.ts";
+import { requestFromFlags, requestFromText } from "../../services/cli/tasks/deploy-request.ts";
+import { parseRepository } from "../../services/cli/tasks/repository.ts";
+import { formatDuration, formatSize } from "../../services/cli/terminal/quantities.ts";
 import { parseDuration, parseSize } from "../../shared/config/quantities.ts";
 import { RepositoryName } from "../../shared/contracts/ids.ts";
 

@@ -1,7 +1,7 @@
 // What a person is told of one host.
 import { stripVTControlCharacters } from "node:util";
 import { expect, it } from "vitest";
-import { hostText } from "../../services/cli/host-text.ts";
+import { hostText } from "../../services/cli/fleet/host-text.ts";
 import { HostView } from "../../shared/contracts/api.ts";
 import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import { heartbeat } from "../support/heartbeats.ts";

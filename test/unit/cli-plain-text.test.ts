@@ -1,8 +1,8 @@
 // Text of others on its way to a terminal can do nothing there.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { EscapeStripper, jsonLine, plainLine, plainText } from "../../services/cli/plain-text.ts";
-import { cut, widthOf } from "../../services/cli/table.ts";
+import { EscapeStripper, jsonLine, plainLine, plainText } from "../../services/cli/terminal/plain-text.ts";
+import { cut, widthOf } from "../../services/cli/terminal/table.ts";
 
 const HARMFUL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
 

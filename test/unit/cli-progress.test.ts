@@ -1,6 +1,6 @@
 // Live progress: one line that is drawn again in a terminal, plain lines elsewhere.
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { createProgress } from "../../services/cli/progress.ts";
+import { createProgress } from "../../services/cli/terminal/progress.ts";
 
 afterEach(() => vi.unstubAllEnvs());
 

@@ -1,7 +1,7 @@
 // What a task may demand of a host's labels, and how people write it.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseConstraint } from "../../services/cli/constraint-text.ts";
+import { parseConstraint } from "../../services/cli/tasks/constraint-text.ts";
 import { Constraint, constraintInWords, constraintsOf, meets } from "../../shared/contracts/constraint.ts";
 
 const host = { labels: { os: "linux", gpu: "", zone: "b" }, versions: { node: "24.1.0" } };

@@ -1,8 +1,8 @@
 // `mesh drain --wait`: when it is over, by what the mesh says of the host.
 import { describe, expect, it } from "vitest";
-import { untilDrained } from "../../services/cli/drain-wait.ts";
+import { untilDrained } from "../../services/cli/fleet/drain-wait.ts";
 import { Failure } from "../../services/cli/outcome.ts";
-import { createProgress } from "../../services/cli/progress.ts";
+import { createProgress } from "../../services/cli/terminal/progress.ts";
 import type { HostView } from "../../shared/contracts/api.ts";
 import { heartbeat } from "../support/heartbeats.ts";
 

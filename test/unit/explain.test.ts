@@ -1,7 +1,7 @@
 // What a person is told of a decision: every host's refusal, what would make the task run, its place and the time.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { explanationText } from "../../services/cli/explain.ts";
+import { explanationText } from "../../services/cli/tasks/explain.ts";
 import { outlookOf } from "../../services/scheduler/explain.ts";
 import { ahead } from "../../services/scheduler/position.ts";
 import { Queue } from "../../services/scheduler/queue.ts";

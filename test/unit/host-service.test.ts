@@ -20,7 +20,7 @@ import { windowsArgument } from "../../services/cli/host/scheduled-task.ts";
 import { planText } from "../../services/cli/host/show-plan.ts";
 import { type WantedFlags, wantedOf } from "../../services/cli/host/wanted.ts";
 import { xml } from "../../services/cli/host/xml.ts";
-import { createProgress } from "../../services/cli/progress.ts";
+import { createProgress } from "../../services/cli/terminal/progress.ts";
 import type { MeshClient } from "../../shared/client/mesh-client.ts";
 import { STOP_DEADLINE_MS } from "../../shared/service/run.ts";
 import { heartbeat } from "../support/heartbeats.ts";

@@ -1,6 +1,6 @@
 // The hot configuration's rules: what a setting may be, and what a person is told of one that is none.
 import { describe, expect, it } from "vitest";
-import { valueIn } from "../../services/cli/config.ts";
+import { valueIn } from "../../services/cli/fleet/config.ts";
 import { parseDuration } from "../../shared/config/quantities.ts";
 import { RETRY_DEFAULTS, retryTable } from "../../shared/config/retry-table.ts";
 import { DEFAULT_SETTINGS, viewSettings, withSetting } from "../../shared/config/settings.ts";

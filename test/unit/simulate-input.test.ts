@@ -1,8 +1,8 @@
 // What `mesh simulate` is given: traces, machines and flags, and what it says of those it cannot use.
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../../services/cli/outcome.ts";
-import { machinesIn } from "../../services/cli/simulate-machines.ts";
-import { type Flags, planOf } from "../../services/cli/simulate-plan.ts";
+import { machinesIn } from "../../services/cli/simulate/machines.ts";
+import { type Flags, planOf } from "../../services/cli/simulate/plan.ts";
 import { readTrace, TRACE_LIMITS } from "../../services/simulator/trace.ts";
 import { heartbeat } from "../support/heartbeats.ts";
 

@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { withSettings } from "../host/settings-file.ts";
 import { Failure } from "../outcome.ts";
-import { orSay } from "../up.ts";
+import { orSay } from "../up/up.ts";
 import type { Group } from "./examine.ts";
 import type { Finding } from "./finding.ts";
 
@@ -25,7 +25,7 @@ export const doctorCommand = (): Command =>
 async function doctor({ environment: file, json }: Options): Promise<void> {
   const { readEnvironment } = await import("../../../shared/config/environment.ts");
   const { examine } = await import("./examine.ts");
-  const { jsonLine } = await import("../plain-text.ts");
+  const { jsonLine } = await import("../terminal/plain-text.ts");
   // As the service has it, with what its agents are given.
   const env = Object.assign(process.env, withSettings(file));
   const groups = await examine(readEnvironment(env), env, file);
@@ -40,8 +40,8 @@ async function doctor({ environment: file, json }: Options): Promise<void> {
 const STYLES = { ok: "green", warn: "yellow", fail: "red" } as const;
 
 async function reportOf(groups: Group[]): Promise<string> {
-  const { styled } = await import("../table.ts");
-  const { plainLine } = await import("../plain-text.ts");
+  const { styled } = await import("../terminal/table.ts");
+  const { plainLine } = await import("../terminal/plain-text.ts");
   const findings = groups.flatMap((group) => group.findings);
   const width = Math.max(...findings.map(({ check }) => check.length));
   const line = (finding: Finding) => {

@@ -5,7 +5,7 @@ import { totalmem } from "node:os";
 import path from "node:path";
 import { diskFloorBytes } from "../../../shared/contracts/heartbeat.ts";
 import { REQUEST_DEFAULTS } from "../../../shared/contracts/task.ts";
-import { formatSize, GIB } from "../quantities.ts";
+import { formatSize, GIB } from "../terminal/quantities.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 export interface MachineReading {

@@ -3,7 +3,7 @@
 import { execa } from "execa";
 import { z } from "zod";
 import { powershell } from "../host/powershell.ts";
-import { formatSize, GIB } from "../quantities.ts";
+import { formatSize, GIB } from "../terminal/quantities.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 export const WindowsReading = z.object({

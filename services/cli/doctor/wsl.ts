@@ -2,7 +2,7 @@
 import { GOLDEN_DISTRO } from "../../host-agent/wsl/distro-layout.ts";
 import type { Distro, WslVersion } from "../../host-agent/wsl/listing.ts";
 import type { WslFailure } from "../../host-agent/wsl/wsl-error.ts";
-import { formatSize, GIB } from "../quantities.ts";
+import { formatSize, GIB } from "../terminal/quantities.ts";
 import { clockFinding, type Finding, fail, ok, warn } from "./finding.ts";
 
 export type WslReading =

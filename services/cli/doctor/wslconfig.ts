@@ -3,7 +3,7 @@
 import { REQUEST_DEFAULTS } from "../../../shared/contracts/task.ts";
 import { VM_OWN_BYTES } from "../../host-agent/memory-limit.ts";
 import { utf16Text } from "../../host-agent/wsl/output-text.ts";
-import { formatSize, GIB } from "../quantities.ts";
+import { formatSize, GIB } from "../terminal/quantities.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 /** Of the memory, what the owner keeps at least. */

@@ -1,9 +1,9 @@
 // Empties this machine's host of work before its service is touched, and lets it take work again afterwards. What an
 // operator has wished for the host stands in the end as it was.
 import type { MeshClient } from "../../../shared/client/mesh-client.ts";
-import { GONE_MS, untilDrained } from "../drain-wait.ts";
+import { GONE_MS, untilDrained } from "../fleet/drain-wait.ts";
 import { valueOf } from "../outcome.ts";
-import type { Progress } from "../progress.ts";
+import type { Progress } from "../terminal/progress.ts";
 
 export interface Emptying {
   empty(): Promise<void>;

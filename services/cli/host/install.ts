@@ -4,7 +4,7 @@ import { Command, Option } from "commander";
 import { interruption } from "../interruption.ts";
 import { Failure, messageOf, UsageError } from "../outcome.ts";
 import { tell, withMesh } from "../session.ts";
-import { orSay } from "../up.ts";
+import { orSay } from "../up/up.ts";
 import type { Platform, ServiceManager, ServiceState, Step } from "./plan.ts";
 import type { WantedFlags } from "./wanted.ts";
 
@@ -126,7 +126,7 @@ async function perform(
 ): Promise<void> {
   const { carryOut } = await import("./carry-out.ts");
   const { emptyingOf } = await import("./emptying.ts");
-  const { createProgress } = await import("../progress.ts");
+  const { createProgress } = await import("../terminal/progress.ts");
   const { parseDuration } = await import("../../../shared/config/quantities.ts");
   const deadlineMs = parseDuration(options.deadline);
   if (deadlineMs === null) throw new UsageError("--deadline: expected a duration such as 90s or 10m");

@@ -4,7 +4,7 @@ import { Command, Option } from "commander";
 import { allowForStop, interruption } from "../interruption.ts";
 import { Failure, UsageError } from "../outcome.ts";
 import { tell } from "../session.ts";
-import { orSay } from "../up.ts";
+import { orSay } from "../up/up.ts";
 
 interface Options {
   out: string;
@@ -27,7 +27,7 @@ export const packageCommand = (): Command =>
 async function make(options: Options): Promise<void> {
   if (isSea()) throw new Failure("a single-file program is made from a checkout, after `npm ci`");
   const { buildSingleFile } = await import("./single-file/build.ts");
-  const { formatSize } = await import("../quantities.ts");
+  const { formatSize } = await import("../terminal/quantities.ts");
   const { out, platform } = options;
   if (out === "") throw new UsageError("--out: expected a file");
   // So that nothing is left when it is interrupted.

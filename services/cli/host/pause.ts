@@ -50,7 +50,7 @@ async function say(options: Options, pause: Pause | null): Promise<void> {
   const { holderOf } = await import("../../../shared/process/folder-lock.ts");
   const { removePause, writePause } = await import("../../host-agent/owner/pause.ts");
   const { HOST_LOCK } = await import("../../host-agent/identity.ts");
-  const { jsonLine } = await import("../plain-text.ts");
+  const { jsonLine } = await import("../terminal/plain-text.ts");
   const dataDir = path.resolve(options.data ?? (process.env.MESH_DATA_DIR || defaultDataDir()));
   const folders = await hostFolders(dataDir);
   if (folders.length === 0)

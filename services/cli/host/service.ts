@@ -30,7 +30,7 @@ async function here() {
 async function status({ json }: { json?: boolean }): Promise<void> {
   const { manager, machine } = await here();
   const { stateOf } = await import("./carry-out.ts");
-  const { jsonLine, plainLine } = await import("../plain-text.ts");
+  const { jsonLine, plainLine } = await import("../terminal/plain-text.ts");
   const state = await stateOf(manager, machine);
   if (json) process.stdout.write(jsonLine(state));
   else if (state.installed)
@@ -43,7 +43,7 @@ async function status({ json }: { json?: boolean }): Promise<void> {
 }
 
 async function logs({ lines, follow = false }: { lines: string; follow?: boolean }): Promise<void> {
-  const { wholeOf } = await import("../deploy-request.ts");
+  const { wholeOf } = await import("../tasks/deploy-request.ts");
   const count = wholeOf("--lines", lines, 0, 1_000_000);
   const { manager, machine } = await here();
   const log = manager.log(machine);
@@ -60,7 +60,7 @@ async function printFile(
   how: { lines: number; follow: boolean; signal: AbortSignal },
 ): Promise<void> {
   const { tailLog } = await import("./log-tail.ts");
-  const { EscapeStripper } = await import("../plain-text.ts");
+  const { EscapeStripper } = await import("../terminal/plain-text.ts");
   const plain = new EscapeStripper();
   try {
     await tailLog(file, how, (text) => process.stdout.write(plain.push(text)));

@@ -1,0 +1,58 @@
+// One host in full, as a person reads it: what it has, what is taken from that, what runs there. Pure.
+import type { HostView } from "../../../shared/contracts/api.ts";
+import type { MemoryReading } from "../../../shared/contracts/heartbeat.ts";
+import { plainLine } from "../terminal/plain-text.ts";
+import { formatDuration, formatSize } from "../terminal/quantities.ts";
+import { properties } from "../terminal/table.ts";
+
+const free = ({ availableBytes, totalBytes }: MemoryReading): string =>
+  `${formatSize(availableBytes)} of ${formatSize(totalBytes)} free`;
+
+const pairs = (of: Record<string, string>): string | null => {
+  const words = Object.entries(of).map(([name, value]) => `${name}=${value}`);
+  return words.length === 0 ? null : plainLine(words.join(" "));
+};
+
+export function hostText(host: HostView, nowMs: number): string {
+  const { memoryOf, attempts, cpu, disk, slots, owner, withheld, lastResume } = host;
+  return (
+    `${plainLine(host.hostId)}\n` +
+    properties([
+      ["seen", `${formatDuration(nowMs - Date.parse(host.lastSeenAt))} ago`],
+      ["begins work", withheld === null ? null : plainLine(`no: ${withheld.why}`)],
+      ["owner", owner === undefined ? null : ownerInWords(owner)],
+      ["power", owner === undefined || owner.power === "unknown" ? null : owner.power],
+      ["slots", `${slots.free} of ${slots.total} free`],
+      ["cpu", `${Math.round(cpu.busy * 100)} % of ${cpu.cores} cores busy`],
+      ["memory", `${free(host.memory)} for attempts`],
+      ["of the machine", memoryOf === undefined ? null : free(memoryOf.machine)],
+      ["of its VM", memoryOf?.vm ? free(memoryOf.vm) : null],
+      ["kept for owner", memoryOf?.keptBytes ? formatSize(memoryOf.keptBytes) : null],
+      ["disk", `${formatSize(disk.freeBytes)} of ${formatSize(disk.totalBytes)} free`],
+      ["isolation", plainLine(host.isolation)],
+      ["labels", pairs(host.labels)],
+      ["versions", pairs(host.versions)],
+      [
+        "last woke",
+        lastResume === undefined ? null : `${lastResume.at}, after ${formatDuration(lastResume.gapMs)}`,
+      ],
+      ...attempts.map(({ taskId, attempt, use }): [string, string] => [
+        "runs",
+        `${plainLine(taskId)} (attempt ${attempt})${use === undefined ? "" : usedBy(use)}`,
+      ]),
+    ])
+  );
+}
+
+function ownerInWords({ presence, idleMs }: NonNullable<HostView["owner"]>): string | null {
+  if (presence === "unknown") return null;
+  return idleMs === null ? presence : `${presence}, idle for ${formatDuration(idleMs)}`;
+}
+
+function usedBy({ memoryBytes, cpus }: NonNullable<HostView["attempts"][number]["use"]>): string {
+  const words = [
+    ...(memoryBytes === undefined ? [] : [formatSize(memoryBytes)]),
+    ...(cpus === undefined ? [] : [`${cpus.toFixed(1)} cores`]),
+  ];
+  return words.length === 0 ? "" : `: ${words.join(", ")}`;
+}
