@@ -18,6 +18,8 @@ const HELD_SHARE = 0.05;
 const STOPPING_MS = 20_000;
 /** Urgent tasks for which attempts are stopped at a time. */
 const URGENT_AT_ONCE = 20;
+/** Each look for what could give way goes through all hosts; a sweep takes so many at most. */
+const URGENT_LOOKS = 200;
 
 export interface RoomPorts {
   /** What comes of it shows on the log. */
@@ -88,14 +90,28 @@ export class MakingRoom {
 
   #preempt(situation: Situation, mayBegin: (task: QueueEntry) => boolean): void {
     const { nowMs } = situation;
-    for (const entry of this.#queue.urgent(URGENT_AT_ONCE)) {
-      if (entry.asked !== null || nowMs < entry.notBeforeMs || !mayBegin(entry)) continue;
-      if (nowMs < (this.#holds.get(entry.taskId)?.stoppingUntilMs ?? 0)) continue;
-      const found = sacrifice(entry, this.#fleet.regard(entry, nowMs), situation);
-      if (found === null) continue;
-      this.#hold(entry, found.hostId, nowMs, nowMs + STOPPING_MS);
-      for (const stop of found.stops) this.#ports.stop(found.hostId, stop);
-    }
+    let [left, looks] = [URGENT_AT_ONCE, URGENT_LOOKS];
+    for (const lane of this.#queue.urgent())
+      for (const entry of lane) {
+        if (left === 0 || looks === 0) return;
+        if (entry.removed || entry.asked !== null || nowMs < entry.notBeforeMs) continue;
+        if (nowMs < (this.#holds.get(entry.taskId)?.stoppingUntilMs ?? 0)) {
+          left--;
+          continue;
+        }
+        if (!mayBegin(entry)) {
+          // Those behind it wait for the same, but where it has used some of its own budget.
+          if (entry.spent === null) break;
+          continue;
+        }
+        looks--;
+        const found = sacrifice(entry, this.#fleet.regard(entry, nowMs), situation);
+        // Nobody gives way for those behind it either: they ask for the same.
+        if (found === null) break;
+        left--;
+        this.#hold(entry, found.hostId, nowMs, nowMs + STOPPING_MS);
+        for (const stop of found.stops) this.#ports.stop(found.hostId, stop);
+      }
   }
 
   #holdForPassed(situation: Situation, patienceMs: number, mayBegin: (task: QueueEntry) => boolean): void {

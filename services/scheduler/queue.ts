@@ -99,16 +99,10 @@ export class Queue {
     }
   }
 
-  /** So many urgent tasks at most, the oldest of each repository first. */
-  *urgent(atMost: number): Generator<QueueEntry> {
-    let left = atMost;
+  /** The lanes of urgent tasks, those first whose repository's turn it is; some entries may have been removed. */
+  *urgent(): Generator<readonly QueueEntry[]> {
     for (const line of this.levels.high.ring.values())
-      for (const lane of line.lanes.values())
-        for (const entry of lane.entries) {
-          if (entry.removed) continue;
-          if (left-- <= 0) return;
-          yield entry;
-        }
+      for (const { entries } of line.lanes.values()) yield entries;
   }
 
   /** By priority, repository and age; entries may be removed meanwhile. Not the order of placement. */

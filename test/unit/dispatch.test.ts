@@ -241,6 +241,37 @@ describe("a task that asks for most of a host", () => {
   });
 });
 
+describe("an urgent task", () => {
+  it.each<[string, Partial<QueueEntry>]>([
+    ["for a budget", { runner: "claude-code", budget: { usd: 1 } }],
+    ["for a runner that no host has", { runner: "of-nobody" }],
+  ])("has a low one stopped, however many urgent ones before it wait %s", async (_, others) => {
+    const stops: string[] = [];
+    const { queue, fleet, after } = scene({
+      ask: async () => STARTED,
+      settings: () => ({
+        ...DEFAULT_SETTINGS,
+        "placement.preemption": true,
+        "budget.perDay": { usd: 0, tokens: null },
+      }),
+      stop: (hostId, { taskId }) => stops.push(`${taskId} ${hostId}`),
+    });
+    for (const [hostId, slots] of [
+      ["a", 9],
+      ["b", 1],
+    ] as const)
+      for (let number = 0; number < slots; number++)
+        fleet.reserve(hostId, `${hostId}-${number}`, reservation({ priority: "low" }));
+    for (let number = 1; number <= 50; number++)
+      queue.add(entry(`waits-${number}`, number, { priority: "high", ...others }));
+    queue.add(entry("urgent", 51, { priority: "high" }));
+    await after(0);
+    expect(stops).toHaveLength(1);
+    await after(1_000);
+    expect(stops).toHaveLength(1);
+  });
+});
+
 describe("the scheduler's memory", () => {
   it("does not keep tasks that have left the queue behind one that fits nowhere", () => {
     const queue = new Queue();
