@@ -1,0 +1,176 @@
+// What an attempt does: prepare the tree → run → take the patch → validate on a fresh tree → keep what there is to
+// show. What it meets on the way is its outcome; only a `Stop`, or a bug, is thrown.
+import { stat, writeFile } from "node:fs/promises";
+import type { Failure } from "../../shared/contracts/failure.ts";
+import {
+  type AttemptResult,
+  budgetOf,
+  type DeployRequest,
+  isForAgent,
+  REQUEST_DEFAULTS,
+  runnerOf,
+} from "../../shared/contracts/task.ts";
+import { FINDINGS_SHOWN, type Finding, TASK_TYPES } from "../../shared/contracts/task-type.ts";
+import type { AttemptOptions } from "./attempt.ts";
+import { attemptFiles } from "./attempt-files.ts";
+import { checkOut } from "./checkout.ts";
+import { type Outcome, Stop, type Work } from "./executor.ts";
+import { Failed } from "./failed.ts";
+import { commandInWords } from "./gates.ts";
+import { createInstance, type Instance } from "./instance.ts";
+import { createLogSink } from "./log-sink.ts";
+import { planOf } from "./plan.ts";
+import { runRunner } from "./runner-run.ts";
+import type { ExitRecord } from "./supervisor-link.ts";
+import { validate } from "./validation.ts";
+import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
+import { TRUSTED_PATHS } from "./workspace/trusted-files.ts";
+
+/** Writes what becomes known on `result`, which is the outcome's. */
+export async function attemptWork(
+  options: AttemptOptions,
+  work: Work,
+  folder: string,
+  result: AttemptResult,
+): Promise<Outcome> {
+  const { bus, hostId, runners, redactor } = options;
+  const { guest, workspaces } = work.machine;
+  const { taskId, attempt, request } = work.order;
+  const beganMs = performance.now();
+  const timeoutMs = request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs;
+  const owner = { taskId, attempt, hostId };
+  const files = attemptFiles(folder, { bus, redactor, owner, signal: work.signal });
+  const { fileOf } = files;
+  await using sink = createLogSink(bus, redactor, owner);
+
+  let failure: Failure | null = null;
+  try {
+    sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
+    const isAgents = isForAgent(request);
+    const tree = await checkOut(work, {
+      ...{ name: "work", budgetMs: timeoutMs, use: "work" },
+      base: { trusted: isAgents },
+    });
+    const planned = planOf(request, tree.base ?? { isThere: false, configuration: null });
+    if (!planned.ok) throw new Failed(planned.failure);
+    const { plan } = planned;
+    for (const note of plan.notes) sink.phase("preparing", note);
+    const bounded = { ...work, order: { ...work.order, request: plan.request } };
+    result.phases.prepareMs = performance.now() - beganMs;
+    const instance = createInstance(bounded, tree, {
+      hostId,
+      redactor,
+      budgetMs: (plan.request.timeoutMs ?? timeoutMs) - result.phases.prepareMs,
+      ...(isAgents ? { outOfPatch: TRUSTED_PATHS } : {}),
+    });
+    const stretch = await work.stretch();
+    const ran = await run(instance, stretch, plan.request);
+    // Whatever became of it: what it has left is there to be seen.
+    const patch = await takePatch(instance);
+    const problem = ran ?? patch.problem;
+    if (problem !== null) throw new Failed(problem);
+    await validate(bounded, plan.gates, { file: patch.file, gitDir: tree.gitDir }, result.phases, {
+      ...{ hostId, redactor, budgetMs: instance.budgetMs(), sink, fileOf },
+      onResult(check, exit) {
+        countMemory(exit);
+        result.checks.push(check);
+      },
+    });
+  } catch (error) {
+    if (error instanceof Stop) throw error;
+    if (error instanceof Failed) failure = error.failure;
+    else if (isNoSpace(error)) failure = diskFull("");
+    else throw error;
+    failure = { ...failure, message: redactor.text(failure.message) };
+    if (failure.category !== "resource" && (await isAnyDiskFull()))
+      failure = diskFull(`: ${failure.message}`);
+  }
+  result.durationMs = performance.now() - beganMs;
+  work.signal.throwIfAborted();
+  await keepArtifacts();
+  if (failure === null) return { ok: true, result };
+  return { ok: false, failure, result };
+
+  /** Null if it went well, or there was nothing to run. */
+  async function run(instance: Instance, stretch: string, planned: DeployRequest): Promise<Failure | null> {
+    const name = runnerOf(request);
+    if (name === null) return null;
+    const runner = runners.find((known) => known.name === name);
+    if (runner === undefined) return { category: "setup", message: `host ${hostId} has no runner ${name}` };
+    sink.phase("running", `running ${commandInWords(request.run?.command ?? name)}`);
+    const { exit, failure, agent, findings } = await runRunner({
+      runner,
+      request: planned,
+      allowance: work.order.allowance ?? budgetOf(request) ?? {},
+      instance,
+      stretch,
+      sink,
+      signal: work.signal,
+      fileOf,
+      onRun: work.onRun,
+    });
+    result.exitCode = exit.exitCode;
+    result.signal = exit.signal;
+    result.phases.runMs = exit.durationMs;
+    countMemory(exit);
+    if (agent !== undefined) result.agent = redacted(agent);
+    work.signal.throwIfAborted();
+    if (findings !== undefined) await keepFindings(redacted(findings));
+    if (failure === null && findings === undefined && TASK_TYPES[request.type].findings === "required")
+      return { category: "agent", message: "the agent told no findings, which are its answer" };
+    return failure;
+  }
+
+  async function keepFindings(findings: Finding[]): Promise<void> {
+    const first = findings.slice(0, FINDINGS_SHOWN);
+    if (result.agent !== undefined) result.agent.findings = { total: findings.length, first };
+    await writeFile(fileOf("findings"), JSON.stringify(findings, null, 2));
+  }
+
+  function redacted<Value>(value: Value): Value {
+    return JSON.parse(redactor.text(JSON.stringify(value))) as Value;
+  }
+
+  async function takePatch(instance: Instance): Promise<{ file: string; problem: Failure | null }> {
+    sink.phase("collecting", "taking the patch");
+    const file = fileOf("patch");
+    const { leftOut, failure } = await instance.writePatch(file);
+    work.signal.throwIfAborted();
+    for (const line of leftOut) sink.phase("collecting", line);
+    if (failure !== null || (await stat(file)).size === 0) return { file, problem: failure };
+    const unbundled = await instance.writeBundle(fileOf("bundle"));
+    work.signal.throwIfAborted();
+    if (unbundled !== null) sink.phase("collecting", `no bundle could be made: ${unbundled}`);
+    return { file, problem: TASK_TYPES[request.type].readsOnly ? CHANGED : null };
+  }
+
+  function countMemory({ peakMemoryBytes = 0 }: ExitRecord): void {
+    const most = Math.max(result.peakMemoryBytes ?? 0, peakMemoryBytes);
+    if (most > 0) result.peakMemoryBytes = most;
+  }
+
+  /** Work that fills the disk has used too much; where none had begun, this host lacks the room for any. */
+  function diskFull(what: string): Failure {
+    const category = result.phases.prepareMs === undefined ? "host" : "resource";
+    return { category, message: `the disk of host ${hostId} is full${what}` };
+  }
+
+  /** The trees need not lie on the disk that what is left of them is written to. */
+  async function isAnyDiskFull(): Promise<boolean> {
+    return (await isDiskFull(folder)) || workspaces.isDiskFull();
+  }
+
+  async function keepArtifacts(): Promise<void> {
+    if (await isAnyDiskFull()) {
+      // What the work has left there makes room for what tells of it.
+      await guest.release(work.attemptKey);
+      await workspaces.remove(work.attemptKey);
+    }
+    await files.publish(result, failure);
+  }
+}
+
+const CHANGED: Failure = {
+  category: "agent",
+  message: "it changed the tree, which a task of its type may not: what it has changed is in the patch",
+};
