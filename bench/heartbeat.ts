@@ -75,6 +75,7 @@ async function costOfHeartbeats(): Promise<number> {
       attempts,
       labels: { os: "linux" },
       runners: ["command"],
+      secrets: [],
       isolation: "sandbox",
       untrusted: false,
       draining: false,

@@ -2,6 +2,7 @@
 import { constraintInWords, constraintsOf, type Labelled, meets } from "../../shared/contracts/constraint.ts";
 import { diskFloorBytes } from "../../shared/contracts/heartbeat.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
+import { lackingSecrets, type OfferedSecret, wantedSecrets } from "../../shared/contracts/secret.ts";
 import {
   isForAgent,
   NO_AGENT_FOR_STRANGERS,
@@ -12,6 +13,7 @@ import {
 export interface Capacity extends Labelled {
   slots: number;
   runners: readonly string[];
+  secrets: readonly OfferedSecret[];
   /** It was told to take the work of strangers, and keeps its instances apart. */
   takesStrangers: boolean;
   cores: number;
@@ -58,6 +60,10 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
   const unmet = constraintsOf(request)?.find((constraint) => !meets(capacity, constraint));
   if (unmet !== undefined)
     return refused("labels", `this host's labels do not meet: ${constraintInWords(unmet)}`);
+  const secrets = wantedSecrets(request);
+  const lacking = secrets === null ? [] : lackingSecrets(secrets, capacity.secrets);
+  if (lacking.length > 0)
+    return refused("policy", `this host has no ${lacking.join(", ")} for this repository`);
   const { memoryBytes: wanted, cpus } = countedOf(order);
   if (cpus > capacity.cores)
     return refused("cpu", `${cpus} CPUs are asked for; this host has ${capacity.cores}`);

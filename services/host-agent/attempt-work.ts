@@ -55,11 +55,16 @@ export async function attemptWork(
     if (!planned.ok) throw new Failed(planned.failure);
     const { plan } = planned;
     for (const note of plan.notes) sink.phase("preparing", note);
+    const granted = await options.secrets.grant(plan.secrets, request.cloneUrl);
+    // Another host may have them.
+    if (!granted.ok) throw new Failed({ category: "setup", message: granted.message });
+    const secrets = granted.values;
     const bounded = { ...work, order: { ...work.order, request: plan.request } };
     result.phases.prepareMs = performance.now() - beganMs;
     const instance = createInstance(bounded, tree, {
       hostId,
       redactor,
+      secrets,
       budgetMs: (plan.request.timeoutMs ?? timeoutMs) - result.phases.prepareMs,
       ...(isAgents ? { outOfPatch: TRUSTED_PATHS } : {}),
     });
@@ -70,7 +75,7 @@ export async function attemptWork(
     const problem = ran ?? patch.problem;
     if (problem !== null) throw new Failed(problem);
     await validate(bounded, plan.gates, { file: patch.file, gitDir: tree.gitDir }, result.phases, {
-      ...{ hostId, redactor, budgetMs: instance.budgetMs(), sink, fileOf },
+      ...{ hostId, redactor, secrets, budgetMs: instance.budgetMs(), sink, fileOf },
       onResult(check, exit) {
         countMemory(exit);
         result.checks.push(check);

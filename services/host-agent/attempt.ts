@@ -10,6 +10,7 @@ import type { Executor, Stop } from "./executor.ts";
 import { keepWorkspace } from "./keep-workspace.ts";
 import type { Redactor } from "./redaction.ts";
 import type { Runner } from "./runner/runner.ts";
+import type { GrantSecrets } from "./secrets/host-secrets.ts";
 
 export interface AttemptOptions {
   bus: Bus;
@@ -19,6 +20,7 @@ export interface AttemptOptions {
   runners: Runner[];
   /** Takes secrets out of all that leaves an attempt; a patch with one of this host's own does not leave it. */
   redactor: Redactor;
+  secrets: GrantSecrets;
   log: Logger;
 }
 

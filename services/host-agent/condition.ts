@@ -18,7 +18,10 @@ export interface Condition extends Disposable {
   /** For heartbeats. */
   said(): Pick<Heartbeat, "cpu" | "memory" | "memoryOf" | "disk" | "caches" | "owner" | "withheld">;
   /** For admission. */
-  judged(): Omit<Capacity, "slots" | "labels" | "versions" | "runners" | "takesStrangers" | "draining">;
+  judged(): Omit<
+    Capacity,
+    "slots" | "labels" | "versions" | "runners" | "secrets" | "takesStrangers" | "draining"
+  >;
 }
 
 export interface ConditionOptions

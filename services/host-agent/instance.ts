@@ -42,7 +42,14 @@ const PATCH_MS = 120_000;
 export function createInstance(
   work: Work,
   tree: PreparedTree,
-  options: { hostId: string; budgetMs: number; redactor: Redactor; outOfPatch?: readonly string[] },
+  options: {
+    hostId: string;
+    budgetMs: number;
+    redactor: Redactor;
+    /** Environment variables of what runs in it; what takes the patch has none of them. */
+    secrets: Record<string, string>;
+    outOfPatch?: readonly string[];
+  },
 ): Instance {
   const { taskId, attempt, request } = work.order;
   const { guest } = work.machine;
@@ -87,7 +94,7 @@ export function createInstance(
         ...base,
         limits: bounded,
         ...command,
-        env: { ...dependencies, ...env, ...environment, ...pathOf(env) },
+        env: { ...dependencies, ...options.secrets, ...env, ...environment, ...pathOf(env) },
         timeoutMs: Math.max(1, budgetMs),
       },
       onOutput,

@@ -33,6 +33,8 @@ import { startAwake } from "./owner/keep-awake.ts";
 import { createRedactor } from "./redaction.ts";
 import { commandRunner } from "./runner/command.ts";
 import { findRunners } from "./runner/here.ts";
+import { keepSecrets } from "./secrets/host-secrets.ts";
+import { storeFileIn } from "./secrets/store-file.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { Voice } from "./voice.ts";
 import { diskOf } from "./workspace/disk.ts";
@@ -77,6 +79,23 @@ export async function start(
     );
   const artifactsFolder = path.join(dataDir, "artifacts");
   const finished = finishedIn(path.join(dataDir, "finished"));
+
+  const redactor = createRedactor([
+    environment.ANTHROPIC_API_KEY,
+    environment.ANTHROPIC_AUTH_TOKEN,
+    environment.OPENAI_API_KEY,
+    environment.NATS_TOKEN,
+    ...Object.values(programs).flatMap(({ secrets }) => secrets.map((name) => process.env[name])),
+  ]);
+  const secrets = stack.use(
+    await keepSecrets({
+      file: environment.MESH_HOST_SECRETS ?? storeFileIn(dataDir),
+      isNamed: environment.MESH_HOST_SECRETS !== undefined,
+      hostId,
+      redactor,
+      log,
+    }),
+  );
 
   // What a former life left is ended, and seen gone, before this one says a word.
   const tools = Object.values(programs).flatMap(pathsOf);
@@ -147,14 +166,6 @@ export async function start(
   // What can see the machine is never a stranger's, whatever the machine was told.
   const takesStrangers = () => environment.MESH_HOST_UNTRUSTED && isolation() === "sandbox";
 
-  const redactor = createRedactor([
-    environment.ANTHROPIC_API_KEY,
-    environment.ANTHROPIC_AUTH_TOKEN,
-    environment.OPENAI_API_KEY,
-    environment.NATS_TOKEN,
-    ...Object.values(programs).flatMap(({ secrets }) => secrets.map((name) => process.env[name])),
-  ]);
-
   const condition = stack.use(
     await startCondition({
       environment,
@@ -181,6 +192,7 @@ export async function start(
           return found.runners;
         },
         redactor,
+        secrets,
         log,
       }),
     finished,
@@ -192,6 +204,7 @@ export async function start(
       labels: environment.MESH_HOST_LABELS,
       versions: versions(),
       runners: runnerNames(),
+      secrets: secrets.offered(),
       takesStrangers: takesStrangers(),
       draining: draining(),
     }),
@@ -235,6 +248,7 @@ export async function start(
           attempts: attempts.list(),
           labels: environment.MESH_HOST_LABELS,
           runners: runnerNames(),
+          secrets: secrets.offered(),
           isolation: isolation() ?? "none",
           limits: instances.machines()[0]?.guest.hello()?.limits ?? NOTHING_HELD,
           untrusted: takesStrangers(),

@@ -14,6 +14,8 @@ export interface Plan {
   /** With its limits, and the whole prompt in place of what was asked for. */
   request: DeployRequest;
   gates: Gate[];
+  /** Names of the host's secrets that work and gates get: what the request asks for, and the base branch. */
+  secrets: string[];
   /** What the log is told of it, a sentence each. */
   notes: string[];
 }
@@ -30,22 +32,28 @@ export function planOf(
   const gates = gatesOf(read.configuration, request);
   if (gates.length === 0 && TASK_TYPES[request.type].needsGates)
     return { ok: false, failure: { category: "setup", permanent: true, message: NOTHING_JUDGES } };
+  const named = [...new Set([...(request.secrets ?? []), ...read.configuration.secrets])];
+  const secrets = request.fork === true ? [] : named;
   const { request: limited, tooHigh } = withLimits(request, read.configuration);
-  const named = gates.filter(({ gate }) => gate !== "check").map(({ gate }) => gate);
+  const ofGates = gates.filter(({ gate }) => gate !== "check").map(({ gate }) => gate);
   const notes = [
     configuration === null
       ? `no ${CONFIGURATION_FILE} on the base branch: ${gates.length === 0 ? "no gate" : "the request's checks alone"} will judge the work`
-      : `${CONFIGURATION_FILE} of the base branch: gates ${named.join(", ") || "none"}`,
+      : `${CONFIGURATION_FILE} of the base branch: gates ${ofGates.join(", ") || "none"}`,
+    ...(named.length === 0
+      ? []
+      : [`secrets ${named.join(", ")}: ${request.fork === true ? NONE_FOR_STRANGERS : "given"}`]),
     ...tooHigh.map((name) => `limits.${name} there is above what is allowed here, which holds`),
   ];
-  if (!isForAgent(request)) return { ok: true, plan: { request: limited, gates, notes } };
+  if (!isForAgent(request)) return { ok: true, plan: { request: limited, gates, secrets, notes } };
   const told = promptFor(request, read.configuration, gates, randomBytes(8).toString("hex"));
   if (!told.ok) return told;
   notes.push(isThere ? TRUSTED : UNTRUSTED);
-  return { ok: true, plan: { request: { ...limited, prompt: told.prompt }, gates, notes } };
+  return { ok: true, plan: { request: { ...limited, prompt: told.prompt }, gates, secrets, notes } };
 }
 
 const NOTHING_JUDGES = `nothing judges it: a validation needs checks, or gates in ${CONFIGURATION_FILE} of the base branch`;
+const NONE_FOR_STRANGERS = "not given, since a pull request from a fork gets none";
 const PATHS = TRUSTED_PATHS.join(", ");
 const TRUSTED = `${PATHS} are the base branch's, and no part of the patch`;
 const UNTRUSTED = `${PATHS} are left out, since there is no base branch, and no part of the patch`;

@@ -18,13 +18,15 @@ const FORMS: { begins: string; whole: string }[] = [
   { begins: "eyJ", whole: "eyJ[A-Za-z0-9_-]{8,}\\.eyJ[A-Za-z0-9_-]{8,}\\.[A-Za-z0-9_-]*" },
 ];
 /** A shorter value than this would be found in ordinary words. */
-const VALUE_MIN = 8;
+export const VALUE_MIN = 8;
 /** So much of a beginning is held back at most, characters; what is longer than that is no key. */
 const HELD_MAX = 16_384;
 /** Every secret by its form is made of these. */
 const TOKEN_CHARACTER = /[A-Za-z0-9_.-]/;
 
 export interface Redactor {
+  /** What is empty or too short to be a secret is passed over; what was learned is never forgotten. */
+  learn(values: (string | undefined)[]): void;
   /** A whole text. */
   text(text: string): string;
   /** Looks through a stream of bytes for this host's own secrets; true from the first on. */
@@ -39,12 +41,18 @@ interface RedactedStream {
   end(): Buffer;
 }
 
-/** `values` are secrets of this host; what is empty or too short to be one is passed over. */
+/** `values` are secrets of this host. */
 export function createRedactor(values: (string | undefined)[] = []): Redactor {
-  const known = [...new Set(values)]
-    .filter((value): value is string => value !== undefined && value.length >= VALUE_MIN)
-    .sort((left, right) => right.length - left.length);
-  const all = new RegExp([...known.map(escaped), ...FORMS.map(({ whole }) => whole)].join("|"), "g");
+  /** The longest first. */
+  let known: string[] = [];
+  let all = patternOf(known);
+  const learn: Redactor["learn"] = (more) => {
+    const found = new Set([...known, ...more.flatMap(asWritten)]);
+    if (found.size === known.length) return;
+    known = [...found].sort((left, right) => right.length - left.length);
+    all = patternOf(known);
+  };
+  learn(values);
   const begins = [...new Set(FORMS.map((form) => form.begins))];
   const text = (plain: string) => plain.replace(all, REDACTED);
 
@@ -62,6 +70,7 @@ export function createRedactor(values: (string | undefined)[] = []): Redactor {
   }
 
   return {
+    learn,
     text,
     finder() {
       let found = false;
@@ -93,6 +102,13 @@ export function createRedactor(values: (string | undefined)[] = []): Redactor {
     },
   };
 }
+
+const patternOf = (known: string[]): RegExp =>
+  new RegExp([...known.map(escaped), ...FORMS.map(({ whole }) => whole)].join("|"), "g");
+
+/** A value as it is, and as JSON has it: transcripts and results are written so. */
+const asWritten = (value: string | undefined): string[] =>
+  value === undefined || value.length < VALUE_MIN ? [] : [value, JSON.stringify(value).slice(1, -1)];
 
 const escaped = (value: string): string => value.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
 

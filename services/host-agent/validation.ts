@@ -11,6 +11,8 @@ import type { Patch } from "./workspace/patch.ts";
 interface ValidationOptions extends Pick<GateRun, "sink" | "fileOf" | "onResult"> {
   hostId: string;
   redactor: Redactor;
+  /** As the work has them. */
+  secrets: Record<string, string>;
   /** What the work has left of the attempt's time. */
   budgetMs: number;
 }
@@ -21,7 +23,7 @@ export async function validate(
   gates: Gate[],
   patch: Patch,
   phases: AttemptResult["phases"],
-  { hostId, redactor, budgetMs, sink, fileOf, onResult }: ValidationOptions,
+  { hostId, redactor, secrets, budgetMs, sink, fileOf, onResult }: ValidationOptions,
 ): Promise<void> {
   if (gates.length === 0) return;
   const beganMs = performance.now();
@@ -32,7 +34,7 @@ export async function validate(
   if (!applied.ok)
     throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
   const leftMs = budgetMs - (performance.now() - beganMs);
-  const instance = createInstance(work, tree, { hostId, redactor, budgetMs: leftMs });
+  const instance = createInstance(work, tree, { hostId, redactor, secrets, budgetMs: leftMs });
   const stretch = await work.stretch();
   const problem = await runGates(gates, {
     ...{ instance, stretch, sink, signal: work.signal, fileOf, onResult },

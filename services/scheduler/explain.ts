@@ -2,6 +2,7 @@
 // make the task run. Pure; no decision is made by it.
 import { constraintInWords, meets } from "../../shared/contracts/constraint.ts";
 import { CANDIDATES_MAX, type Candidate, type Outlook } from "../../shared/contracts/outlook.ts";
+import { lackingSecrets } from "../../shared/contracts/secret.ts";
 import { CHECKS, type Check, refusal } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
 import type { FleetHost } from "./fleet-host.ts";
@@ -70,6 +71,9 @@ const unmet = (task: QueueEntry, { heartbeat }: FleetHost): string => {
   return constraint === undefined ? "" : constraintInWords(constraint);
 };
 
+const lacking = ({ secrets }: QueueEntry, { heartbeat }: FleetHost): string =>
+  secrets === null ? "" : lackingSecrets(secrets, heartbeat.secrets).join(", ");
+
 /** Hosts whose own reasons are told in one sentence. */
 const NAMED = 3;
 
@@ -82,6 +86,8 @@ function whyNot(task: QueueEntry, host: FleetHost, refused: Check): string {
       return `begins no work: ${withheldInWords(host)}`;
     case "labels":
       return `does not meet ${unmet(task, host)}`;
+    case "secrets":
+      return `has no ${lacking(task, host)} for this repository`;
     case "memory":
       return `has ${gigabytes(host.freeBytes)} of ${gigabytes(task.memoryBytes)} GB free`;
     case "cpus":
@@ -102,7 +108,7 @@ function refusedInWords(task: QueueEntry, hosts: readonly FleetHost[], situation
   for (const host of hosts) {
     const check = refusal(task, host, situation);
     if (check === null) continue;
-    const about = check === "labels" ? unmet(task, host) : check === "avoided" ? host.avoidedFor : "";
+    const about = aboutOf(task, host, check);
     const group = groups.get(`${check} ${about}`) ?? { check, hosts: [] };
     group.hosts.push(host);
     groups.set(`${check} ${about}`, group);
@@ -111,6 +117,13 @@ function refusedInWords(task: QueueEntry, hosts: readonly FleetHost[], situation
     .sort((one, other) => CHECKS.indexOf(one.check) - CHECKS.indexOf(other.check))
     .map(({ check, hosts: refused }) => `${refused.length} ${groupInWords(task, check, refused)}`);
   return `${count(hosts.length, "host")}: ${words.join(", ")}`;
+}
+
+/** Hosts that are refused by one check for different reasons are told apart. */
+function aboutOf(task: QueueEntry, host: FleetHost, check: Check): string {
+  if (check === "labels") return unmet(task, host);
+  if (check === "secrets") return lacking(task, host);
+  return check === "avoided" ? host.avoidedFor : "";
 }
 
 function groupInWords(task: QueueEntry, check: Check, hosts: FleetHost[]): string {
@@ -124,6 +137,8 @@ function groupInWords(task: QueueEntry, check: Check, hosts: FleetHost[]): strin
     }
     case "labels":
       return `do not meet ${unmet(task, only)}`;
+    case "secrets":
+      return `have no ${lacking(task, only)} for this repository`;
     case "memory": {
       const most = Math.max(...hosts.map(({ freeBytes }) => freeBytes));
       return `have at most ${gigabytes(most)} of ${gigabytes(task.memoryBytes)} GB free`;

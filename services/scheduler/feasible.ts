@@ -1,5 +1,6 @@
 // Which hosts could take a task at all, and why the others could not. Pure.
 import { meets } from "../../shared/contracts/constraint.ts";
+import { lackingSecrets } from "../../shared/contracts/secret.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import type { QueueEntry } from "./queue-entry.ts";
 import type { Situation } from "./situation.ts";
@@ -13,6 +14,7 @@ export const CHECKS = [
   "untrusted",
   "runner",
   "labels",
+  "secrets",
   "cpus",
   "disk",
   "held",
@@ -24,8 +26,8 @@ export const CHECKS = [
 export type Check = (typeof CHECKS)[number];
 
 /** Tasks for which `isOpen` says enough: most of them. */
-export const isPlain = ({ fork, constraints }: QueueEntry, { barred }: Situation): boolean =>
-  !fork && constraints === null && barred.size === 0;
+export const isPlain = ({ fork, constraints, secrets }: QueueEntry, { barred }: Situation): boolean =>
+  !fork && constraints === null && secrets === null && barred.size === 0;
 
 /** True of most hosts that `refusal` refuses nothing to a plain task, in a few comparisons; of others that has to be asked. */
 export const isOpen = (
@@ -49,6 +51,8 @@ export function refusal(task: QueueEntry, host: FleetHost, situation: Situation)
   if (task.runner !== null && !host.heartbeat.runners.includes(task.runner)) return "runner";
   if (task.constraints !== null && !task.constraints.every((one) => meets(host.heartbeat, one)))
     return "labels";
+  if (task.secrets !== null && lackingSecrets(task.secrets, host.heartbeat.secrets).length > 0)
+    return "secrets";
   if (task.cpus > host.cores) return "cpus";
   if (host.isDiskFull) return "disk";
   if (situation.nowMs < host.heldUntilMs && host.heldFor !== task.taskId) return "held";

@@ -77,6 +77,7 @@ export const REFUSED: Record<Check, { one: string; more: string }> = {
   untrusted: { one: "takes no work from forks", more: "take no work from forks" },
   runner: { one: "lacks the runner", more: "lack the runner" },
   labels: { one: "lacks a label", more: "lack a label" },
+  secrets: { one: "lacks a secret for this repository", more: "lack a secret for this repository" },
   cpus: { one: "has too few CPUs", more: "have too few CPUs" },
   disk: { one: "has too little disk left", more: "have too little disk left" },
   held: { one: "makes room for another task", more: "make room for other tasks" },

@@ -2,6 +2,7 @@
 // tasks each costs little more than its id.
 import type { Allowance } from "../../shared/contracts/budget.ts";
 import type { Constraint } from "../../shared/contracts/constraint.ts";
+import type { WantedSecrets } from "../../shared/contracts/secret.ts";
 import type { Priority, RunnerName } from "../../shared/contracts/task.ts";
 import type { Amount } from "../../shared/lifecycle/amount.ts";
 import type { CountedMemory, MemorySource } from "./expectation.ts";
@@ -21,6 +22,7 @@ export interface Demand extends Footprint, Work {
   /** Names its repository's clone in the caches of hosts. */
   cacheKey: string;
   constraints: readonly Constraint[] | null;
+  secrets: WantedSecrets | null;
   fork: boolean;
   timeoutMs: number;
   /** What its request lets its agents use in all attempts; null if it says nothing of that. */
@@ -78,6 +80,9 @@ export class QueueEntry implements Readonly<Demand> {
   }
   get constraints(): readonly Constraint[] | null {
     return this.demand.constraints;
+  }
+  get secrets(): WantedSecrets | null {
+    return this.demand.secrets;
   }
   get fork(): boolean {
     return this.demand.fork;
@@ -151,8 +156,8 @@ const demands = new Map<string, Demand>();
 /** The one object for all that ask for this. */
 export function shared(demand: Demand): Demand {
   const { priority, repository, type, runner, cacheKey, constraints, fork, timeoutMs, cpus } = demand;
-  const { memoryBytes, memorySource, memoryLimitBytes, budget } = demand;
-  const key = `${priority} ${repository} ${type} ${runner} ${cacheKey} ${fork} ${timeoutMs} ${cpus} ${memoryBytes} ${memorySource} ${memoryLimitBytes} ${budget?.usd} ${budget?.tokens} ${constraints === null ? "" : JSON.stringify(constraints)}`;
+  const { memoryBytes, memorySource, memoryLimitBytes, budget, secrets } = demand;
+  const key = `${priority} ${repository} ${type} ${runner} ${cacheKey} ${fork} ${timeoutMs} ${cpus} ${memoryBytes} ${memorySource} ${memoryLimitBytes} ${budget?.usd} ${budget?.tokens} ${constraints === null ? "" : JSON.stringify(constraints)} ${secrets === null ? "" : JSON.stringify(secrets)}`;
   const known = demands.get(key);
   if (known !== undefined) return known;
   if (demands.size >= DEMANDS_REMEMBERED) demands.clear();

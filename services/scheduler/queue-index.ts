@@ -2,6 +2,7 @@
 // an argument.
 import { constraintsOf } from "../../shared/contracts/constraint.ts";
 import type { FailureCategory } from "../../shared/contracts/failure.ts";
+import { wantedSecrets } from "../../shared/contracts/secret.ts";
 import {
   budgetOf,
   type DeployRequest,
@@ -205,6 +206,7 @@ function newEntry(taskId: string, sequence: number, priority: Priority, request:
     cacheKey,
     runner: runnerOf(request),
     constraints: constraintsOf(request),
+    secrets: wantedSecrets(request),
     fork: request.fork === true,
     timeoutMs: request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs,
     budget: budgetOf(request),

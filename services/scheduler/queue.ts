@@ -142,8 +142,8 @@ function shapeOf(entry: QueueEntry): string {
   return `${entry.memoryBytes}${expected}${allowed} ${kindOf(entry)}`;
 }
 
-const kindOf = ({ cpus, fork, runner, constraints }: QueueEntry): string =>
-  `${cpus} ${fork} ${runner} ${constraints === null ? "" : JSON.stringify(constraints)}`;
+const kindOf = ({ cpus, fork, runner, constraints, secrets }: QueueEntry): string =>
+  `${cpus} ${fork} ${runner} ${constraints === null ? "" : JSON.stringify(constraints)} ${secrets === null ? "" : JSON.stringify(secrets)}`;
 
 /** Drops the removed ones once they are half of the lane: each is copied past twice at most. */
 function tidy(line: Line, shape: string): void {

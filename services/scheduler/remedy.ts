@@ -1,6 +1,7 @@
 // What would make a task run that no host can take now: which host, on what condition, and when, as far as that is
 // known. Pure.
 import { constraintInWords } from "../../shared/contracts/constraint.ts";
+import { lackingSecrets } from "../../shared/contracts/secret.ts";
 import { refusal } from "./feasible.ts";
 import type { FleetHost, Reservation } from "./fleet-host.ts";
 import type { QueueEntry } from "./queue-entry.ts";
@@ -112,12 +113,22 @@ function wanting(task: QueueEntry, hosts: readonly FleetHost[]): Remedy | null {
   const needs = [
     ...(task.fork ? ["took work from forks (MESH_HOST_UNTRUSTED=1)"] : []),
     ...(task.constraints === null ? [] : [`met ${task.constraints.map(constraintInWords).join(" and ")}`]),
+    ...hadSecrets(task, hosts),
     ...(hosts.every(({ cores }) => cores < task.cpus) ? [`had ${task.cpus} CPUs`] : []),
     ...(hosts.every(({ totalBytes }) => MEMORY_SHARE * totalBytes < task.memoryBytes)
       ? [`had ${gigabytes(task.memoryBytes / MEMORY_SHARE)} GB of memory`]
       : []),
   ];
   return needs.length === 0 ? null : { words: `would run if a host ${needs.join(" and ")}`, inMs: null };
+}
+
+function hadSecrets({ secrets }: QueueEntry, hosts: readonly FleetHost[]): string[] {
+  if (secrets === null) return [];
+  const { names, repository } = secrets;
+  if (hosts.some(({ heartbeat }) => lackingSecrets(secrets, heartbeat.secrets).length === 0)) return [];
+  if (repository === null)
+    return ["had secrets for its clone URL, which only https:// and ssh:// ones can have"];
+  return [`had ${names.join(" and ")} for ${repository} (mesh host secret set)`];
 }
 
 export const gigabytes = (bytes: number): string => (Math.max(0, bytes) / 1e9).toFixed(1);

@@ -123,6 +123,12 @@ const VARIABLES = {
     .describe(
       "paths, with colons between, that attempts may read besides the system's programs and the folders on PATH",
     ),
+  MESH_HOST_SECRETS: z
+    .string()
+    .optional()
+    .describe(
+      "file of the secrets that this host has for tasks (JSON, for its account alone), instead of secrets.json in its data folder",
+    ),
   MESH_WSL_EXE: z
     .string()
     .optional()

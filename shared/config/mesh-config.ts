@@ -21,6 +21,7 @@ const Settings = DeployFields.pick({
   prompt: true,
   agent: true,
   checks: true,
+  secrets: true,
   priority: true,
   labels: true,
   resources: true,

@@ -2,6 +2,7 @@
 // lease, and the last one of each host stays on stream HOSTS for late readers.
 import { z } from "zod";
 import { HostId, TaskId } from "./ids.ts";
+import { OfferedSecret } from "./secret.ts";
 import { subject } from "./subject.ts";
 
 export const heartbeatSubject = subject("mesh.host.{hostId}.heartbeat");
@@ -65,6 +66,8 @@ export const Heartbeat = z.object({
   /** Keys of the repositories whose clones it keeps (`shared/repository/cache-key.ts`), in their order. */
   caches: z.array(z.string()).max(1_000).default([]),
   runners: z.array(z.string()),
+  /** The names of secrets that it has for tasks, and for which repositories. */
+  secrets: z.array(OfferedSecret).max(100).default([]).catch([]),
   /** How attempts are kept apart: `namespaces`, or `process-group` where the kernel gives no more. */
   isolation: z.string(),
   /** What holds attempts to their limits: `control-group`, `watched` (looked at now and then), or `none`. */

@@ -7,6 +7,7 @@ import { Constraint } from "./constraint.ts";
 import { FailureCategory } from "./failure.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
 import { PushView } from "./push.ts";
+import { SecretNames } from "./secret.ts";
 import { FINDINGS_SHOWN, Finding, TASK_TYPES, TaskType } from "./task-type.ts";
 
 export const PRIORITIES = ["high", "normal", "low"] as const;
@@ -119,6 +120,8 @@ const fields = {
   prompt: z.string().min(1).max(65_536).optional(),
   agent: z.strictObject(agentFields).optional(),
   checks: z.array(Command).max(100).optional(),
+  /** Names of secrets of its host's, which work and gates get as environment variables; work from a fork gets none. */
+  secrets: SecretNames.optional(),
   /** What a failed attempt leaves of its trees stays on its host for a while, to be looked at there. */
   keepWorkspace: z.boolean().optional(),
   /** A gateway that may pushes the patch onto `branch` once the task has succeeded, if that is still at `sha`. */
@@ -151,7 +154,7 @@ export const DeployRequest = z.object({
 export type DeployRequest = z.infer<typeof DeployRequest>;
 type Running = Pick<
   DeployRequest,
-  "type" | "run" | "runner" | "prompt" | "agent" | "fork" | "keepWorkspace" | "push"
+  "type" | "run" | "runner" | "prompt" | "agent" | "fork" | "keepWorkspace" | "push" | "secrets"
 >;
 
 type Ran = Pick<Running, "type" | "run" | "runner" | "prompt">;
@@ -183,8 +186,10 @@ export function isForAgent(request: Ran): boolean {
 export const NO_AGENT_FOR_STRANGERS = "no agent works on a pull request from a fork";
 
 function runnerProblem(request: Running): string | null {
-  const { run, prompt, agent, fork, push } = request;
+  const { run, prompt, agent, fork, push, secrets = [] } = request;
   const runner = runnerOf(request);
+  const twice = secrets.find((name) => run?.env !== undefined && Object.hasOwn(run.env, name));
+  if (twice !== undefined) return `${twice} is in run.env and in secrets: expected one of them`;
   if (fork === true && request.keepWorkspace) return "no workspace of a pull request from a fork is kept";
   if (run !== undefined && prompt !== undefined)
     return "run and prompt exclude each other: a command is run, or an agent is given a prompt";

@@ -16,6 +16,8 @@ import { memoryLimitOf } from "../../services/host-agent/memory-limit.ts";
 import { createRedactor } from "../../services/host-agent/redaction.ts";
 import { commandRunner } from "../../services/host-agent/runner/command.ts";
 import type { Run, Runner } from "../../services/host-agent/runner/runner.ts";
+import { keepSecrets } from "../../services/host-agent/secrets/host-secrets.ts";
+import { storeFileIn } from "../../services/host-agent/secrets/store-file.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
 import { keptWorkspaces } from "../../services/host-agent/workspace/kept-workspaces.ts";
 import { localWorkspaces } from "../../services/host-agent/workspace/workspaces.ts";
@@ -129,12 +131,17 @@ export async function startAttemptHost({
     look: async () => null,
     [Symbol.asyncDispose]: async () => {},
   };
+  const redactor = createRedactor([OWN_SECRET]);
+  const secrets = stack.use(
+    await keepSecrets({ file: storeFileIn(folder), isNamed: false, hostId: HOST_ID, redactor, log }),
+  );
   const executor = attemptExecutor({
     bus,
     hostId: HOST_ID,
     artifactsFolder,
     runners: [commandRunner, ...runners],
-    redactor: createRedactor([OWN_SECRET]),
+    redactor,
+    secrets,
     log,
   });
   let started = 0;

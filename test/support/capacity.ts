@@ -8,6 +8,7 @@ export const capacity = (overrides: Partial<Capacity> = {}): Capacity => ({
   labels: { os: "linux" },
   versions: { node: "24.0.0" },
   runners: ["command"],
+  secrets: [],
   takesStrangers: false,
   cores: 4,
   memoryTotalBytes: 16 * GIB,

@@ -18,6 +18,7 @@ export const heartbeat = (overrides: Partial<Heartbeat> = {}): Heartbeat => ({
   labels: {},
   caches: [],
   runners: ["command"],
+  secrets: [],
   isolation: "sandbox",
   untrusted: false,
   draining: false,

@@ -21,6 +21,7 @@ export function queued(overrides: Partial<QueueEntry> = {}): QueueEntry {
     cacheKey: "shop",
     runner: "command",
     constraints: null,
+    secrets: null,
     fork: false,
     timeoutMs: 1_800_000,
     budget: null,

@@ -85,6 +85,7 @@ describe("the documentation", () => {
     "docs/protocol.md",
     "docs/pushing.md",
     "docs/second-machine.md",
+    "docs/secrets.md",
     "docs/windows.md",
     "docs/windows-first-run.md",
   ])("%s names only files that exist", (file) => {

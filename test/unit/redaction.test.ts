@@ -51,6 +51,18 @@ describe("a secret", () => {
 });
 
 describe("a secret of this host", () => {
+  it("is gone as it stands and as JSON has it, from when it is learned on, in streams that began before too", () => {
+    const later = createRedactor();
+    const stream = later.stream();
+    const value = 'a"b\\c-0123';
+    const text = `${value} ${JSON.stringify({ value })}\n`;
+    expect(later.text(text)).toBe(text);
+    later.learn([value, "short", undefined]);
+    const redacted = `${REDACTED} {"value":"${REDACTED}"}\n`;
+    expect(later.text(text)).toBe(redacted);
+    expect(Buffer.concat([stream.push(Buffer.from(text)), stream.end()]).toString()).toBe(redacted);
+  });
+
   it("is found in a stream, wherever that is cut, and a secret of somebody else is not", () => {
     const key = "own/key+with.signs=";
     for (let cut = 0; cut <= key.length; cut++) {

@@ -19,12 +19,13 @@ describe("a repository's configuration", () => {
   it("is the example in the docs", async () => {
     const text = await readFile("docs/agent-mesh.example.toml", "utf8");
     expect(Object.keys(read(text).gates)).toEqual(["setup", "lint", "tests", "build"]);
+    expect(read(text).secrets).toEqual(["NPM_TOKEN"]);
     expect(read(text).prompts.fix).toContain("{{pullRequest}}");
     expect(read(text).limits.memoryBytes).toBeGreaterThan(0);
   });
 
   it("is not needed", () => {
-    expect(read(null)).toEqual({ gates: {}, prompts: {}, limits: {} });
+    expect(read(null)).toEqual({ gates: {}, prompts: {}, secrets: [], limits: {} });
     expect(read("")).toEqual(read(null));
   });
 

@@ -31,6 +31,7 @@ export function hostText(host: HostView, nowMs: number): string {
       ["disk", `${formatSize(disk.freeBytes)} of ${formatSize(disk.totalBytes)} free`],
       ["isolation", plainLine(host.isolation)],
       ["labels", pairs(host.labels)],
+      ["secrets", host.secrets.map(({ name }) => plainLine(name)).join(", ") || null],
       ["versions", pairs(host.versions)],
       [
         "last woke",

@@ -5,6 +5,7 @@ import { installCommand, uninstallCommand } from "./install.ts";
 import { packageCommand } from "./package.ts";
 import { pauseCommand, resumeCommand } from "./pause.ts";
 import { runCommand } from "./run.ts";
+import { secretCommand } from "./secret.ts";
 import { logsCommand, statusCommand } from "./service.ts";
 
 export function hostCommand(): Command {
@@ -16,6 +17,7 @@ export function hostCommand(): Command {
     logsCommand(),
     pauseCommand(),
     resumeCommand(),
+    secretCommand(),
     runCommand(),
     imageCommand(),
     packageCommand(),

@@ -1,11 +1,10 @@
 // `mesh host pause|resume`: whether this machine begins work, said by who sits at it. It goes by the host agent's own data
 // folder, so that it needs neither the bus nor a living host agent, and outlives both.
-import { access, readdir } from "node:fs/promises";
-import path from "node:path";
 import { Command } from "commander";
 import type { Pause } from "../../host-agent/owner/pause.ts";
 import { Failure, messageOf, UsageError } from "../outcome.ts";
 import { tell } from "../session.ts";
+import { DATA_FLAG } from "./data-flag.ts";
 
 interface Options {
   for?: string;
@@ -38,23 +37,17 @@ export const resumeCommand = (): Command =>
 
 const withFlags = (command: Command): Command =>
   command
-    .option(
-      "--data <dir>",
-      "data folder of the host agent or of `mesh up` (default: MESH_DATA_DIR, or the user's own)",
-    )
+    .option("--data <dir>", DATA_FLAG)
     .option("--json", "print one line of JSON")
     .option("--quiet", "no messages on stderr but errors");
 
 async function say(options: Options, pause: Pause | null): Promise<void> {
-  const { defaultDataDir } = await import("../../../shared/config/environment.ts");
   const { holderOf } = await import("../../../shared/process/folder-lock.ts");
   const { removePause, writePause } = await import("../../host-agent/owner/pause.ts");
   const { HOST_LOCK } = await import("../../host-agent/identity.ts");
+  const { hostFolders } = await import("./host-folders.ts");
   const { jsonLine } = await import("../terminal/plain-text.ts");
-  const dataDir = path.resolve(options.data ?? (process.env.MESH_DATA_DIR || defaultDataDir()));
-  const folders = await hostFolders(dataDir);
-  if (folders.length === 0)
-    throw new Failure(`no host agent has ever run on ${dataDir}: name its data folder by --data`);
+  const folders = await hostFolders(options.data);
   const hosts = [];
   for (const folder of folders) {
     try {
@@ -73,24 +66,4 @@ function inWords(pause: Pause | null): string {
   if (pause === null) return "may begin work, as far as its owner's other rules let it";
   const until = pause.untilMs === null ? "" : ` until ${new Date(pause.untilMs).toISOString()}`;
   return `begins no work${until}${pause.handBack ? ", and hands back what runs" : ""}`;
-}
-
-/** Folders that a host agent has used: this one itself, or those that a host agent or `mesh up` keeps below it. */
-async function hostFolders(dataDir: string): Promise<string[]> {
-  const { INSTALLATION_FILE } = await import("../../host-agent/identity.ts");
-  const below = await readdir(path.join(dataDir, "hosts")).catch(() => []);
-  const folders = [
-    dataDir,
-    path.join(dataDir, "host"),
-    ...below.map((name) => path.join(dataDir, "hosts", name)),
-  ];
-  const used = await Promise.all(
-    folders.map((folder) =>
-      access(path.join(folder, INSTALLATION_FILE)).then(
-        () => [folder],
-        () => [],
-      ),
-    ),
-  );
-  return used.flat();
 }

@@ -69,6 +69,8 @@ export async function wantedOf(platform: Platform, flags: WantedFlags, env = pro
   );
   if (settings.NATS_CA_FILE !== undefined) environment.NATS_CA_FILE = path.resolve(settings.NATS_CA_FILE);
   if (settings.MESH_CONFIG !== undefined) environment.MESH_CONFIG = path.resolve(settings.MESH_CONFIG);
+  if (settings.MESH_HOST_SECRETS !== undefined)
+    environment.MESH_HOST_SECRETS = path.resolve(settings.MESH_HOST_SECRETS);
   return {
     platform,
     hostId,

@@ -31,6 +31,7 @@ export interface DeployFlags {
   check?: string[];
   taskId?: string;
   env?: string[];
+  secret?: string[];
   push?: boolean;
   supersede?: boolean;
   keepWorkspace?: boolean;
@@ -94,6 +95,7 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     ...(flags.prompt === undefined ? {} : { prompt: flags.prompt }),
     ...agentOf(flags),
     ...(flags.check?.length ? { checks: flags.check } : {}),
+    ...(flags.secret?.length ? { secrets: flags.secret } : {}),
     ...(flags.keepWorkspace ? { keepWorkspace: true } : {}),
     ...(flags.push ? { push: true } : {}),
     ...(flags.supersede === false ? { supersede: false } : {}),

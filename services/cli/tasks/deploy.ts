@@ -68,6 +68,11 @@ export const deployCommand = (): Command =>
         collect,
       )
       .option("--task-id <id>", "makes the call safe to repeat: one id is one task")
+      .option(
+        "--secret <name>",
+        "a secret of its host's that work and gates get as an environment variable (repeatable)",
+        collect,
+      )
       .option("--env <key=value>", "an environment variable of the command (repeatable)", collect)
       .option("--prompt <text>", "what a coding agent is to do, in place of a command")
       .option("--prompt-file <file>", "the same from a file, `-` for standard input")
