@@ -22,6 +22,7 @@ import { createLogSink } from "./log-sink.ts";
 import { planOf } from "./plan.ts";
 import { runRunner } from "./runner-run.ts";
 import type { ExitRecord } from "./supervisor-link.ts";
+import { usageReport } from "./usage-report.ts";
 import { validate } from "./validation.ts";
 import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
 import { TRUSTED_PATHS } from "./workspace/trusted-files.ts";
@@ -103,7 +104,7 @@ export async function attemptWork(
     const runner = runners.find((known) => known.name === name);
     if (runner === undefined) return { category: "setup", message: `host ${hostId} has no runner ${name}` };
     sink.phase("running", `running ${commandInWords(request.run?.command ?? name)}`);
-    const { exit, failure, agent, findings } = await runRunner({
+    const { exit, failure, agent, models, findings } = await runRunner({
       runner,
       request: planned,
       allowance: work.order.allowance ?? budgetOf(request) ?? {},
@@ -118,7 +119,11 @@ export async function attemptWork(
     result.signal = exit.signal;
     result.phases.runMs = exit.durationMs;
     countMemory(exit);
-    if (agent !== undefined) result.agent = redacted(agent);
+    if (agent !== undefined) {
+      result.agent = redacted(agent);
+      const report = redacted(usageReport(agent, models, exit.durationMs));
+      await writeFile(fileOf("usage"), JSON.stringify(report, null, 2));
+    }
     work.signal.throwIfAborted();
     if (findings !== undefined) await keepFindings(redacted(findings));
     if (failure === null && findings === undefined && TASK_TYPES[request.type].findings === "required")

@@ -114,11 +114,22 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       expect(result?.artifacts.map(({ name }) => name)).toEqual([
         "log",
         "transcript",
+        "usage",
         "patch",
         "bundle",
         "check-1",
         "result",
       ]);
+      const { costUsd, turns, ...tokens } = result?.agent?.usage ?? {};
+      const report = JSON.parse(await textOf(taskId, "usage")) as { models: { costUsd: number }[] };
+      expect(report).toMatchObject({
+        runner: "claude-code",
+        model: result?.agent?.model,
+        turns,
+        tokens,
+        cost: { usd: costUsd, by: "claude-code 2.1.330" },
+      });
+      expect(report.models.reduce((sum, used) => sum + used.costUsd, 0)).toBeCloseTo(costUsd ?? 0);
       const transcript = (await textOf(taskId, "transcript")).trim().split("\n");
       expect(transcript.map((line) => (JSON.parse(line) as { type: string }).type)).toContain("result");
       expect(await textOf(taskId, "log")).toMatch(/I will mend the sum\.\n> Write \S+mended\.sh\n/);

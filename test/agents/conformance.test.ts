@@ -172,6 +172,10 @@ describe.each(AGENTS)("$name", ({ name, program, may, isSpokenTo, isRead, throug
       const told = ["started", "toolStart", "toolEnd", "text", "usage"];
       expect(events.map(({ type }) => type)).toEqual(isRead === false ? ["started", "text"] : told);
       expect(await textOf(taskId, "transcript")).toContain("It is mended.");
+      const { costUsd = null, turns = null, ...tokens } = result?.agent?.usage ?? {};
+      const report = JSON.parse(await textOf(taskId, "usage")) as { cost: { usd: number } | null };
+      expect(report).toMatchObject({ runner: name, turns, tokens: turns === null ? null : tokens });
+      expect(report.cost?.usd ?? null).toBe(costUsd);
     });
 
     it("fails as gate where its checks refute what it claims", async () => {

@@ -4,12 +4,15 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { nothingTold } from "../../services/host-agent/runner/agent-result.ts";
 import { type Line, readLine } from "../../services/host-agent/runner/claude-code/events.ts";
 import { invocation } from "../../services/host-agent/runner/claude-code/invocation.ts";
+import { tokensOfAll } from "../../services/host-agent/runner/claude-code/model-usage.ts";
 import { verdict } from "../../services/host-agent/runner/claude-code/outcome.ts";
 import { eventText } from "../../services/host-agent/runner/event-text.ts";
 import { Lines } from "../../services/host-agent/runner/lines.ts";
 import type { ExitRecord } from "../../services/host-agent/supervisor-link.ts";
+import { usageReport } from "../../services/host-agent/usage-report.ts";
 import { AgentEvent } from "../../shared/contracts/agent-event.ts";
 import { request } from "../support/facts.ts";
 
@@ -49,6 +52,30 @@ const typesOf = (name: string): string[] =>
   read(bytesOf(name))
     .flatMap(({ events }) => events.map(({ type }) => type))
     .filter((type, index, all) => type !== all[index - 1]);
+
+it("what its last result says of each model is the report's, with whose prices they are", () => {
+  const { models = [], usage } = read(bytesOf("success")).at(-1)?.result ?? {};
+  expect(models).toEqual([
+    {
+      model: "claude-opus-5-5",
+      costUsd: 0.030000000000000002,
+      prices: "list",
+      inputTokens: 6_000,
+      outputTokens: 300,
+      cacheReadTokens: 0,
+      cacheWriteTokens: 0,
+    },
+  ]);
+  const twice = tokensOfAll([...models, ...models]);
+  expect(twice).toEqual({ ...usage, inputTokens: 12_000, outputTokens: 600 });
+  const agent = { ...nothingTold("claude-code"), version: "2.1.330" };
+  expect(usageReport(agent, undefined, 5)).toMatchObject({
+    tokens: null,
+    cost: null,
+    models: null,
+    durationMs: 5,
+  });
+});
 
 describe("the outcome of a run", () => {
   it.each([

@@ -6,6 +6,7 @@ import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { AgentResult, DeployRequest, RunnerName } from "../../../shared/contracts/task.ts";
 import type { Finding } from "../../../shared/contracts/task-type.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "../supervisor-link.ts";
+import type { ModelUsed } from "../usage-report.ts";
 
 export interface Runner {
   readonly name: RunnerName;
@@ -53,6 +54,8 @@ export interface RunOutcome {
   /** Null if it went well. */
   failure: Failure | null;
   agent?: AgentResult;
+  /** What each model has used, where the agent tells them apart. */
+  models?: ModelUsed[];
   /** What it says that it has found, where it was asked and has told it in the form that was asked for. */
   findings?: Finding[];
 }

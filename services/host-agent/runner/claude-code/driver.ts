@@ -83,11 +83,13 @@ class ClaudeCodeRun implements Run {
       this.#close();
       this.#queue.close();
       const failure = verdict({ ...this.#evidence, exit }, Date.now());
-      const findings = readFindings(this.#evidence.result?.structured);
+      const { structured, models } = this.#evidence.result ?? {};
+      const findings = readFindings(structured);
       return {
         exit,
         failure,
         ...(this.#evidence.started ? { agent: this.#did } : {}),
+        ...(models === undefined ? {} : { models }),
         ...(findings === undefined ? {} : { findings }),
       };
     });

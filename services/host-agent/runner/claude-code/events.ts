@@ -2,6 +2,8 @@
 // is made from. Pure; a line that nobody knows is passed on as it is.
 import { z } from "zod";
 import { type AgentEvent, cutText } from "../../../../shared/contracts/agent-event.ts";
+import type { ModelUsed } from "../../usage-report.ts";
+import { ModelUsage, modelsUsed, tokensOfAll } from "./model-usage.ts";
 
 /** Of a run's last `result`, what its verdict needs. */
 export interface Result {
@@ -19,6 +21,7 @@ export interface Result {
   queued: number;
   /** What it was asked to tell in a form, if it did. */
   structured: unknown;
+  models: ModelUsed[];
   usage: Pick<Usage, "inputTokens" | "outputTokens" | "cacheReadTokens" | "cacheWriteTokens">;
 }
 type Usage = Extract<AgentEvent, { type: "usage" }>;
@@ -64,19 +67,6 @@ const reader = <Schema extends z.ZodType>(
 
 const system = <Subtype extends string, Shape extends z.ZodRawShape>(subtype: Subtype, shape: Shape) =>
   z.object({ type: z.literal("system"), subtype: z.literal(subtype), ...shape });
-
-const count = z.number().catch(0);
-const ModelUsage = z
-  .record(
-    z.string(),
-    z.object({
-      inputTokens: count,
-      outputTokens: count,
-      cacheReadInputTokens: count,
-      cacheCreationInputTokens: count,
-    }),
-  )
-  .catch({});
 
 const Content = z.array(z.looseObject({ type: z.string() }));
 const Message = z.object({ content: z.union([z.string(), Content]) });
@@ -177,14 +167,8 @@ function readResult(value: {
   structured_output?: unknown;
   modelUsage: z.output<typeof ModelUsage>;
 }): Line {
-  const models = Object.values(value.modelUsage);
-  const sum = (key: keyof (typeof models)[number]) => models.reduce((all, model) => all + model[key], 0);
-  const usage = {
-    inputTokens: sum("inputTokens"),
-    outputTokens: sum("outputTokens"),
-    cacheReadTokens: sum("cacheReadInputTokens"),
-    cacheWriteTokens: sum("cacheCreationInputTokens"),
-  };
+  const models = modelsUsed(value.modelUsage);
+  const usage = tokensOfAll(models);
   const result: Result = {
     subtype: value.subtype,
     isError: value.is_error,
@@ -197,6 +181,7 @@ function readResult(value: {
     queued: value.queued_turn_count,
     structured: value.structured_output,
     usage,
+    models,
   };
   return { events: [{ type: "usage", turns: result.turns, costUsd: result.costUsd, ...usage }], result };
 }
