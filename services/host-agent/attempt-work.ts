@@ -25,6 +25,7 @@ import type { ExitRecord } from "./supervisor-link.ts";
 import { usageReport } from "./usage-report.ts";
 import { validate } from "./validation.ts";
 import { isDiskFull, isNoSpace } from "./workspace/disk.ts";
+import type { BaseBranch } from "./workspace/tree.ts";
 import { TRUSTED_PATHS } from "./workspace/trusted-files.ts";
 
 /** Writes what becomes known on `result`, which is the outcome's. */
@@ -52,7 +53,7 @@ export async function attemptWork(
       ...{ name: "work", budgetMs: timeoutMs, use: "work" },
       base: { trusted: isAgents },
     });
-    const planned = planOf(request, tree.base ?? { isThere: false, configuration: null });
+    const planned = planOf(request, tree.base ?? NO_BASE);
     if (!planned.ok) throw new Failed(planned.failure);
     const { plan } = planned;
     for (const note of plan.notes) sink.phase("preparing", note);
@@ -179,6 +180,8 @@ export async function attemptWork(
     await files.publish(result, failure);
   }
 }
+
+const NO_BASE: BaseBranch = { isThere: false, configuration: null, templates: {} };
 
 const CHANGED: Failure = {
   category: "agent",

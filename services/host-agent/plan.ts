@@ -7,7 +7,7 @@ import { TASK_TYPES } from "../../shared/contracts/task-type.ts";
 import { type Gate, gatesOf } from "./gates.ts";
 import { promptFor } from "./prompt/prompt.ts";
 import { readConfiguration, withLimits } from "./repository-configuration.ts";
-import { CONFIGURATION_FILE, type PreparedTree } from "./workspace/tree.ts";
+import { type BaseBranch, CONFIGURATION_FILE } from "./workspace/tree.ts";
 import { TRUSTED_PATHS } from "./workspace/trusted-files.ts";
 
 export interface Plan {
@@ -22,7 +22,7 @@ export interface Plan {
 
 export function planOf(
   request: DeployRequest,
-  { isThere, configuration }: NonNullable<PreparedTree["base"]>,
+  { isThere, configuration, templates }: BaseBranch,
 ): { ok: true; plan: Plan } | { ok: false; failure: Failure } {
   const read = readConfiguration(
     configuration,
@@ -46,7 +46,8 @@ export function planOf(
     ...tooHigh.map((name) => `limits.${name} there is above what is allowed here, which holds`),
   ];
   if (!isForAgent(request)) return { ok: true, plan: { request: limited, gates, secrets, notes } };
-  const told = promptFor(request, read.configuration, gates, randomBytes(8).toString("hex"));
+  const { prompts } = read.configuration;
+  const told = promptFor(request, { prompts, templates }, gates, randomBytes(8).toString("hex"));
   if (!told.ok) return told;
   notes.push(isThere ? TRUSTED : UNTRUSTED);
   return { ok: true, plan: { request: { ...limited, prompt: told.prompt }, gates, secrets, notes } };

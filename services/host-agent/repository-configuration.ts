@@ -9,6 +9,27 @@ import { Command, DeployFields, type DeployRequest, REQUEST_DEFAULTS } from "../
 import { TaskType } from "../../shared/contracts/task-type.ts";
 
 const TEMPLATE_MAX_CHARACTERS = 16_384;
+/** Of a template in a file of its own. */
+export const TEMPLATE_MAX_BYTES = 16_384;
+
+const FILE_RULE = "expected the path of a file from the top of the base branch, such as .agent-mesh/fix.md";
+
+const Template = z.union(
+  [
+    z
+      .string()
+      .min(1, "expected a template")
+      .max(TEMPLATE_MAX_CHARACTERS, `expected ${TEMPLATE_MAX_CHARACTERS} characters at most`),
+    z.strictObject({
+      file: z
+        .string(FILE_RULE)
+        .max(255, FILE_RULE)
+        // git is asked for exactly this.
+        .regex(/^(?!\.{1,2}(\/|$))[\w.][\w.-]*(\/(?!\.{1,2}(\/|$))[\w.][\w.-]*)*$/, FILE_RULE),
+    }),
+  ],
+  'expected a template, or { file = ".agent-mesh/fix.md" } with the path of one',
+);
 
 const RepositoryConfiguration = z.strictObject({
   /** Run in this order after the work, each on the same fresh tree. */
@@ -17,7 +38,7 @@ const RepositoryConfiguration = z.strictObject({
     .partial()
     .default({}),
   /** By task type, in place of the mesh's own templates. */
-  prompts: z.partialRecord(TaskType, z.string().min(1).max(TEMPLATE_MAX_CHARACTERS)).default({}),
+  prompts: z.partialRecord(TaskType, Template).default({}),
   /** Names of secrets of its host's, which work and gates get as environment variables. */
   secrets: SecretNames.default([]),
   limits: DeployFields.shape.limits.unwrap().extend({ timeoutMs: DeployFields.shape.timeoutMs }).default({}),
@@ -38,6 +59,16 @@ export function readConfiguration(
     if (!(error instanceof ConfigurationError)) throw error;
     return { ok: false, failure: { category: "setup", permanent: true, message: error.message } };
   }
+}
+
+/** The base branch's files that the configuration has templates in; one that cannot be read names none. */
+export function templateFilesIn(text: string | null): string[] {
+  const read = readConfiguration(text, "");
+  if (!read.ok) return [];
+  const files = Object.values(read.configuration.prompts).flatMap((template) =>
+    typeof template === "object" ? [template.file] : [],
+  );
+  return [...new Set(files)];
 }
 
 /**

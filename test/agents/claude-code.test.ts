@@ -185,8 +185,11 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       using judged = makeRepository({
         files: {
           "sum.sh": "echo $(($1 - $2))\n",
-          ".agent-mesh.toml": "[gates]\ntests = 'sh sum.sh 2 3 | grep 5'",
+          ".agent-mesh.toml":
+            "[gates]\ntests = 'sh sum.sh 2 3 | grep 5'\n[prompts]\nfix = { file = '.agent-mesh/fix.md' }\n",
+          ".agent-mesh/fix.md": "By our own rules:\n{{gates}}\n{{instructions}}\n",
         },
+        prFiles: { ".agent-mesh/fix.md": "By the rules of the pull request." },
       });
       api.play(tells([]));
       const { failure, result } = await host.run(judged, { type: "fix", prompt: "Mend the sum." });
@@ -194,6 +197,8 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       expect(result?.checks).toMatchObject([{ gate: "tests", verdict: "refuted" }]);
       expect(result?.agent?.findings).toEqual({ total: 0, first: [] });
       const told = api.requests[0]?.messages ?? "";
+      expect(told).toContain("By our own rules:");
+      expect(told).not.toContain("the rules of the pull request");
       expect(told).toContain("- tests: sh sum.sh 2 3 | grep 5");
       expect(told).toContain("Mend the sum.");
     });

@@ -129,3 +129,49 @@ describe("a tree that an agent is to work in", () => {
     expect(readFileSync(kept, "utf8")).toBe("of somebody else\n");
   });
 });
+
+describe("templates that the base branch has in files", () => {
+  const configuration = (file: string) => `[prompts]\nfix = { file = "${file}" }\n`;
+
+  it("are that branch's, whatever the pull request has there, and only those that are named", async () => {
+    using own = makeRepository({
+      files: {
+        ".agent-mesh.toml": configuration(".agent-mesh/fix.md"),
+        ".agent-mesh/fix.md": "of main\n",
+        ".agent-mesh/other.md": "of main\n",
+      },
+      prFiles: { ".agent-mesh/fix.md": "of the pull request\n" },
+    });
+    const tree = await workspace.prepare(own, { trusted: true });
+    expect(tree.base?.templates).toEqual({ ".agent-mesh/fix.md": "of main" });
+    expect(textIn(tree, ".agent-mesh/fix.md")).toBe("of the pull request\n");
+  });
+
+  it("are none where there is a link, a folder or nothing", async () => {
+    using own = makeRepository({
+      files: { ".agent-mesh.toml": configuration("link.md"), "folder/a.md": "a" },
+    });
+    const work = own.git("rev-parse", "--show-toplevel");
+    own.git("checkout", "--quiet", "main");
+    symlinkSync("/etc/hostname", path.join(work, "link.md"));
+    own.commit({}, { branch: "main" });
+    const templatesOf = async () => (await workspace.prepare(own, { trusted: true })).base?.templates;
+    expect(await templatesOf()).toEqual({ "link.md": null });
+    for (const file of ["folder", "nowhere.md"]) {
+      own.commit({ ".agent-mesh.toml": configuration(file) }, { branch: "main" });
+      expect(await templatesOf()).toEqual({ [file]: null });
+    }
+  });
+
+  it("fail the attempt for good where one is too large", async () => {
+    using own = makeRepository({
+      files: { ".agent-mesh.toml": configuration("fix.md"), "fix.md": "x".repeat(20_000) },
+    });
+    expect(await workspace.try(own, { trusted: true })).toEqual({
+      ok: false,
+      category: "setup",
+      permanent: true,
+      message: "the base branch: fix.md has 20000 bytes; 16384 are allowed",
+    });
+  });
+});

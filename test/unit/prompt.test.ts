@@ -52,9 +52,9 @@ describe("the words of a pull request", () => {
 });
 
 describe("the prompt", () => {
-  const promptOf = async (overrides: Parameters<typeof request>[0], prompts = {}) => {
+  const promptOf = async (overrides: Parameters<typeof request>[0], prompts = {}, templates = {}) => {
     const gates = [{ gate: "tests" as const, command: ["npm", "test"], log: "gate-tests" }];
-    const told = promptFor(request(overrides), { prompts }, gates, MARK);
+    const told = promptFor(request(overrides), { prompts, templates }, gates, MARK);
     return told.ok ? told.prompt : told.failure;
   };
 
@@ -73,6 +73,19 @@ describe("the prompt", () => {
 
   it("leaves no gap where nothing is asked for", async () => {
     expect(await promptOf({ type: "fix", prompt: undefined })).not.toMatch(/\n{3}/);
+  });
+
+  it("is in a file of the base branch where the repository says so, and refused where that is not there", async () => {
+    const own = { fix: { file: ".agent-mesh/fix.md" } };
+    const templates = { ".agent-mesh/fix.md": "Mend {{repository}}.\n" };
+    expect(await promptOf({ type: "fix" }, own, templates)).toBe("Mend acme/shop.");
+    for (const text of [null, " \n"])
+      expect(await promptOf({ type: "fix" }, own, { ".agent-mesh/fix.md": text })).toEqual({
+        category: "setup",
+        permanent: true,
+        message: "prompts.fix names .agent-mesh/fix.md, which is no file of the base branch, or an empty one",
+      });
+    expect(await promptOf({ type: "validation" }, own)).toContain("Judge whether");
   });
 
   it("is the repository's own where it has one, and refused where that names what nobody knows", async () => {

@@ -2,7 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { gatesOf } from "../../services/host-agent/gates.ts";
-import { readConfiguration, withLimits } from "../../services/host-agent/repository-configuration.ts";
+import {
+  readConfiguration,
+  templateFilesIn,
+  withLimits,
+} from "../../services/host-agent/repository-configuration.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { request } from "../support/facts.ts";
 
@@ -20,6 +24,7 @@ describe("a repository's configuration", () => {
     const text = await readFile("docs/agent-mesh.example.toml", "utf8");
     expect(Object.keys(read(text).gates)).toEqual(["setup", "lint", "tests", "build"]);
     expect(read(text).secrets).toEqual(["NPM_TOKEN"]);
+    expect(templateFilesIn(text)).toEqual([".agent-mesh/code_analysis.md"]);
     expect(read(text).prompts.fix).toContain("{{pullRequest}}");
     expect(read(text).limits.memoryBytes).toBeGreaterThan(0);
   });
@@ -36,7 +41,14 @@ describe("a repository's configuration", () => {
     ['[prompts]\nrepair = "x"', "prompts"],
     ["[limits]\nmemoryBytes = -1", "limits.memoryBytes: "],
     ['[gates]\ntests = "x', ":2:"],
-    [`[prompts]\nfix = "${"x".repeat(20_000)}"`, "prompts.fix: "],
+    [`[prompts]\nfix = "${"x".repeat(20_000)}"`, "prompts.fix: expected 16384 characters at most"],
+    ["[prompts]\nfix = 1", "prompts.fix: expected a template, or { file ="],
+    ...["../fix.md", "/etc/passwd", "a//b", "-x/fix.md", "fix.md/", "a b", ":(glob)*", ".", "a/.."].map(
+      (file): [string, string] => [
+        `[prompts]\nfix = { file = "${file}" }`,
+        "prompts.fix.file: expected the path of a file from the top of the base branch",
+      ],
+    ),
   ])("that says %j is refused for good, with the file and the key", (text, words) => {
     expect(() => read(text)).toThrow(`setup true: ${FILE}`);
     expect(() => read(text)).toThrow(words);

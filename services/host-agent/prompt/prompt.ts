@@ -5,6 +5,7 @@ import type { TaskType } from "../../../shared/contracts/task-type.ts";
 import { ownText } from "../../../shared/process/own-program.ts";
 import { commandInWords, type Gate } from "../gates.ts";
 import type { RepositoryConfiguration } from "../repository-configuration.ts";
+import type { BaseBranch } from "../workspace/tree.ts";
 import { fencedPullRequest } from "./pull-request-text.ts";
 
 /** From the project's root. */
@@ -13,15 +14,25 @@ export const templateOf = (type: TaskType): string => `services/host-agent/promp
 /** `mark` is not to be guessed: it stands around what the pull request's author wrote. */
 export function promptFor(
   request: DeployRequest,
-  { prompts }: Pick<RepositoryConfiguration, "prompts">,
+  { prompts, templates }: Pick<RepositoryConfiguration, "prompts"> & Pick<BaseBranch, "templates">,
   gates: Gate[],
   mark: string,
 ): { ok: true; prompt: string } | { ok: false; failure: Failure } {
-  const template = prompts[request.type] ?? ownText(templateOf(request.type));
-  const filled = fill(template, valuesOf(request, gates, mark));
+  const unusable = (message: string): { ok: false; failure: Failure } => ({
+    ok: false,
+    failure: { category: "setup", permanent: true, message },
+  });
+  const own = prompts[request.type] ?? ownText(templateOf(request.type));
+  const template = typeof own === "string" ? own : templates[own.file];
+  if (typeof own === "object" && !template?.trim())
+    return unusable(
+      `prompts.${request.type} names ${own.file}, which is no file of the base branch, or an empty one`,
+    );
+  const filled = fill(template ?? "", valuesOf(request, gates, mark));
   if (filled.ok) return { ok: true, prompt: filled.text };
-  const message = `the prompt for ${request.type} has {{${filled.unknown}}}; known are ${filled.known.join(", ")}`;
-  return { ok: false, failure: { category: "setup", permanent: true, message } };
+  return unusable(
+    `the prompt for ${request.type} has {{${filled.unknown}}}; known are ${filled.known.join(", ")}`,
+  );
 }
 
 function valuesOf(request: DeployRequest, gates: Gate[], mark: string) {

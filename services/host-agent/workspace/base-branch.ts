@@ -30,7 +30,7 @@ export async function fetchBase(
   return { state: "unreachable", message: fetched.stderr.trim() || "git was ended" };
 }
 
-/** The text of a file at the top of the branch, null if there is none; a link is none. */
+/** The text of a file of the branch, by its path from the top; null if there is none. A link or a folder is none. */
 export async function readBaseFile(
   cache: string,
   name: string,

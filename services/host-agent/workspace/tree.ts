@@ -9,6 +9,7 @@ import { execa } from "execa";
 import { branchProblem, cloneUrlProblem } from "../../../shared/contracts/clone-url.ts";
 import { objectFormat } from "../../../shared/repository/cache-key.ts";
 import { type GitOptions, type GitResult, git } from "../../../shared/repository/git.ts";
+import { TEMPLATE_MAX_BYTES, templateFilesIn } from "../repository-configuration.ts";
 import { fetchBase, readBaseFile } from "./base-branch.ts";
 import { keptRef, type Source, withCommit } from "./cache.ts";
 import { fetchLargeFiles, NO_LFS_FILTER, usesLargeFiles } from "./large-files.ts";
@@ -26,8 +27,16 @@ export interface PreparedTree {
   temporary: string;
   /** What package managers keep between attempts, where one is lent. */
   dependencies?: string;
-  /** Where the base branch was asked for: whether there is one, and its `.agent-mesh.toml`, if it has one. */
-  base?: { isThere: boolean; configuration: string | null };
+  base?: BaseBranch;
+}
+
+/** What the base branch says, where it was asked for. */
+export interface BaseBranch {
+  isThere: boolean;
+  /** Its `.agent-mesh.toml`, if it has one. */
+  configuration: string | null;
+  /** Its files that this has templates in, by their paths; null for one that is not there. */
+  templates: Record<string, string | null>;
 }
 
 export type Prepared =
@@ -136,7 +145,13 @@ async function askBase(options: TreeOptions, cache: string, tree: PreparedTree):
     ? await readBaseFile(cache, CONFIGURATION_FILE, CONFIGURATION_MAX_BYTES, { signal })
     : { ok: true as const, text: null };
   if (!read.ok) return unreachable("setup", read.message, true);
-  tree.base = { isThere, configuration: read.text };
+  const templates: BaseBranch["templates"] = {};
+  for (const file of templateFilesIn(read.text)) {
+    const template = await readBaseFile(cache, file, TEMPLATE_MAX_BYTES, { signal });
+    if (!template.ok) return unreachable("setup", template.message, true);
+    templates[file] = template.text;
+  }
+  tree.base = { isThere, configuration: read.text, templates };
   const untrusted = wanted.trusted ? await trustBaseOnly(cache, tree, isThere, { signal }) : null;
   return untrusted === null ? null : failed("host", untrusted);
 }
