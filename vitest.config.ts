@@ -8,7 +8,7 @@ export default defineConfig({
     // Most of them wait: for leases, for agents, for programs that begin.
     maxWorkers: 2,
     projects: [
-      { test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 60_000 } },
       {
         test: {
           name: "integration",
