@@ -2,7 +2,7 @@
 // of the task's own runs, and nothing that the pull request brings has a say in it.
 import { randomBytes } from "node:crypto";
 import type { Failure } from "../../shared/contracts/failure.ts";
-import { type DeployRequest, isForAgent } from "../../shared/contracts/task.ts";
+import { type DeployRequest, findingsProblem, isForAgent } from "../../shared/contracts/task.ts";
 import { TASK_TYPES } from "../../shared/contracts/task-type.ts";
 import { type Gate, gatesOf } from "./gates.ts";
 import { promptFor } from "./prompt/prompt.ts";
@@ -34,6 +34,8 @@ export function planOf(
     return { ok: false, failure: { category: "setup", permanent: true, message: NOTHING_JUDGES } };
   const named = [...new Set([...(request.secrets ?? []), ...read.configuration.secrets])];
   const secrets = request.fork === true ? [] : named;
+  const untold = findingsProblem(request);
+  if (untold !== null) return { ok: false, failure: { category: "setup", permanent: true, message: untold } };
   const { request: limited, tooHigh } = withLimits(request, read.configuration);
   const ofGates = gates.filter(({ gate }) => gate !== "check").map(({ gate }) => gate);
   const notes = [

@@ -200,10 +200,21 @@ function runnerProblem(request: Running): string | null {
   if (push === true && fork === true) return "push: nothing is pushed to a fork";
   const unknown = unknownTo(runner).find((field) => agent?.[field] !== undefined);
   if (unknown !== undefined) return `agent.${unknown}: runner "${runner}" knows no such thing`;
-  if (TASK_TYPES[request.type].findings === "required" && runner !== "claude-code")
-    return `a ${request.type} is told as findings, which only runner "claude-code" does`;
+  const untold = findingsProblem(request);
+  if (untold !== null) return untold;
   if (agent !== undefined && !isForAgent(request)) return "agent is for an agent: give a prompt";
   return null;
+}
+
+/** Those that can be asked to tell what they have found in a form of its own. */
+const TELL_FINDINGS = ["claude-code", "codex"];
+
+/** Why nobody could tell the findings that are the task's answer; null where somebody can, or none are. */
+export function findingsProblem(request: Ran): string | null {
+  const runner = runnerOf(request);
+  if (TASK_TYPES[request.type].findings !== "required" || TELL_FINDINGS.includes(runner ?? "")) return null;
+  const able = TELL_FINDINGS.map((name) => `"${name}"`).join(" and ");
+  return `a ${request.type} is told as findings, which runner "${runner}" does not do: ${able} do`;
 }
 
 /** What another agent than Claude Code cannot be held to. */

@@ -133,6 +133,20 @@ describe("a configuration", () => {
   });
 });
 
+it("an analysis by who tells no findings is refused before anything runs, though the log has it", async () => {
+  const { failure, result } = await host.run(repository, {
+    type: "code_analysis",
+    ...command("touch ran"),
+    runner: "command",
+  });
+  expect(failure).toMatchObject({
+    category: "setup",
+    permanent: true,
+    message: expect.stringContaining('which runner "command" does not do'),
+  });
+  expect(result?.exitCode).toBeNull();
+});
+
 describe("a validation", () => {
   it("that changes the tree is refused for that", async () => {
     const { failure } = await host.run(repository, { type: "validation", ...command(FIX) });

@@ -203,7 +203,10 @@ describe("the flags of deploy", () => {
 
   it.each([
     [{ type: "repair" }, /type: .*"fix"/],
-    [{ type: "code_analysis" }, /told as findings, which only runner "claude-code" does/],
+    [
+      { type: "code_analysis" },
+      /told as findings, which runner "command" does not do: "claude-code" and "codex"/,
+    ],
     [{ prompt: "Fix it" }, /run and prompt exclude each other/],
     [{ runner: "claude-code" }, /runner "claude-code" needs a prompt/],
     [{ runner: "Clippy" }, /runner: expected a runner's name/],

@@ -108,5 +108,7 @@ describe("how Codex is started", () => {
     expect(argv.join(" ")).toContain('base_url="http://x/\\"v1\\""');
     expect(argv.join(" ")).not.toMatch(/danger|bypass|Fix it/);
     expect(env).toEqual({ OPENAI_API_KEY: "k" });
+    expect(argv[0]).toBe("/opt/codex");
+    expect(argv.join(" ")).not.toContain("schema");
   });
 });

@@ -6,7 +6,8 @@ import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import type { Hello } from "../../guest/protocol.ts";
 import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
 import { eventQueue } from "../event-queue.ts";
-import { Lines } from "../lines.ts";
+import { FINDINGS_SCHEMA, readFindings } from "../findings.ts";
+import { jsonOf, Lines } from "../lines.ts";
 import { findProgram, type ProgramKind, type ProgramOptions } from "../program.ts";
 import type { Run, RunCommand, Runner, Transport } from "../runner.ts";
 import { type Line, readLine } from "./events.ts";
@@ -18,6 +19,9 @@ export const CODEX: ProgramKind = {
   fileVariable: "MESH_CODEX_BIN",
   versionVariable: "MESH_CODEX_VERSION",
 };
+/** The form of its answer has to be a file that it can read: its first argument, in the attempt's own home. */
+const WITH_SCHEMA =
+  'printf %s "$1" > "$HOME/findings.schema.json" && shift && exec "$@" --output-schema "$HOME/findings.schema.json" -';
 const OWN_PROVIDER = "https://api.openai.com/v1";
 
 /** `isolation`: of attempts on this host. */
@@ -66,15 +70,17 @@ export function invocation(
   const passed = ["OPENAI_API_KEY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"].flatMap(
     (name) => (environment[name] ? [[name, environment[name]]] : []),
   );
+  const asked = TASK_TYPES[type].findings !== "none";
   return {
     argv: [
+      ...(asked ? ["/bin/sh", "-c", WITH_SCHEMA, "sh", FINDINGS_SCHEMA] : []),
       file,
       ...["exec", "--json", "--ephemeral", "--ignore-user-config", "--ignore-rules", "--color", "never"],
       ...["--sandbox", TASK_TYPES[type].readsOnly ? "read-only" : "workspace-write"],
       ...["--config", 'model_provider="mesh"', "--config", `model_providers.mesh={${table.join(",")}}`],
       ...["--config", 'shell_environment_policy.exclude=["OPENAI_API_KEY"]'],
       ...(model === undefined ? [] : [`--model=${model}`]),
-      "-",
+      ...(asked ? [] : ["-"]),
     ],
     env: Object.fromEntries(passed) as Record<string, string>,
     stdin: "pipe",
@@ -84,7 +90,7 @@ export function invocation(
 }
 
 function startCodex(
-  { prompt = "", agent }: DeployRequest,
+  { type, prompt = "", agent }: DeployRequest,
   transport: Transport,
   command: RunCommand,
   version: string,
@@ -94,13 +100,17 @@ function startCodex(
   const lines = new Lines();
   const evidence: Omit<Evidence, "exit"> = { started: false, completed: false, failure: null, complaint: "" };
   const did: AgentResult = { ...nothingTold("codex"), ...about };
+  let answer = "";
   const hear = ({ events, sessionId, said, usage, failure }: Line) => {
     for (const event of events) queue.emit(event);
     if (sessionId !== undefined) {
       evidence.started = true;
       did.sessionId = sessionId;
     }
-    if (said !== undefined) did.summary = said.slice(0, SUMMARY_CHARACTERS);
+    if (said !== undefined) {
+      answer = said;
+      did.summary = said.slice(0, SUMMARY_CHARACTERS);
+    }
     if (usage !== undefined) {
       evidence.completed = true;
       did.usage = usage;
@@ -124,7 +134,13 @@ function startCodex(
     answer: () => false,
     outcome: process.finished.then((exit) => {
       queue.close();
-      return { exit, failure: verdict({ ...evidence, exit }), ...(evidence.started ? { agent: did } : {}) };
+      const findings = TASK_TYPES[type].findings === "none" ? undefined : readFindings(jsonOf(answer));
+      return {
+        exit,
+        failure: verdict({ ...evidence, exit }),
+        ...(evidence.started ? { agent: did } : {}),
+        ...(findings === undefined ? {} : { findings }),
+      };
     }),
   };
 }
