@@ -2,9 +2,13 @@
 // so where there is none.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ownStore } from "../../services/host-agent/workspace/large-files.ts";
 import { applyPatch } from "../../services/host-agent/workspace/patch.ts";
 import { startAttemptHost } from "../support/attempt.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
@@ -74,6 +78,42 @@ describe.runIf(hasLfs)("large files", () => {
     expect(refused).toHaveProperty("message", expect.stringMatching(/[0-9a-f]{64}/));
   });
 
+  it("of a stranger come from the remote or where the base branch says, whatever their .lfsconfig names", async () => {
+    const asked: string[] = [];
+    const elsewhere = createServer((request, response) => {
+      asked.push(request.url ?? "");
+      response.writeHead(404).end();
+    });
+    elsewhere.listen(0, "127.0.0.1");
+    await once(elsewhere, "listening");
+    try {
+      const { port } = elsewhere.address() as AddressInfo;
+      const config = (name: string) => ({
+        ".lfsconfig": `[lfs]\n\turl = http://127.0.0.1:${port}/${name}\n`,
+      });
+      commitLargeFile();
+      // Nothing that blocks this process may ask the server, which is in it.
+      repository.git("config", "--unset", "filter.lfs.process");
+      repository.git("config", "core.hooksPath", "/dev/null");
+      const sha = repository.commit(config("strangers"));
+      // One of the team's own is obeyed.
+      expect(await workspace.try(repository, { sha })).toMatchObject({ category: "source" });
+      expect(asked).toContainEqual(expect.stringMatching(/^\/strangers/));
+      asked.length = 0;
+      expect(await modelOf(await workspace.prepare(repository, { sha, isStrangers: true }))).toBe(CONTENT);
+      expect(asked).toEqual([]);
+      repository.commit(config("base"), { branch: "main", from: "main" });
+      await rm(workspace.cacheDir, { recursive: true });
+      expect(await workspace.try(repository, { sha, isStrangers: true })).toMatchObject({
+        category: "source",
+      });
+      expect(new Set(asked.map((url) => url.split("/")[1]))).toEqual(new Set(["base"]));
+    } finally {
+      elsewhere.closeAllConnections();
+      elsewhere.close();
+    }
+  });
+
   it("ask for git-lfs by name where this machine lacks it", async () => {
     const sha = commitLargeFile();
     // A PATH on which git finds itself, and nothing else.
@@ -121,6 +161,19 @@ describe.runIf(hasLfs)("the patch of an attempt", () => {
     expect(await modelOf(fresh)).toBe(CONTENT);
   });
 });
+
+it.each([
+  ["https://git.example/a/b", "https://git.example/a/b.git/info/lfs"],
+  ["https://me@git.example/a/b.git/", "https://me@git.example/a/b.git/info/lfs"],
+  ["git@git.example:a/b.git", "git@git.example:a/b.git"],
+])(
+  "a stranger's large files at %s are fetched where git-lfs itself would look: %s",
+  async (cloneUrl, store) => {
+    const none = async () => ({ ok: false, exitCode: 1, stdout: "", stderr: "" });
+    expect(await ownStore(none, null, cloneUrl)).toBe(store);
+    expect(await ownStore(none, "refs/heads/main", cloneUrl)).toBe(store);
+  },
+);
 
 it("large files were tested", ({ skip }) => {
   if (!hasLfs) skip("NOT TESTED: this machine has no git-lfs (apt install git-lfs)");

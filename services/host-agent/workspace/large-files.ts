@@ -21,6 +21,17 @@ export const NO_LFS_FILTER = [
 export const usesLargeFiles = async (own: Git): Promise<boolean> =>
   (await own(["grep", "--quiet", "--cached", "-e", "filter=lfs", "--", ":(glob)**/.gitattributes"])).ok;
 
+/**
+ * Where a stranger's large files are fetched from: what the base branch says, or else the remote itself. The
+ * `.lfsconfig` of a pull request could name any server, for this machine to ask with its credentials.
+ */
+export async function ownStore(inCache: Git, base: string | null, cloneUrl: string): Promise<string> {
+  const asked = ["config", "--blob", `${base}:.lfsconfig`, "--get", "lfs.url"];
+  const said = base === null ? "" : (await inCache(asked)).stdout.trim();
+  if (said !== "" || !/^https?:/i.test(cloneUrl)) return said || cloneUrl;
+  return `${cloneUrl.replace(/\/+$/, "").replace(/\.git$/, "")}.git/info/lfs`;
+}
+
 /** `inTree` is git with the tree's own `.git`. Null if all that the commit wants is there. */
 export async function fetchLargeFiles(
   inTree: Git,

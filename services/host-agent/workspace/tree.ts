@@ -10,9 +10,9 @@ import { branchProblem, cloneUrlProblem } from "../../../shared/contracts/clone-
 import { objectFormat } from "../../../shared/repository/cache-key.ts";
 import { type GitOptions, type GitResult, git } from "../../../shared/repository/git.ts";
 import { TEMPLATE_MAX_BYTES, templateFilesIn } from "../repository-configuration.ts";
-import { fetchBase, readBaseFile } from "./base-branch.ts";
+import { BASE_REF, fetchBase, readBaseFile } from "./base-branch.ts";
 import { keptRef, type Source, withCommit } from "./cache.ts";
-import { fetchLargeFiles, NO_LFS_FILTER, usesLargeFiles } from "./large-files.ts";
+import { fetchLargeFiles, NO_LFS_FILTER, ownStore, usesLargeFiles } from "./large-files.ts";
 import { trustBaseOnly } from "./trusted-files.ts";
 
 /** A repository's own word on how it is worked on. */
@@ -115,7 +115,15 @@ async function checkOut(options: TreeOptions, cache: string): Promise<Prepared> 
   const treeGitDir = path.join(tree.workTree, ".git");
   await cp(tree.gitDir, treeGitDir, { recursive: true, mode: constants.COPYFILE_FICLONE });
   if (hasLargeFiles) {
-    const problem = await fetchLargeFiles((args) => git(args, base), cache, treeGitDir);
+    const inTree = (args: string[]) => git(args, base);
+    if (source.isStrangers) {
+      const found = await fetchBase(cache, source, { allowFileClones, signal });
+      if (found.state === "unreachable") return baseProblem("source", found.message);
+      const inCache = (args: string[]) => git(["--git-dir", cache, ...args], { signal });
+      const branch = found.state === "there" ? BASE_REF : null;
+      await inTree(["config", "lfs.url", await ownStore(inCache, branch, source.cloneUrl)]);
+    }
+    const problem = await fetchLargeFiles(inTree, cache, treeGitDir);
     if (problem !== null) return { ok: false, permanent: false, ...problem };
     // Which files are unchanged, it knows by their times.
     await copyFile(path.join(treeGitDir, "index"), path.join(tree.gitDir, "index"));
@@ -132,29 +140,30 @@ async function checkOut(options: TreeOptions, cache: string): Promise<Prepared> 
 async function askBase(options: TreeOptions, cache: string, tree: PreparedTree): Promise<Prepared | null> {
   const { base: wanted, source, allowFileClones, signal } = options;
   if (wanted === undefined) return null;
-  const unreachable = (category: "source" | "setup", message: string, permanent = false): Prepared => ({
-    ok: false,
-    category,
-    permanent,
-    message: `the base branch: ${message}`,
-  });
   const base = await fetchBase(cache, source, { allowFileClones, signal });
-  if (base.state === "unreachable") return unreachable("source", base.message);
+  if (base.state === "unreachable") return baseProblem("source", base.message);
   const isThere = base.state === "there";
   const read = isThere
     ? await readBaseFile(cache, CONFIGURATION_FILE, CONFIGURATION_MAX_BYTES, { signal })
     : { ok: true as const, text: null };
-  if (!read.ok) return unreachable("setup", read.message, true);
+  if (!read.ok) return baseProblem("setup", read.message, true);
   const templates: BaseBranch["templates"] = {};
   for (const file of templateFilesIn(read.text)) {
     const template = await readBaseFile(cache, file, TEMPLATE_MAX_BYTES, { signal });
-    if (!template.ok) return unreachable("setup", template.message, true);
+    if (!template.ok) return baseProblem("setup", template.message, true);
     templates[file] = template.text;
   }
   tree.base = { isThere, configuration: read.text, templates };
   const untrusted = wanted.trusted ? await trustBaseOnly(cache, tree, isThere, { signal }) : null;
   return untrusted === null ? null : failed("host", untrusted);
 }
+
+const baseProblem = (category: "source" | "setup", message: string, permanent = false): Prepared => ({
+  ok: false,
+  category,
+  permanent,
+  message: `the base branch: ${message}`,
+});
 
 /**
  * For a git that has none of this machine's credentials, neither of helpers nor of keys or files: else a pull request
