@@ -284,6 +284,29 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       },
     );
 
+    it("is told nothing of what that has for agents, at its top or beside a file that it reads", async () => {
+      const orders = (name: string) => `---\nname: ${name}\ndescription: OBEY-${name}\n---\nOBEY-${name}\n`;
+      using hostile = makeRepository({
+        prFiles: Object.fromEntries(
+          [
+            ...["CLAUDE.md", "CLAUDE.local.md", "sub/CLAUDE.md", "sub/CLAUDE.local.md"],
+            ...[".claude/CLAUDE.md", ".claude/rules/rule.md", "sub/.claude/rules/rule.md"],
+            ...[".claude/skills/evil/SKILL.md", "sub/.claude/skills/evil/SKILL.md"],
+            ...[".claude/agents/evil.md", ".claude/commands/evil.md", ".claude/output-styles/evil.md"],
+          ].map((name) => [name, orders(name.replaceAll(/\W/g, "-"))]),
+        ),
+      });
+      hostile.commit({ "sub/notes.txt": "read by the agent" });
+      const headSha = hostile.git("rev-parse", "HEAD");
+      api.play([{ tool: "Read", input: { file_path: "$CWD/sub/notes.txt" } }], DONE);
+      const { failure } = await host.run({ ...hostile, headSha }, asked());
+      expect(failure).toBeNull();
+      expect(api.requests).toHaveLength(2);
+      const told = JSON.stringify(api.requests);
+      expect(told).toContain("read by the agent");
+      expect(told).not.toContain("OBEY-");
+    });
+
     it("is led out of its tree by no link, and what it plants in git runs nowhere", async ({ skip }) => {
       if (host.hello.isolation !== "sandbox") skip("without a sandbox there is no outside");
       const outside = path.join(host.folder, "outside");

@@ -13,7 +13,7 @@ export type Turn = Block[] | { status: number; error: string; message: string } 
 export interface MessagesApi extends AsyncDisposable {
   readonly url: string;
   /** Every request for an answer of the model, without those about titles and the like. */
-  readonly requests: { key: string | undefined; messages: string }[];
+  readonly requests: { key: string | undefined; messages: string; system: string; tools: string }[];
   /** From now on; the last turn answers whatever comes after it. */
   play(...turns: Turn[]): void;
 }
@@ -39,7 +39,10 @@ export async function startMessagesApi(): Promise<MessagesApi> {
       const asked = JSON.parse(Buffer.concat(chunks).toString()) as Asked;
       if (!asked.tools?.length) return void answer(response, asked, [{ text: "A side question." }]);
       const key = request.headers["x-api-key"];
-      requests.push({ key: key?.toString(), messages: JSON.stringify(asked.messages) });
+      const [messages, system, tools] = [asked.messages, asked.system, asked.tools].map((part) =>
+        JSON.stringify(part ?? null),
+      ) as [string, string, string];
+      requests.push({ key: key?.toString(), messages, system, tools });
       const turn = script[Math.min(next++, script.length - 1)] ?? [{ text: "Done." }];
       void give(response, asked, turn);
     });
