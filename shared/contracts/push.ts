@@ -11,26 +11,26 @@ export const pushSubject = subject("mesh.push.{taskId}");
  * that others are merged into · `no-patch` nothing was changed · `no-artifact` the patch is no longer kept, or is not
  * what the manifest says · `does-not-apply` · `unsafe` a link out of the tree, a submodule, a path of git's own ·
  * `workflows` it changes what the forge runs by itself · `large-files` Git LFS · `moved` the branch is no longer at the
- * task's commit · `refused` by the forge · `unreachable` for too long
+ * task's commit · `refused` by the forge · `unreachable` for too long: where a push may have arrived all the same, the
+ * message says so
  */
-const ParkedCode = z.enum([
-  "not-granted",
-  "fork",
-  "base-branch",
-  "no-patch",
-  "no-artifact",
-  "does-not-apply",
-  "unsafe",
-  "workflows",
-  "large-files",
-  "moved",
-  "refused",
-  "unreachable",
-]);
-type ParkedCode = z.infer<typeof ParkedCode>;
+type ParkedCode =
+  | "not-granted"
+  | "fork"
+  | "base-branch"
+  | "no-patch"
+  | "no-artifact"
+  | "does-not-apply"
+  | "unsafe"
+  | "workflows"
+  | "large-files"
+  | "moved"
+  | "refused"
+  | "unreachable";
 
 const pushed = { state: z.literal("pushed"), sha: z.string() };
-const parked = { state: z.literal("parked"), code: ParkedCode, message: z.string() };
+/** `code` is a `ParkedCode`, or one that only a newer gateway knows. */
+const parked = { state: z.literal("parked"), code: z.string(), message: z.string() };
 const of = { attempt: z.int().positive(), hostId: HostId, branch: z.string() };
 
 export type PushOutcome =

@@ -30,6 +30,7 @@ import {
   saySucceeded,
 } from "../support/gateway.ts";
 import { type GitServer, startGitServer } from "../support/git-server.ts";
+import { openLink } from "../support/link.ts";
 import { startNats } from "../support/nats.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { startServiceProcesses } from "../support/service-processes.ts";
@@ -206,6 +207,24 @@ describe("a succeeded task's patch", () => {
     const parked = await outcomeOf(await succeed(await patchOf("echo yet more >> README.md")));
     expect(parked).toMatchObject({ state: "parked", code: "unreachable" });
     expect(JSON.stringify(parked)).not.toContain(encodeURIComponent(LOGIN.password));
+  });
+
+  it("is said to have arrived perhaps, where nobody can be asked what became of it", async () => {
+    const link = await openLink(Number(new URL(server.url).port));
+    await configure({ remote: `http://127.0.0.1:${link.port}` });
+    const [arrived, cut] = [path.join(folder, "arrived"), path.join(folder, "cut")];
+    const script = `#!/bin/sh\ntouch ${arrived}\nuntil [ -e ${cut} ]; do sleep 0.05; done\n`;
+    writeFileSync(path.join(repository.path, "hooks", "post-receive"), script, { mode: 0o755 });
+    await using _ = await gateway({ patienceMs: 0 });
+    const taskId = await succeed(await patchOf("echo more >> README.md"));
+    await vi.waitUntil(() => existsSync(arrived), DEADLINE);
+    await link[Symbol.asyncDispose]();
+    writeFileSync(cut, "");
+    expect(await outcomeOf(taskId)).toMatchObject({
+      code: "unreachable",
+      message: expect.stringContaining("may have arrived: the branch tells") as string,
+    });
+    expect(tip()).not.toBe(repository.headSha);
   });
 
   it("is parked, and the branch stays as it is, for each reason", async () => {

@@ -28,10 +28,10 @@ export interface Work {
   timeMs: number;
 }
 
-/** `again`: nothing is decided, since the remote, or the bus, did not answer. */
-export type Tried = PushOutcome | { state: "again"; why: string };
+/** `again`: nothing is decided, since the remote, or the bus, did not answer; `inDoubt`: not even to what was sent. */
+export type Tried = PushOutcome | { state: "again"; why: string; inDoubt?: boolean };
 
-const again = (why: string): Tried => ({ state: "again", why });
+const again = (why: string) => ({ state: "again", why }) as const;
 
 export async function pushPatch(
   bus: Bus,
@@ -97,7 +97,7 @@ async function deliver(
   const sent = await remote.push(gitDir, commit, sha);
   // Whatever was heard of it: the branch tells.
   const after = await remote.look();
-  if (!after.ok) return again(after.message);
+  if (!after.ok) return { ...again(after.message), inDoubt: true };
   if (after.seen.tip === commit) return { state: "pushed", sha: commit };
   if (after.seen.tip !== sha) return park("moved", `${branch} was moved to ${after.seen.tip} meanwhile`);
   return sent.said ? park("refused", sent.message) : again(sent.message);

@@ -24,9 +24,12 @@ export interface PusherTimes {
 
 export const PUSHER_TIMES: PusherTimes = { everyMs: 500, againMs: 2_000, patienceMs: 900_000 };
 const LONGEST_WAIT_MS = 60_000;
+const IN_DOUBT = "; a push was sent before, and may have arrived: the branch tells";
 const AT_ONCE = 4;
 
 interface Job extends Work {
+  /** A push was sent, and nobody could be asked what became of it. */
+  inDoubt: boolean;
   tries: number;
   firstTriedMs: number | null;
   notBeforeMs: number;
@@ -42,6 +45,7 @@ export async function startPusher(
   await using stack = new AsyncDisposableStack();
   const wanted = new Map<string, DeployRequest>();
   const jobs = new Map<string, Job>();
+  /** What is recorded of, and is still to be folded or under way. */
   const said = new Set<string>();
   const active = new Map<string, Promise<void>>();
   const over = new AbortController();
@@ -57,7 +61,7 @@ export async function startPusher(
     if (request === undefined || fact.kind !== "succeeded" || said.has(taskId)) return;
     const { attempt, result } = fact.body;
     const work: Work = { taskId, attempt, hostId: fact.speaker, request, result, timeMs: fact.timeMs };
-    jobs.set(taskId, { ...work, tries: 0, firstTriedMs: null, notBeforeMs: 0 });
+    jobs.set(taskId, { ...work, inDoubt: false, tries: 0, firstTriedMs: null, notBeforeMs: 0 });
   };
 
   async function work(job: Job): Promise<void> {
@@ -81,9 +85,10 @@ export async function startPusher(
       return { state: "again", why: error instanceof Error ? error.message : String(error) };
     });
     if (tried.state !== "again") return tried;
+    job.inDoubt ||= tried.inDoubt === true;
     log.warn({ taskId: job.taskId, why: tried.why }, "not pushed yet; tried again");
     if (over.signal.aborted || performance.now() - job.firstTriedMs < times.patienceMs) return null;
-    return park("unreachable", tried.why);
+    return park("unreachable", `${tried.why}${job.inDoubt ? IN_DOUBT : ""}`);
   }
 
   const recorded = stack.use(
@@ -98,7 +103,7 @@ export async function startPusher(
     }),
   );
   await recorded.caughtUp;
-  stack.use(await followTasks(bus, onFolded));
+  const tasks = stack.use(await followTasks(bus, onFolded));
   const leadership = stack.use(
     await standForLeader(bus, "push", `${process.pid}`, (leads) => log.info({ leads }, "pushes patches")),
   );
@@ -107,6 +112,7 @@ export async function startPusher(
     await Promise.all(active.values());
   });
   const timer = setInterval(() => {
+    for (const taskId of said) if (!active.has(taskId) && tasks.log.hasEnded(taskId)) said.delete(taskId);
     if (!leadership.leads() || bus.connectedSince() === null) return;
     const nowMs = performance.now();
     for (const job of jobs.values()) {
