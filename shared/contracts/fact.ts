@@ -1,7 +1,7 @@
 // The facts of the log: one subject template for all of them, one body schema for each kind.
 import { z } from "zod";
 import { Allowance } from "./budget.ts";
-import { Failure, FailureCategory } from "./failure.ts";
+import { Failure, ToldCategory } from "./failure.ts";
 import { CONTROL, HostId, TaskId } from "./ids.ts";
 import { subject } from "./subject.ts";
 import { AttemptResult, DeployRequest, PRIORITIES } from "./task.ts";
@@ -69,7 +69,7 @@ export const FACT_BODIES = {
     nonce: nonce.nullable(),
     lost: z.boolean(),
     failures: z.int(),
-    failure: z.object({ category: FailureCategory, message: z.string() }),
+    failure: z.object({ category: ToldCategory, message: z.string() }),
     /** It ended only because no attempts were left: a dead letter. */
     exhausted: z.boolean(),
   }),

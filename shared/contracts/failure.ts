@@ -25,12 +25,15 @@ export const FailureCategory = z.enum([
 ]);
 export type FailureCategory = z.infer<typeof FailureCategory>;
 
+/** As a fact tells it: one that only a newer version knows is `internal` here, and the fact counts all the same. */
+export const ToldCategory = FailureCategory.catch("internal");
+
 /**
  * `permanent`: doing it again cannot help (a commit that is nowhere), whatever the category's rule says.
  * `retryAfterMs`: how long after this failure a provider with a quota takes work again.
  */
 export const Failure = z.object({
-  category: FailureCategory,
+  category: ToldCategory,
   message: z.string(),
   permanent: z.boolean().optional(),
   retryAfterMs: z.int().nonnegative().optional(),

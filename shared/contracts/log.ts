@@ -13,11 +13,12 @@ export const LogChunk = z.object({
   at: z.iso.datetime(),
   source: z.enum(["phase", "stdout", "stderr", "check", "agent"]),
   text: z.string(),
-  /** Of a `phase` chunk. */
+  /** Of a `phase` chunk. One that only a newer host knows is left out: what it says stands in the text. */
   phase: z
     .enum(["preparing", "running", "validating", "collecting", "frozen", "resumed", "truncated", "overtaken"])
-    .optional(),
-  /** Of an `agent` chunk. */
-  event: AgentEvent.optional(),
+    .optional()
+    .catch(undefined),
+  /** Of an `agent` chunk; likewise. */
+  event: AgentEvent.optional().catch(undefined),
 });
 export type LogChunk = z.infer<typeof LogChunk>;

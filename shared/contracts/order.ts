@@ -26,20 +26,23 @@ export const RunReply = z.discriminatedUnion("outcome", [
   z.object({ outcome: z.literal("started"), sequence: z.int() }),
   z.object({
     outcome: z.literal("refused"),
-    reason: z.enum([
-      "full",
-      "memory",
-      "cpu",
-      "disk",
-      "runner",
-      "labels",
-      "draining",
-      "withheld",
-      "not-ready",
-      "policy",
-      "superseded",
-      "unknown",
-    ]),
+    /** One that only a newer host knows is as good as that it is not ready. */
+    reason: z
+      .enum([
+        "full",
+        "memory",
+        "cpu",
+        "disk",
+        "runner",
+        "labels",
+        "draining",
+        "withheld",
+        "not-ready",
+        "policy",
+        "superseded",
+        "unknown",
+      ])
+      .catch("not-ready"),
     message: z.string(),
   }),
 ]);
@@ -49,7 +52,8 @@ export type RunReply = z.infer<typeof RunReply>;
 export const StopOrder = z.object({
   taskId: TaskId,
   attempt: z.int().positive(),
-  reason: z.enum(["cancelled", "timeout", "preempted"]),
+  /** Stopped it is, whatever a newer tracker means by it, and nothing is counted against the task. */
+  reason: z.enum(["cancelled", "timeout", "preempted"]).catch("preempted"),
 });
 export type StopOrder = z.infer<typeof StopOrder>;
 export const StopReply = z.object({ outcome: z.enum(["stopping", "not-here"]) });

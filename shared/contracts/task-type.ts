@@ -35,6 +35,8 @@ export const Finding = z.object({
   message: z.string().max(2_000),
 });
 export type Finding = z.infer<typeof Finding>;
+/** The same as a fact tells it: no result is unreadable for a severity that only a newer host knows. */
+export const ToldFinding = Finding.extend({ severity: Finding.shape.severity.catch("info") });
 
 /** So many of them stand in the result itself; the artifact `findings` has all that are kept. */
 export const FINDINGS_SHOWN = 20;

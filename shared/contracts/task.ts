@@ -4,11 +4,11 @@ import { AgentUsage } from "./agent-event.ts";
 import type { Allowance } from "./budget.ts";
 import { branchProblem, cloneUrlProblem } from "./clone-url.ts";
 import { Constraint } from "./constraint.ts";
-import { FailureCategory } from "./failure.ts";
+import { ToldCategory } from "./failure.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
 import { PushView } from "./push.ts";
 import { SecretNames } from "./secret.ts";
-import { FINDINGS_SHOWN, Finding, TASK_TYPES, TaskType } from "./task-type.ts";
+import { FINDINGS_SHOWN, TASK_TYPES, TaskType, ToldFinding } from "./task-type.ts";
 
 export const PRIORITIES = ["high", "normal", "low"] as const;
 export const Priority = z.enum(PRIORITIES);
@@ -228,15 +228,15 @@ function unknownTo(runner: RunnerName | null): (keyof NonNullable<Running["agent
 const Verdict = z.enum(["confirmed", "refuted", "inconclusive"]);
 
 /** In the order in which they are run. The first four are the repository's own, `check` those of a request. */
-export const GateName = z.enum(["setup", "lint", "tests", "build", "check"]);
-export type GateName = z.infer<typeof GateName>;
+export type GateName = "setup" | "lint" | "tests" | "build" | "check";
 
 export const CheckResult = z.object({
-  gate: GateName.default("check"),
+  /** A `GateName`; a newer host may have others, whose results are no worse for it. */
+  gate: z.string().max(63).default("check"),
   command: Command,
   exitCode: z.int().nullable(),
   durationMs: z.number(),
-  verdict: Verdict,
+  verdict: Verdict.catch("inconclusive"),
   /** Name of the artifact with its output. */
   log: z.string(),
 });
@@ -265,7 +265,7 @@ export const AgentResult = z.object({
   summary: z.string().max(4_000),
   /** What it says that it has found, the first of them: advice, and no verdict. */
   findings: z
-    .object({ total: z.int().nonnegative(), first: z.array(Finding).max(FINDINGS_SHOWN) })
+    .object({ total: z.int().nonnegative(), first: z.array(ToldFinding).max(FINDINGS_SHOWN) })
     .optional(),
 });
 export type AgentResult = z.infer<typeof AgentResult>;
@@ -323,7 +323,7 @@ export const TaskView = z.object({
   result: AttemptResult.nullable(),
   /** Null if its patch is not to be pushed, or never will be. */
   push: PushView.nullable().default(null),
-  failure: z.object({ category: FailureCategory, message: z.string() }).nullable(),
+  failure: z.object({ category: ToldCategory, message: z.string() }).nullable(),
   /** Why it waits, was cancelled, or was superseded, in words. */
   reason: z.string().nullable(),
   supersededBy: TaskId.nullable(),

@@ -1,18 +1,22 @@
 // Turns the product into its next version, for a process that is started with `--import` of this file: every fact,
-// heartbeat, order, reply and receipt has a field `fromTheNextVersion`, which this version does not know, and the
-// streams are configured anew. It must import nothing of the product, which would be loaded before it is changed.
+// heartbeat, order, reply and receipt has a field `fromTheNextVersion`, which this version does not know, every result
+// a gate and a verdict of that kind, and the streams are configured anew. It must import nothing of the product, which would be loaded before it is changed.
 import { registerHooks } from "node:module";
 
 const FIELD = "fromTheNextVersion: { since: 2 }";
 /** Requests to the API are a person's: what they may hold is told exactly. */
 const REQUEST = `subject.startsWith("mesh.api.") ? request : { ...(request as object), ${FIELD} }`;
+/** A gate and a verdict that there are none of yet. */
+const CHECK = `{ gate: "licences", command: "true", exitCode: 0, durationMs: 1, verdict: "waived", log: "log" }`;
+const FACT = `"result" in fact.body && fact.body.result
+  ? { ...fact.body, result: { ...fact.body.result, checks: [${CHECK}] } } : fact.body`;
 
 type Change = [what: RegExp, by: (match: string, group: string) => string];
 
 /** By the end of the file's path. */
 const CHANGES: Record<string, Change[]> = {
   "shared/bus/append.ts": [
-    [/JSON\.stringify\(fact\.body\)/g, () => `JSON.stringify({ ...fact.body, ${FIELD} })`],
+    [/JSON\.stringify\(fact\.body\)/g, () => `JSON.stringify({ ...(${FACT}), ${FIELD} })`],
   ],
   "shared/bus/ask.ts": [
     [/(connection\.request\(subject, JSON\.stringify\()request\)/g, (_, before) => `${before}${REQUEST})`],
