@@ -86,7 +86,7 @@ describe("a fact", () => {
     await using cutOff = await connectBus({ url: `nats://127.0.0.1:${link.port}`, name: "cut off" });
     link.cut("fromBus");
     const said = append(cutOff, requested("t1"));
-    await vi.waitUntil(async () => (await kindsOf(bus, "t1")).length === 1, { timeout: 10_000 });
+    await vi.waitUntil(async () => (await kindsOf(bus, "t1")).length === 1, { timeout: 30_000 });
     link.mend();
     expect(await said).toMatchObject({ outcome: "refused", now: [{ kind: "requested", sequence: 1 }] });
     expect(await kindsOf(bus, "t1")).toEqual(["requested"]);
@@ -171,7 +171,7 @@ describe("a request", () => {
     await using cutOff = await connectBus({ url: `nats://127.0.0.1:${link.port}`, name: "cut off" });
     link.cut("fromBus");
     const submitted = submitTask(cutOff, request({ taskId: "t1" }));
-    await vi.waitUntil(async () => (await kindsOf(bus, "t1")).length === 1, { timeout: 10_000 });
+    await vi.waitUntil(async () => (await kindsOf(bus, "t1")).length === 1, { timeout: 30_000 });
     link.mend();
     const same = answer({ taskId: "t1", sequence: 1, created: false });
     expect(await submitted).toEqual(same);

@@ -68,7 +68,7 @@ describe("an answer", () => {
     );
     await serving.connection.flush();
     const asked = ask(asking, "slow", {}, Reply, 2_000);
-    await vi.waitUntil(() => handled.mock.calls.length === 1);
+    await vi.waitUntil(() => handled.mock.calls.length === 1, { timeout: 20_000 });
     await serving[Symbol.asyncDispose]();
     // An exception here would be nobody's, and end the process.
     ready.resolve();

@@ -151,7 +151,7 @@ describe("an attempt that goes well", () => {
 
   it("runs nothing of its own before the log has accepted it", async () => {
     const { taskId, ended, release } = host.start(repository, command("echo acting"), { held: true });
-    await vi.waitUntil(async () => (await host.chunks(taskId)).length > 0, { timeout: 10_000 });
+    await vi.waitUntil(async () => (await host.chunks(taskId)).length > 0, { timeout: 30_000 });
     expect(story(await host.chunks(taskId))).not.toContain("running");
     release();
     expect((await ended).ok).toBe(true);
@@ -274,7 +274,7 @@ describe("what a command sees of its host", () => {
 /** Enough for the check-outs of an attempt as this machine is at the moment, and hardly more, ms. */
 async function shortTime(): Promise<number> {
   const { result } = await host.run(repository);
-  return Math.ceil(1_000 + 8 * (result?.phases.prepareMs ?? 0));
+  return Math.ceil(2_000 + 10 * (result?.phases.prepareMs ?? 0));
 }
 
 describe("an attempt that fails", () => {
@@ -358,7 +358,7 @@ describe("an attempt that is stopped", () => {
       command(`(setsid ${sleep} &) ; echo on; ${sleep}`),
     );
     await vi.waitUntil(async () => story(await host.chunks(taskId)).includes("stdout: on\n"), {
-      timeout: 10_000,
+      timeout: 30_000,
     });
     const reason = new Stop({ category: "cancelled", message: "the task was cancelled" });
     stop(reason);
@@ -369,7 +369,7 @@ describe("an attempt that is stopped", () => {
   it("while its remote hangs, ends at once", async () => {
     await using silent = await startSilentServer();
     const { ended, stop } = host.start(repository, { cloneUrl: silent.url });
-    await vi.waitUntil(() => silent.callers() > 0, { timeout: 10_000 });
+    await vi.waitUntil(() => silent.callers() > 0, { timeout: 30_000 });
     stop(new Stop("dropped"));
     await expect(ended).rejects.toBeInstanceOf(Stop);
     expect(await untilGone(silent.url)).toEqual([]);

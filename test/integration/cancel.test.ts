@@ -52,7 +52,7 @@ async function expectEndsInTime(task: Pick<Task, "taskId">): Promise<void> {
   expect(performance.now() - beganMs).toBeLessThan(IN_TIME_MS);
 }
 
-const saidOnLog = async (task: Task) => (await task.kinds()).slice(-2);
+const saidOnLog = async (task: Task) => (await task.story()).slice(-2);
 
 describe("a task that is cancelled", () => {
   it("while its host clones from a remote that hangs never runs", async () => {
@@ -61,7 +61,7 @@ describe("a task that is cancelled", () => {
     await task.run(host.id);
     await vi.waitUntil(() => remote.callers() > 0, DEADLINE);
     await expectGoneInTime(task);
-    expect(await task.kinds()).toEqual(["requested", "started", "cancelRequested", "faulted", "cancelled"]);
+    expect(await task.story()).toEqual(["requested", "started", "cancelRequested", "faulted", "cancelled"]);
   });
 
   it("while its command ignores SIGTERM is gone with all that it started", async () => {
@@ -130,7 +130,7 @@ describe("a task that is cancelled", () => {
     expect(away.attempts().length).toBeGreaterThan(0);
     link.mend();
     await vi.waitUntil(() => away.attempts().length === 0, DEADLINE);
-    expect(await task.kinds()).toEqual(["requested", "started", "cancelRequested", "cancelled"]);
+    expect(await task.story()).toEqual(["requested", "started", "cancelRequested", "cancelled"]);
     away.process.kill("SIGTERM");
     await away.exitCode;
   });
@@ -143,7 +143,7 @@ describe("a task that is cancelled", () => {
     signalAll(treeOf(doomed.process.pid ?? 0), "SIGKILL");
     await doomed.exitCode;
     await expectEndsInTime(task);
-    expect(await task.kinds()).toEqual(["requested", "started", "cancelRequested", "cancelled"]);
+    expect(await task.story()).toEqual(["requested", "started", "cancelRequested", "cancelled"]);
   });
 
   it("while it is being placed begins nowhere, though the host that was asked says so later", async () => {
@@ -165,7 +165,7 @@ describe("a task that is cancelled", () => {
     await expectGoneInTime(task);
     order.resolve();
     expect(await begun.promise).toMatchObject({ outcome: "refused" });
-    expect(await task.kinds()).toEqual(["requested", "cancelRequested", "cancelled"]);
+    expect(await task.story()).toEqual(["requested", "cancelRequested", "cancelled"]);
     slow.fallSilent();
   });
 
@@ -178,7 +178,7 @@ describe("a task that is cancelled", () => {
       await Promise.all(others.splice(0, 200).map((other) => submitTask(mesh.bus, other)));
     const task = await mesh.submit("true", { labels });
     await expectGoneInTime(task);
-    expect(await task.kinds()).toEqual(["requested", "cancelRequested", "cancelled"]);
+    expect(await task.story()).toEqual(["requested", "cancelRequested", "cancelled"]);
     expect(await stateOf({ taskId: "before-0" })).toBe("queued");
   });
 });

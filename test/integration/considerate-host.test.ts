@@ -117,8 +117,8 @@ describe("a host agent on somebody's machine", () => {
 
   it("keeps the machine awake no longer than it lives", async ({ skip }) => {
     skip(process.platform !== "linux", "another program holds it there");
-    await (await mesh.submit(go("never"))).run("h1");
     const held = awake.held().length;
+    await (await mesh.submit(go("never"))).run("h1");
     await vi.waitUntil(() => awake.held().length > held && isAlive(awake.held().at(-1)), DEADLINE);
     host.process.kill("SIGKILL");
     await vi.waitFor(() => expect(isAlive(awake.held().at(-1))).toBe(false), DEADLINE);

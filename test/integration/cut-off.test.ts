@@ -48,7 +48,7 @@ describe("a host that is cut off", () => {
       link.mend();
       await vi.waitUntil(() => host.attempts().length === 0, DEADLINE);
       expect(acts()).toBe(atLoss);
-      expect(await task.kinds()).toEqual(["requested", "started", "requeued"]);
+      expect(await task.story()).toEqual(["requested", "started", "requeued"]);
     },
   );
 
@@ -73,7 +73,7 @@ describe("a host that is cut off", () => {
       return read.phase === "overtaken" && read;
     }, DEADLINE);
     expect(last.text).toMatch(/^it (succeeded|failed).* does not count$/);
-    expect(await task.kinds()).toEqual(["requested", "started", "requeued", "started"]);
+    expect(await task.story()).toEqual(["requested", "started", "requeued", "started"]);
   });
 
   it("(fromBus) freezes though it is heard, is not called lost, and goes on once it hears again", async () => {
@@ -116,7 +116,7 @@ describe.skipIf(!canHaveNetworks)("a host with a network of its own that is cut 
       network.mend();
       await vi.waitUntil(() => host.attempts().length === 0, DEADLINE);
       expect(acts()).toBe(atLoss);
-      expect(await task.kinds()).toEqual(["requested", "started", "requeued"]);
+      expect(await task.story()).toEqual(["requested", "started", "requeued"]);
       host.process.kill("SIGTERM");
       await host.exitCode;
     },
@@ -143,7 +143,7 @@ describe("a host whose wall clock is wrong", () => {
       const task = await mesh.submit(`sleep ${(LEASE_MS * 2) / 1_000}`);
       await task.run(host.id);
       await task.said("succeeded");
-      expect(await task.kinds()).toEqual(["requested", "started", "succeeded"]);
+      expect(await task.story()).toEqual(["requested", "started", "succeeded"]);
       const said = await lastMessage(mesh.bus, LOGS, logSubject.wildcard({ taskId: task.taskId }));
       const { at } = LogChunk.parse(JSON.parse(Buffer.from(said?.payload ?? "").toString()));
       expect(Math.abs(Date.parse(at) - (said?.timeMs ?? 0) - skewMs)).toBeLessThan(30_000);

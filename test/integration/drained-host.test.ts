@@ -68,7 +68,7 @@ describe("a host that is told over the bus to stop", () => {
     expect(await mesh.heartbeat("h1")).toMatchObject({ draining: true, stopping: true });
     writeFileSync(path.join(mesh.folder, "go"), "");
     expect(await host.exitCode).toBe(0);
-    expect(await task.kinds()).toEqual(["requested", "started", "succeeded"]);
+    expect(await task.story()).toEqual(["requested", "started", "succeeded"]);
     expect(host.output()).toContain("ordered to stop");
   });
 

@@ -82,7 +82,7 @@ describe("who follows the task log", () => {
       for await (const { name } of manager.consumers.list(TASKS)) await manager.consumers.delete(TASKS, name);
       await store(bus, taskId);
     }
-    await vi.waitUntil(() => heard.length === 3, { timeout: 8_000 });
+    await vi.waitUntil(() => heard.length === 3, { timeout: 20_000 });
     expect(heard).toEqual(["one", "two", "three"]);
   });
 

@@ -74,7 +74,7 @@ describe.skipIf(!HERE)("a single-file program", { timeout: 180_000 }, () => {
     let said = "";
     host.stdout.on("data", (chunk: Buffer) => void (said += chunk.toString()));
     await vi
-      .waitFor(() => expect(said).toContain("runner codex"), 20_000)
+      .waitFor(() => expect(said).toContain("runner codex"), 60_000)
       .finally(() => host.kill("SIGTERM"));
     expect(said).toContain('"hostId":"attic"');
     expect((await host).exitCode).toBe(0);

@@ -19,7 +19,7 @@ it("the host agent takes its settings from a file, keeps its log in another, and
   await writeFile(envFile, `NATS_URL=${nats.url}\nMESH_HOST_ID=attic\n`);
   const env = { MESH_DATA_DIR: path.join(folder, "data"), MESH_HOST_SANDBOX: "0" };
   const host = startProgram(["host", "run", "--environment", envFile, "--log-file", logFile], { env });
-  await vi.waitFor(async () => expect(await readFile(logFile, "utf8")).toContain('"runner codex"'), 15_000);
+  await vi.waitFor(async () => expect(await readFile(logFile, "utf8")).toContain('"runner codex"'), 30_000);
   host.kill("SIGHUP");
   expect(await host.ended).toMatchObject({ code: 0, stdout: "" });
   expect(await untilGone(folder)).toEqual([]);

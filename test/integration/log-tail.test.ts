@@ -16,10 +16,10 @@ it("the last lines of a log come first, then whatever is written, through a chan
   const end = new AbortController();
   const how = { lines: 2, follow: true, signal: end.signal };
   const tail = tailLog(file, how, (text) => void (seen += text));
-  await vi.waitFor(() => expect(seen).toBe("line 3\nline 4\n"));
+  await vi.waitFor(() => expect(seen).toBe("line 3\nline 4\n"), 20_000);
   for (let number = 5; number < 10; number++) {
     log.write(`line ${number}\n`);
-    await vi.waitFor(() => expect(seen).toContain(`line ${number}\n`), 5_000);
+    await vi.waitFor(() => expect(seen).toContain(`line ${number}\n`), 20_000);
   }
   end.abort();
   await tail;

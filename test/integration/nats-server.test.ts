@@ -80,7 +80,7 @@ describe("a launched nats-server", () => {
     if (onWindows) return;
     // A watcher that has ended may wait as a zombie (Z) until the system takes note.
     const inItsSession = () => execa("ps", ["-o", "stat=", "-s", String(server.pid)], { reject: false });
-    await vi.waitUntil(async () => !/^[^Z]/m.test((await inItsSession()).stdout.trim()), { timeout: 5_000 });
+    await vi.waitUntil(async () => !/^[^Z]/m.test((await inItsSession()).stdout.trim()), { timeout: 20_000 });
   });
 
   test.skipIf(onWindows)("is killed when it does not end by itself", async () => {

@@ -164,7 +164,7 @@ describe.concurrent.each(MODES)("a supervisor $mode", ({ through, isolation, fre
   });
 
   it("has its trees frozen at the end of the lease while it is stopped, and goes on with them afterwards", async () => {
-    await using supervisor = await startSupervisor({ through, leaseMs: 1_000 });
+    await using supervisor = await startSupervisor({ through, leaseMs: 5_000 });
     supervisor.exec(`${DAEMON} ${ACT}`, { stretch: await supervisor.lease() });
     await untilActs(supervisor);
     process.kill(supervisor.pid, "SIGSTOP");
@@ -194,7 +194,7 @@ describe("the lease", () => {
   });
 
   it("ends its length after the stamp was taken, whenever that came back", async () => {
-    await using supervisor = await startSupervisor({ leaseMs: 700 });
+    await using supervisor = await startSupervisor({ leaseMs: 2_000 });
     const stamp = await supervisor.stamp();
     await supervisor.lease(stamp);
     supervisor.link.renewLease(stamp);
@@ -565,7 +565,7 @@ describe("the line to the host", () => {
   });
 
   it("that nobody reads any more keeps no tree from being frozen", async () => {
-    await using line = openLine({ leaseMs: 1_000 });
+    await using line = openLine({ leaseMs: 5_000 });
     const first = await line.heard("tick");
     line.say({ type: "lease", stamp: first.stamp });
     const { stretch } = await line.heard("tick", (tick) => tick.stretch !== null);

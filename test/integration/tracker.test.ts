@@ -2,8 +2,8 @@ import { describe, expect, it, vi } from "vitest";
 import { start as startTracker } from "../../services/status-tracker/main.ts";
 import { askApi } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
-import { factsOfTask, storedMessages } from "../../shared/bus/read.ts";
-import { DEAD } from "../../shared/bus/streams.ts";
+import { factsOfTask, lastMessage, storedMessages } from "../../shared/bus/read.ts";
+import { DEAD, HOSTS } from "../../shared/bus/streams.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
 import { leaseTimes } from "../../shared/config/environment.ts";
 import { deadSubject } from "../../shared/contracts/dead.ts";
@@ -18,7 +18,8 @@ import { type MortalNats, startMortalNats } from "../support/nats.ts";
 import { type ScriptedHost, startScriptedHost } from "../support/scripted-host.ts";
 
 const DEADLINE = { timeout: 30_000, interval: 20 };
-const LEASE_MS = 1_000;
+/** The margin of so short a lease is half a second: less, and a busy machine is taken for a silent host. */
+const LEASE_MS = 2_000;
 const SILENCE_MS = silenceMs(leaseTimes(LEASE_MS));
 
 interface Mesh extends AsyncDisposable {
@@ -72,7 +73,8 @@ const order = (taskId: string, after: number, attempt = 1) => ({
   request: request({ taskId }),
 });
 
-describe("a running attempt", () => {
+// Most of their time is silence.
+describe.concurrent("a running attempt", () => {
   it("is lost when its host goes silent, and its task is queued for another attempt", async () => {
     await using mesh = await startMesh();
     const host = await mesh.host("h1");
@@ -140,9 +142,9 @@ describe("a running attempt", () => {
       { timeout: 20_000, interval: 100 },
     );
     expect(kinds(await mesh.facts("t1"))).toEqual(["requested", "started"]);
-    const heardLastAtMs = Date.now();
     const facts = await mesh.until("t1", "queued");
-    expect((facts.at(-1)?.timeMs ?? 0) - heardLastAtMs).toBeGreaterThanOrEqual(SILENCE_MS - 300);
+    const heardLast = await lastMessage(mesh.bus, HOSTS, subject);
+    expect((facts.at(-1)?.timeMs ?? 0) - (heardLast?.timeMs ?? 0)).toBeGreaterThanOrEqual(SILENCE_MS);
   });
 
   it("is not lost before a full grace after the bus was away", async () => {

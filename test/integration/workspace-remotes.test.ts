@@ -62,7 +62,7 @@ describe("a remote that hangs", () => {
     await using silent = await startSilentServer();
     const timeUp = new AbortController();
     const trying = workspace.try(repository, { cloneUrl: silent.url, signal: timeUp.signal });
-    await vi.waitUntil(() => silent.callers() > 0, { timeout: 10_000 });
+    await vi.waitUntil(() => silent.callers() > 0, { timeout: 30_000 });
     timeUp.abort();
     expect(await trying).toMatchObject({ ok: false, category: "source", permanent: false });
     expect(await untilGone(silent.url)).toEqual([]);
@@ -72,7 +72,7 @@ describe("a remote that hangs", () => {
     await using silent = await startSilentServer();
     const first = new AbortController();
     const hanging = workspace.try(repository, { cloneUrl: silent.url, signal: first.signal });
-    await vi.waitUntil(() => silent.callers() > 0, { timeout: 10_000 });
+    await vi.waitUntil(() => silent.callers() > 0, { timeout: 30_000 });
     const second = new AbortController();
     const waiting = workspace.try(repository, { cloneUrl: silent.url, signal: second.signal });
     second.abort();
@@ -84,7 +84,7 @@ describe("a remote that hangs", () => {
     expect(silent.callers()).toBe(1);
     first.abort();
     await hanging;
-    await vi.waitUntil(() => silent.callers() > 1, { timeout: 10_000 });
+    await vi.waitUntil(() => silent.callers() > 1, { timeout: 30_000 });
     third.abort();
     await next;
   });

@@ -21,7 +21,7 @@ import {
 } from "../../services/host-agent/supervisor-link.ts";
 import { until } from "./until.ts";
 
-export const DEADLINE = { timeout: 15_000, interval: 20 };
+export const DEADLINE = { timeout: 30_000, interval: 20 };
 
 /** A command under way, and what it has printed so far. */
 interface Command {

@@ -18,6 +18,8 @@ import { AgentEvent } from "../../shared/contracts/agent-event.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { request } from "../support/facts.ts";
 
+const DEADLINE = { timeout: 20_000, interval: 5 };
+
 const linesOf = (name: string) =>
   readFileSync(path.resolve(import.meta.dirname, `../fixtures/acp/${name}.ndjson`), "utf8")
     .trim()
@@ -62,7 +64,7 @@ async function play(
   for (const line of lines) {
     const { id, method } = JSON.parse(line) as Written;
     if (id !== undefined && method === undefined)
-      await vi.waitUntil(() => written.some((message) => message.method && message.id === id));
+      await vi.waitUntil(() => written.some((message) => message.method && message.id === id), DEADLINE);
     hear(Buffer.from(`${line}\n`));
     await setImmediate();
   }

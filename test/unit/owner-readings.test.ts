@@ -181,6 +181,7 @@ describe("memory that is offered", () => {
 
 describe("a reading that is taken in the background", () => {
   const everyMs = 5;
+  const DEADLINE = { timeout: 20_000, interval: 5 };
   it("is there at once, whether one hangs, and is taken once at a time", async () => {
     let calls = 0;
     const stuck = Promise.withResolvers<number>();
@@ -188,11 +189,11 @@ describe("a reading that is taken in the background", () => {
     expect(slow.latest()).toBe(7);
     expect(slow.ageMs()).toBe(Number.POSITIVE_INFINITY);
     await slow.first(60_000);
-    await vi.waitUntil(() => calls === 2);
-    await vi.waitUntil(() => slow.ageMs() > 10 * everyMs);
+    await vi.waitUntil(() => calls === 2, DEADLINE);
+    await vi.waitUntil(() => slow.ageMs() > 10 * everyMs, DEADLINE);
     expect([slow.latest(), calls]).toEqual([8, 2]);
     stuck.resolve(9);
-    await vi.waitUntil(() => slow.latest() === 9);
+    await vi.waitUntil(() => slow.latest() === 9, DEADLINE);
   });
 
   it("is waited for no longer than one has patience, and fails without a word", async () => {
