@@ -1,11 +1,13 @@
 // Who this host agent is: its id, the installation (its data folder, by a random name), and the number of its
 // life. One data folder serves one agent at a time.
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { ConfigurationError, defaultDataDir, type Environment } from "../../shared/config/environment.ts";
 import { HostId } from "../../shared/contracts/ids.ts";
+import { makeFolder } from "../../shared/process/make-folder.ts";
+import { systemErrorCode } from "../../shared/process/system-error.ts";
 
 /** In the data folder: the random name of the installation, and the lock of the agent that uses it. */
 export const INSTALLATION_FILE = "installation";
@@ -40,7 +42,12 @@ export async function readIdentity(
   lock: (dataDir: string) => Promise<void>,
 ): Promise<Identity> {
   const dataDir = hostDataDir(environment);
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  try {
+    makeFolder(dataDir, 0o700);
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    throw new ConfigurationError(`MESH_DATA_DIR: ${(error as Error).message}`);
+  }
   await lock(dataDir);
   const installationFile = path.join(dataDir, INSTALLATION_FILE);
   const bootFile = path.join(dataDir, "boot");

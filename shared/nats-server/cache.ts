@@ -1,8 +1,9 @@
 // The folder where fetched nats-servers are kept, one sub-folder per version. Several processes use it at once:
 // a program appears in it whole, by a rename, and must never be written in place.
-import { chmod, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, posix, win32 } from "node:path";
+import { makeFolder } from "../process/make-folder.ts";
 import { systemErrorCode } from "../process/system-error.ts";
 import { programName } from "./probe.ts";
 
@@ -29,7 +30,7 @@ export function cachedProgram(cacheDir: string, version: string): string {
 
 /** A folder to fetch into. It lies inside the cache, so that what is in it can be renamed into its place. */
 export async function fetchFolder(cacheDir: string): Promise<AsyncDisposable & { path: string }> {
-  await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+  makeFolder(cacheDir, 0o700);
   const path = await mkdtemp(join(cacheDir, "fetching-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
@@ -37,7 +38,7 @@ export async function fetchFolder(cacheDir: string): Promise<AsyncDisposable & {
 /** Moves a fetched program to its place and returns that place. Who comes second replaces an equal program. */
 export async function installProgram(cacheDir: string, version: string, fetched: string): Promise<string> {
   const place = cachedProgram(cacheDir, version);
-  await mkdir(dirname(place), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(place), 0o700);
   await chmod(fetched, 0o755);
   try {
     await rename(fetched, place);

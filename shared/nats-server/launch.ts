@@ -1,8 +1,9 @@
 // Launches a nats-server on a data folder of its own and holds it: loopback only, at most one per folder. It must
 // never outlive this process, and the token must never appear on a command line.
-import { chmod, mkdir, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type FolderLock, lockFolder } from "../process/folder-lock.ts";
+import { makeFolder } from "../process/make-folder.ts";
 import { isPortBusy } from "./busy-port.ts";
 import { type LeashedProcess, spawnLeashed } from "./leash.ts";
 import { untilReady } from "./readiness.ts";
@@ -60,7 +61,7 @@ export async function launchNatsServer(options: LaunchOptions): Promise<NatsServ
   const objection = objectionTo({ host, port, token });
   if (objection !== undefined) throw new NatsServerNotStarted("bad_option", objection);
   const dataDir = resolve(options.dataDir);
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  makeFolder(dataDir, 0o700);
   await chmod(dataDir, 0o700);
   const outcome = await lockFolder(dataDir, "nats-server.lock");
   if (!outcome.ok) {

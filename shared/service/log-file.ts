@@ -1,8 +1,9 @@
 // A log in a file of its own, for where nobody keeps what a service prints: a full piece is put aside, and a few of them
 // are kept. A disk that is full costs lines, never the service.
-import { closeSync, fstatSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, renameSync, writeSync } from "node:fs";
 import path from "node:path";
 import type { DestinationStream } from "pino";
+import { makeFolder } from "../process/make-folder.ts";
 
 const PIECE_BYTES = 10_000_000;
 /** `FILE.1` is the latest of those put aside. */
@@ -10,7 +11,7 @@ const KEPT = 4;
 
 /** Throws the system's error if the file cannot be written now. */
 export function openLogFile(file: string, pieceBytes = PIECE_BYTES): DestinationStream {
-  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  makeFolder(path.dirname(path.resolve(file)), 0o700);
   const open = () => openSync(file, "a", 0o600);
   let piece = open();
   let bytes = fstatSync(piece).size;

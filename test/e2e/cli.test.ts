@@ -234,8 +234,12 @@ describe("the mesh", () => {
     const unknown = await up.mesh(["artifacts", "left-1", "path"]);
     expect(unknown).toMatchObject({ code: 1, stdout: "" });
     expect(unknown.stderr).toContain('no artifact "path"; there are: patch');
-    const nowhere = await up.mesh(["artifacts", "left-1", "--download", "/dev/null/x"]);
-    expect(nowhere).toMatchObject({ code: 2, stdout: "" });
+    for (const nowhere of ["/dev/null/x", "/proc/x"])
+      expect(await up.mesh(["artifacts", "left-1", "--download", nowhere])).toMatchObject({
+        code: 2,
+        stdout: "",
+        stderr: expect.stringContaining("--download: ") as string,
+      });
     await rm(folder, { recursive: true });
   });
 

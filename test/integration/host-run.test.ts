@@ -37,6 +37,9 @@ it("what it cannot run with is said in the log as well, without the secret", asy
   const elsewhere = await runMesh(["host", "run", "--log-file", logFile, "--image", logFile], { env });
   expect(elsewhere.code).toBe(1);
   expect(await readFile(logFile, "utf8")).toContain("no Windows machine");
+  const nowhere = { NATS_URL: "nats://127.0.0.1:1", MESH_DATA_DIR: path.join(logFile, "data") };
+  const stderr = expect.stringMatching(/^host-agent: MESH_DATA_DIR: ENOTDIR: .*\n$/) as string;
+  expect(await runMesh(["host", "run"], { env: nowhere })).toMatchObject({ code: 2, stderr });
   const unreadable = await runMesh(["host", "run", "--environment", folder]);
   expect(unreadable).toMatchObject({ code: 2, stderr: expect.stringContaining("--environment") });
 });

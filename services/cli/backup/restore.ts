@@ -59,11 +59,11 @@ async function targetOf(options: Options, stack: AsyncDisposableStack): Promise<
     if (options.data !== undefined) throw new UsageError("--data is for where no bus is named");
     return url;
   }
-  const { mkdir } = await import("node:fs/promises");
+  const { makeFolder } = await import("../../../shared/process/make-folder.ts");
   const { lockFolder } = await import("../../../shared/process/folder-lock.ts");
   const { startOwnBus } = await import("../up/own-bus.ts");
   const dataDir = path.resolve(options.data ?? environment.MESH_DATA_DIR ?? defaultDataDir());
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  makeFolder(dataDir, 0o700);
   const locked = await lockFolder(dataDir, "mesh.lock");
   if (!locked.ok)
     throw new Failure(`a mesh runs on ${dataDir} (process ${locked.heldBy}): its log is not empty`);

@@ -1,11 +1,12 @@
 // `mesh artifacts ID`: what a task's latest ended attempt left behind, and with --download the files themselves. A file
 // is there under its name only once its size and SHA-256 are what the manifest says.
 import { createHash, randomBytes } from "node:crypto";
-import { lstat, mkdir, open, rename, rm } from "node:fs/promises";
+import { lstat, open, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { Command } from "commander";
 import type { MeshClient } from "../../../shared/client/mesh-client.ts";
 import type { ArtifactEntry } from "../../../shared/contracts/task.ts";
+import { makeFolder } from "../../../shared/process/make-folder.ts";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
 import { Failure, messageOf, refused, UsageError, valueOf } from "../outcome.ts";
 import { type CommonOptions, tell, withCommonFlags, withMesh } from "../session.ts";
@@ -59,7 +60,7 @@ async function downloadAll(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true });
+    makeFolder(path.resolve(folder));
   } catch (error) {
     throw new UsageError(`--download: ${messageOf(error)}`);
   }

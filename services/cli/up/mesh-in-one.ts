@@ -1,6 +1,5 @@
 // A whole mesh in one process: a nats-server beside it (unless NATS_URL names one), the four services, and as many
 // local host agents as wanted, on one data folder. It must never leave anything running when it fails to start.
-import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
 import { type Bus, type BusError, type BusOptions, connectBus } from "../../../shared/bus/connect.ts";
@@ -10,6 +9,7 @@ import { natsClient } from "../../../shared/client/nats-client.ts";
 import { ConfigurationError, readEnvironment } from "../../../shared/config/environment.ts";
 import { isPortBusy } from "../../../shared/nats-server/busy-port.ts";
 import { lockFolder } from "../../../shared/process/folder-lock.ts";
+import { makeFolder } from "../../../shared/process/make-folder.ts";
 import { serveStopOrder } from "../../../shared/service/stop-order.ts";
 import { start as startGateway } from "../../gateway/main.ts";
 import { start as startHostAgent } from "../../host-agent/main.ts";
@@ -57,7 +57,7 @@ const POLL_MS = 50;
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const { log, signal, onProgress = () => {} } = options;
   const dataDir = path.resolve(options.dataDir);
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  makeFolder(dataDir, 0o700);
   await using stack = new AsyncDisposableStack();
 
   const locked = await lockFolder(dataDir, "mesh.lock");

@@ -1,9 +1,10 @@
 // Makes the single-file program of this checkout: its code as one module, with what else it starts or carries as assets,
 // put into a Node. It must never leave half a program under the name that was asked for.
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
 import { TaskType } from "../../../../shared/contracts/task-type.ts";
+import { makeFolder } from "../../../../shared/process/make-folder.ts";
 import { templateOf } from "../../../host-agent/prompt/prompt.ts";
 import { bundleGuest, GUEST_ASSET } from "../../../host-agent/wsl/guest-bundle.ts";
 import { Failure } from "../../outcome.ts";
@@ -31,7 +32,7 @@ export async function buildSingleFile(
   const [node, builder] = [await nodeFor(target, watched), await nodeFor(here, watched)];
   onProgress("bundling");
   // On the disk of the outcome, so that it can be moved to its place whole.
-  await mkdir(path.dirname(path.resolve(out)), { recursive: true });
+  makeFolder(path.dirname(path.resolve(out)));
   const folder = await mkdtemp(path.join(path.dirname(path.resolve(out)), ".mesh-package-"));
   try {
     const place = (name: string) => path.join(folder, path.basename(name).replace(/\.ts$/, ".mjs"));
