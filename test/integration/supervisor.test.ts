@@ -106,6 +106,19 @@ describe.concurrent.each(MODES)("a supervisor $mode", ({ through, isolation, fre
     await vi.waitUntil(() => supervisor.commands().length === 0, DEADLINE);
   });
 
+  it("ends with a command nothing that another one of its attempt starts in that moment", async () => {
+    await using supervisor = await startSupervisor({ through });
+    const stretch = await supervisor.lease();
+    const busy = supervisor.exec("while [ ! -e enough ]; do sleep 0.005 || echo died $?; done; echo done", {
+      stretch,
+    });
+    for (let ended = 0; ended < 6; ended++)
+      expect(await supervisor.exec(DAEMON, { stretch }).finished).toMatchObject({ exitCode: 0 });
+    await supervisor.exec(": > enough", { stretch }).finished;
+    await busy.finished;
+    expect(busy.stdout()).toBe("done\n");
+  });
+
   it("ends the whole tree of an attempt that is killed, running or frozen", async () => {
     await using supervisor = await startSupervisor({ through });
     const stretch = await supervisor.lease();

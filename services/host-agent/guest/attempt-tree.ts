@@ -29,11 +29,11 @@ export class AttemptTree {
 
   /** What the command has started, as far as it is no longer below it; the command itself may be gone. */
   #strays(command: RunningCommand): number[] {
-    if (this.#cgroup.procsFiles.length === 0)
-      return markedWith(commandMark(this.#supervisor, command.exec.process).join("="));
-    const others = [...this.#running.values()].filter((other) => other !== command);
-    const theirs = new Set(others.flatMap((other) => other.tree()));
-    return this.#cgroup.members().filter((pid) => !theirs.has(pid));
+    // Beside others it is known by its mark alone: what one of them starts in this moment must not be taken for its own.
+    const isAlone = [...this.#running.values()].every((other) => other === command);
+    return isAlone && this.#cgroup.procsFiles.length > 0
+      ? this.#cgroup.members()
+      : markedWith(commandMark(this.#supervisor, command.exec.process).join("="));
   }
 
   setFrozen(frozen: boolean): void {
