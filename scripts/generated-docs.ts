@@ -4,6 +4,7 @@ import { describeVariable, ENVIRONMENT_NAMES } from "../shared/config/environmen
 import { viewSettings } from "../shared/config/settings.ts";
 import { API_VERBS, apiSubject } from "../shared/contracts/api.ts";
 import { artifactSubject } from "../shared/contracts/artifact.ts";
+import { checkpointSubject } from "../shared/contracts/checkpoint.ts";
 import { deadSubject } from "../shared/contracts/dead.ts";
 import { FACT_BODIES, FACT_KINDS, type FactKind, factSubject, SPEAKER_OF } from "../shared/contracts/fact.ts";
 import { heartbeatSubject } from "../shared/contracts/heartbeat.ts";
@@ -58,6 +59,7 @@ function subjectTable(): string {
     [heartbeatSubject.template, "stream HOSTS, last value", "the host"],
     [logSubject.template, "stream LOGS", "the host"],
     [artifactSubject.template, "stream ARTIFACTS", "the host"],
+    [checkpointSubject.template, "stream CHECKPOINTS, last value", "the host"],
     [receiptSubject.template, "stream RECEIPTS, last value", "scheduler"],
     [intakeSubject.template, "stream INTAKE, last value", "status tracker"],
     [deadSubject.template, "stream DEAD", "status tracker"],

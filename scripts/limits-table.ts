@@ -24,11 +24,21 @@ import { DAYS_OF_COSTS, ENDED_KEPT } from "../services/status-tracker/ledger.ts"
 import { PULL_REQUESTS_REMEMBERED } from "../services/status-tracker/supersede.ts";
 import { FOLLOW_AHEAD } from "../shared/bus/reading.ts";
 import { reserveBytes } from "../shared/bus/reserve-store.ts";
-import { ARTIFACTS, DEAD, FACT_MAX_BYTES, LOGS, PUSHES, RECEIPTS, STREAMS } from "../shared/bus/streams.ts";
+import {
+  ARTIFACTS,
+  CHECKPOINTS,
+  DEAD,
+  FACT_MAX_BYTES,
+  LOGS,
+  PUSHES,
+  RECEIPTS,
+  STREAMS,
+} from "../shared/bus/streams.ts";
 import { TAIL_AHEAD } from "../shared/bus/tail.ts";
 import { readEnvironment } from "../shared/config/environment.ts";
 import { DEFAULT_SETTINGS } from "../shared/config/settings.ts";
 import { PATCH_MAX_BYTES } from "../shared/contracts/artifact.ts";
+import { CHECKPOINT_MAX_BYTES } from "../shared/contracts/checkpoint.ts";
 import { CANDIDATES_MAX } from "../shared/contracts/outlook.ts";
 import { AGENT_DEFAULTS, REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
 import { CELLS_KEPT } from "../shared/lifecycle/spending.ts";
@@ -156,6 +166,18 @@ export const limitRows = (): string[][] => [
     stream(ARTIFACTS),
     "`shared/bus/streams.ts`",
     "the same; a download says that they are no longer kept",
+  ],
+  [
+    "stream `CHECKPOINTS`",
+    stream(CHECKPOINTS),
+    "`shared/bus/streams.ts`",
+    "the oldest go: a task whose host is lost then begins afresh",
+  ],
+  [
+    "checkpoint of an attempt, compressed",
+    bytes(CHECKPOINT_MAX_BYTES),
+    "`shared/contracts/checkpoint.ts`",
+    "none is kept, and the attempt's log says so once",
   ],
   [
     "stream `DEAD`",

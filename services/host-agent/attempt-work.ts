@@ -20,7 +20,8 @@ import { commandInWords } from "./gates.ts";
 import { createInstance, type Instance } from "./instance.ts";
 import { createLogSink } from "./log-sink.ts";
 import { planOf } from "./plan.ts";
-import { runRunner } from "./runner-run.ts";
+import { type RunnerRunOptions, runRunner } from "./runner-run.ts";
+import { runInSession } from "./session/run.ts";
 import type { ExitRecord } from "./supervisor-link.ts";
 import { usageReport } from "./usage-report.ts";
 import { validate } from "./validation.ts";
@@ -35,7 +36,7 @@ export async function attemptWork(
   folder: string,
   result: AttemptResult,
 ): Promise<Outcome> {
-  const { bus, hostId, runners, redactor } = options;
+  const { bus, hostId, runners, redactor, keepsSessions } = options;
   const { guest, workspaces } = work.machine;
   const { taskId, attempt, request } = work.order;
   const beganMs = performance.now();
@@ -49,10 +50,7 @@ export async function attemptWork(
   try {
     sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
     const isAgents = isForAgent(request);
-    const tree = await checkOut(work, {
-      ...{ name: "work", budgetMs: timeoutMs, use: "work" },
-      base: { trusted: isAgents },
-    });
+    const tree = await checkOutWork();
     const planned = planOf(request, tree.base ?? NO_BASE);
     if (!planned.ok) throw new Failed(planned.failure);
     const { plan } = planned;
@@ -98,6 +96,11 @@ export async function attemptWork(
   if (failure === null) return { ok: true, result };
   return { ok: false, failure, result };
 
+  function checkOutWork() {
+    const base = { trusted: isForAgent(request) };
+    return checkOut(work, { name: "work", budgetMs: timeoutMs, use: "work", base });
+  }
+
   /** Null if it went well, or there was nothing to run. */
   async function run(instance: Instance, stretch: string, planned: DeployRequest): Promise<Failure | null> {
     const name = runnerOf(request);
@@ -105,7 +108,7 @@ export async function attemptWork(
     const runner = runners.find((known) => known.name === name);
     if (runner === undefined) return { category: "setup", message: `host ${hostId} has no runner ${name}` };
     sink.phase("running", `running ${commandInWords(request.run?.command ?? name)}`);
-    const { exit, failure, agent, models, findings } = await runRunner({
+    const options: RunnerRunOptions = {
       runner,
       request: planned,
       allowance: work.order.allowance ?? budgetOf(request) ?? {},
@@ -115,7 +118,13 @@ export async function attemptWork(
       signal: work.signal,
       fileOf,
       onRun: work.onRun,
-    });
+    };
+    const { exit, failure, agent, models, findings } = keepsSessions
+      ? await runInSession(options, {
+          ...{ bus, owner, redactor, clean: checkOutWork },
+          hasRoom: () => hasRoomBeside(planned),
+        })
+      : await runRunner(options);
     result.exitCode = exit.exitCode;
     result.signal = exit.signal;
     result.phases.runMs = exit.durationMs;
@@ -130,6 +139,12 @@ export async function attemptWork(
     if (failure === null && findings === undefined && TASK_TYPES[request.type].findings === "required")
       return { category: "agent", message: "the agent told no findings, which are its answer" };
     return failure;
+  }
+
+  /** What is taken of the work meanwhile counts as the attempt's memory, and must not be what is too much of it. */
+  function hasRoomBeside({ limits }: DeployRequest): boolean {
+    const mayBytes = Math.min(work.memoryLimitBytes, limits?.memoryBytes ?? work.memoryLimitBytes);
+    return (guest.useOf(work.attemptKey)?.memoryBytes ?? 0) < MEMORY_SHARE * mayBytes;
   }
 
   async function keepFindings(findings: Finding[]): Promise<void> {
@@ -180,6 +195,8 @@ export async function attemptWork(
     await files.publish(result, failure);
   }
 }
+
+const MEMORY_SHARE = 0.75;
 
 const NO_BASE: BaseBranch = { isThere: false, configuration: null, templates: {} };
 

@@ -21,6 +21,8 @@ export interface AttemptOptions {
   /** Takes secrets out of all that leaves an attempt; a patch with one of this host's own does not leave it. */
   redactor: Redactor;
   secrets: GrantSecrets;
+  /** Of an agent's session and work as much is kept, for as long as it runs, as another attempt needs to go on. */
+  keepsSessions: boolean;
   log: Logger;
 }
 

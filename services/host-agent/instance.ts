@@ -7,17 +7,23 @@ import { PATCH_MAX_BYTES } from "../../shared/contracts/artifact.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { Work } from "./executor.ts";
-import { DEPENDENCIES_PATH, GIT_PATH, HOME_PATH, type Isolation, WORK_PATH } from "./guest/inside.ts";
+import { DEPENDENCIES_PATH, GIT_PATH, HOME_PATH, WORK_PATH } from "./guest/inside.ts";
+import { dependencyEnvironment, machineEnvironment, pathOf } from "./instance-environment.ts";
 import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
 import type { Redactor } from "./redaction.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "./supervisor-link.ts";
-import { bundleCommand, HUGE_FILE, LEFT_OUT, patchCommand } from "./workspace/patch.ts";
+import { bundleCommand, HUGE_FILE, LEFT_OUT, passingPatchCommand, patchCommand } from "./workspace/patch.ts";
 import type { PreparedTree } from "./workspace/tree.ts";
 
 export interface Instance {
   /** As its processes see it. */
   readonly workTree: string;
+  readonly home: string;
+  /** These paths are the same in every instance of every host. */
+  readonly isAlikeEverywhere: boolean;
+  /** Takes the patch while work goes on. */
+  readonly passingPatch: OwnCommand;
   /** Its time is what is left of the attempt's. */
   start(command: InstanceCommand, onOutput: OnOutput): GuestProcess;
   run(command: InstanceCommand, output: OutputSink): Promise<ExitRecord>;
@@ -25,6 +31,8 @@ export interface Instance {
   writePatch(file: string): Promise<{ leftOut: string[]; failure: Failure | null }>;
   /** After the patch, the same as a git bundle; why there is none, or null. */
   writeBundle(file: string): Promise<string | null>;
+  /** A command of the host's own: what it prints, null where that is more than it may be; and the end of its complaint. */
+  call(command: OwnCommand, options: CallOptions): Promise<Called>;
   /** What is left of the attempt's time, ms. */
   budgetMs(): number;
 }
@@ -32,6 +40,21 @@ export interface Instance {
 type InstanceCommand = Pick<ExecSpec, "stretch" | "argv" | "env" | "silenceMs" | "stopSignals"> & {
   stdin?: "pipe";
 };
+interface OwnCommand extends Pick<ExecSpec, "argv" | "env"> {
+  /** It has the host's own git folder. */
+  usesGit?: true;
+}
+interface CallOptions {
+  maxBytes: number;
+  stdin?: Buffer;
+  /** Ends it at once. */
+  signal?: AbortSignal;
+}
+interface Called {
+  exit: ExitRecord;
+  output: Buffer | null;
+  complaint: string;
+}
 type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
 
 /** With less of its disk left, an attempt may not go on filling it. */
@@ -106,14 +129,18 @@ export function createInstance(
     return { ...process, finished };
   }
 
+  const leaveOut = options.outOfPatch ?? [];
+
   return {
     workTree,
+    home,
+    isAlikeEverywhere: apart,
+    passingPatch: { ...passingPatchCommand({ ...inGit, leaveOut }), usesGit: true },
     budgetMs: () => budgetMs,
     start,
     run: (command, output) => start(command, (stream, bytes) => output.write(stream, bytes)).finished,
     async writePatch(file) {
       const isSecret = options.redactor.finder();
-      const leaveOut = options.outOfPatch ?? [];
       const { exit, ...written } = await writeOut(file, patchCommand({ ...inGit, leaveOut }), isSecret);
       const failure = infrastructureFailure(exit, "taking the patch") ?? patchFailure(exit.exitCode, written);
       const leftOut = written.complaint.split("\n").filter((line) => line.startsWith(LEFT_OUT));
@@ -129,25 +156,39 @@ export function createInstance(
       await truncate(file);
       return complaint.trim() || `it has ${bytes} bytes, or was ended`;
     },
+    async call(command, { maxBytes, stdin, signal }) {
+      const pieces: Buffer[] = [];
+      let bytes = 0;
+      const { process, complaint } = await own(command, stdin === undefined ? "none" : "pipe", (chunk) => {
+        bytes += chunk.length;
+        if (bytes <= maxBytes) pieces.push(chunk);
+        else process.signal("SIGKILL");
+      });
+      const end = () => process.signal("SIGKILL");
+      if (signal?.aborted) end();
+      signal?.addEventListener("abort", end);
+      if (stdin !== undefined) {
+        process.write(stdin);
+        process.endStdin();
+      }
+      const exit = await process.finished;
+      signal?.removeEventListener("abort", end);
+      return { exit, output: bytes > maxBytes ? null : Buffer.concat(pieces), complaint: complaint() };
+    },
   };
 
-  /** What a command on the host's own git folder prints, as far as it may be kept. */
-  async function writeOut(
-    file: string,
-    { argv, env }: Pick<ExecSpec, "argv" | "env">,
-    isSecret: (chunk: Buffer) => boolean,
-  ): Promise<{ exit: ExitRecord; bytes: number; leaks: boolean; complaint: string }> {
-    const out = createWriteStream(file);
-    const written = finished(out);
-    // Heard below; until then a full disk must not be an error that nobody hears.
-    written.catch(() => {});
-    let bytes = 0;
+  /** A command of the host's own, in the instance. */
+  async function own(
+    { argv, env, usesGit }: OwnCommand,
+    stdin: "none" | "pipe",
+    hear: (chunk: Buffer) => void,
+  ): Promise<{ process: GuestProcess; complaint(): string }> {
     let complaint = "";
-    let leaks = false;
     const process = guest.exec(
       {
         ...base,
-        mounts: { ...base.mounts, gitDir: tree.gitDir },
+        ...(usesGit ? { mounts: { ...base.mounts, gitDir: tree.gitDir } } : {}),
+        stdin,
         stretch: await work.stretch(),
         argv,
         env: { ...environment, ...env },
@@ -155,19 +196,35 @@ export function createInstance(
       },
       (stream, chunk) => {
         if (stream === "stderr") complaint = (complaint + chunk.toString()).slice(-1_000);
-        else {
-          bytes += chunk.length;
-          leaks ||= isSecret(chunk);
-          if (!leaks && bytes <= PATCH_MAX_BYTES) out.write(chunk);
-        }
+        else hear(chunk);
       },
     );
+    return { process, complaint: () => complaint };
+  }
+
+  /** What a command on the host's own git folder prints, as far as it may be kept. */
+  async function writeOut(
+    file: string,
+    command: Pick<OwnCommand, "argv" | "env">,
+    isSecret: (chunk: Buffer) => boolean,
+  ): Promise<{ exit: ExitRecord; bytes: number; leaks: boolean; complaint: string }> {
+    const out = createWriteStream(file);
+    const written = finished(out);
+    // Heard below; until then a full disk must not be an error that nobody hears.
+    written.catch(() => {});
+    let bytes = 0;
+    let leaks = false;
+    const { process, complaint } = await own({ ...command, usesGit: true }, "none", (chunk) => {
+      bytes += chunk.length;
+      leaks ||= isSecret(chunk);
+      if (!leaks && bytes <= PATCH_MAX_BYTES) out.write(chunk);
+    });
     const exit = await process.finished;
     out.end();
     await written;
     // Not even the beginning of one may be shown.
     if (leaks) await truncate(file);
-    return { exit, bytes, leaks, complaint };
+    return { exit, bytes, leaks, complaint: complaint() };
   }
 }
 
@@ -183,33 +240,3 @@ function patchFailure(
     return { category: "resource", message: `a file is too large for any patch: ${complaint.trim()}` };
   return { category: "internal", message: `the patch could not be taken: ${complaint.trim()}` };
 }
-
-/** Of the machine's environment, only what programs need to run at all. */
-const PASSED_ON = ["PATH", "LANG", "LC_ALL", "TZ"];
-
-function machineEnvironment(
-  env: NodeJS.ProcessEnv,
-  isolation: Isolation | undefined,
-): Record<string, string> {
-  // A sandbox has a /tmp of its own, and no other folder for such files.
-  const names = isolation === "sandbox" ? PASSED_ON : [...PASSED_ON, "TMPDIR"];
-  const passed = names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]]));
-  return { PATH: "/usr/local/bin:/usr/bin:/bin", ...Object.fromEntries(passed) };
-}
-
-/** Where package managers look for what they have fetched before; most others go by the first of these. */
-const dependencyEnvironment = (folder: string | undefined): Record<string, string> =>
-  folder === undefined
-    ? {}
-    : {
-        XDG_CACHE_HOME: folder,
-        npm_config_cache: `${folder}/npm`,
-        GOMODCACHE: `${folder}/go-mod`,
-        CARGO_HOME: `${folder}/cargo`,
-      };
-
-/** A task may set its own PATH; what tells it who it is, it may not. */
-const pathOf = ({ PATH, LANG, LC_ALL, TZ }: Record<string, string>): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries({ PATH, LANG, LC_ALL, TZ }).filter(([, value]) => value !== undefined),
-  ) as Record<string, string>;

@@ -200,6 +200,7 @@ export async function start(
         },
         redactor,
         secrets,
+        keepsSessions: environment.MESH_HOST_CHECKPOINTS,
         log,
       }),
     finished,

@@ -4,12 +4,13 @@ import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Instance } from "./instance.ts";
 import type { LogSink, OutputSink } from "./log-sink.ts";
 import { eventText } from "./runner/event-text.ts";
-import type { Run, Runner, RunOutcome, Transport } from "./runner/runner.ts";
+import type { Run, Runner, RunOutcome, RunSpec, Transport } from "./runner/runner.ts";
 
 export interface RunnerRunOptions {
   runner: Runner;
   request: DeployRequest;
   allowance: Allowance;
+  session?: RunSpec["session"];
   instance: Instance;
   stretch: string;
   sink: LogSink;
@@ -22,7 +23,7 @@ export interface RunnerRunOptions {
 
 /** Resolves when nothing of it is left and its output is complete. */
 export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> {
-  const { runner, request, allowance, instance, stretch, sink, fileOf } = options;
+  const { runner, request, allowance, session, instance, stretch, sink, fileOf } = options;
   const output = sink.open("output", fileOf("log"));
   let transcript: OutputSink | null = null;
   const transport: Transport = {
@@ -36,7 +37,11 @@ export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> 
       });
     },
   };
-  const run = runner.start({ request, allowance }, transport, options.signal);
+  const run = runner.start(
+    { request, allowance, ...(session === undefined ? {} : { session }) },
+    transport,
+    options.signal,
+  );
   options.onRun(run);
   for await (const event of run.events) output.event(event, eventText(event));
   const outcome = await run.outcome;

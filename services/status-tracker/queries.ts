@@ -6,6 +6,7 @@ import type { ApiReply, ApiRequest, ApiVerb } from "../../shared/contracts/api.t
 import { type Answer, answer } from "../../shared/contracts/failure.ts";
 import type { TaskView } from "../../shared/contracts/task.ts";
 import { cancels } from "./cancel.ts";
+import { checkpoints } from "./checkpoints.ts";
 import { costsOf } from "./costs.ts";
 import { explain } from "./explain.ts";
 import { type FleetViewPorts, fleetView } from "./fleet-view.ts";
@@ -59,6 +60,7 @@ export function queries(bus: Bus, ledger: Ledger, ports: QueriesPorts): Queries 
       return found.ok ? speak(bus, found.value, request) : found;
     },
     ...retries(bus, ledger, knows),
+    ...checkpoints(bus),
     async explain({ taskId }) {
       const found = await find(taskId);
       return found.ok ? explain(bus, ledger, ports.pauses, found.value) : found;

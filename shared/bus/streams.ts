@@ -1,6 +1,7 @@
 // Every stream and bucket of the mesh, in one place. Sizes in bytes, ages in nanoseconds (the server's unit).
 import { DiscardPolicy, PersistMode, StorageType, type StreamConfig } from "@nats-io/jetstream";
 import { artifactSubject } from "../contracts/artifact.ts";
+import { checkpointSubject } from "../contracts/checkpoint.ts";
 import { deadSubject } from "../contracts/dead.ts";
 import { FACT_WILDCARDS } from "../contracts/fact.ts";
 import { heartbeatSubject } from "../contracts/heartbeat.ts";
@@ -11,7 +12,7 @@ import { receiptSubject } from "../contracts/receipt.ts";
 import { reserveSubject } from "../contracts/reserve.ts";
 
 /** Raised with every change below: a service never takes a newer service's configuration back. */
-export const STREAMS_VERSION = 7;
+export const STREAMS_VERSION = 8;
 
 const SECOND = 1_000_000_000;
 const DAY = 86_400 * SECOND;
@@ -29,6 +30,7 @@ export const HOSTS = "HOSTS";
 export const LOGS = "LOGS";
 export const RECEIPTS = "RECEIPTS";
 export const ARTIFACTS = "ARTIFACTS";
+export const CHECKPOINTS = "CHECKPOINTS";
 export const DEAD = "DEAD";
 export const INTAKE = "INTAKE";
 export const PUSHES = "PUSHES";
@@ -131,6 +133,19 @@ export const STREAMS: MeshStream[] = [
     allow_direct: true,
     // Long enough for a chunk that is sent again after a lost answer.
     duplicate_window: 120 * SECOND,
+  },
+  {
+    name: CHECKPOINTS,
+    description: "where attempts have come to, for the next ones to go on from",
+    subjects: [checkpointSubject.wildcard()],
+    storage: StorageType.File,
+    persist_mode: PersistMode.Async,
+    max_msgs_per_subject: 1,
+    // Longer than a provider has its quota wait.
+    max_age: 3 * DAY,
+    max_bytes: 1024 * MEBIBYTE,
+    discard: DiscardPolicy.Old,
+    duplicate_window: SECOND,
   },
   {
     name: DEAD,

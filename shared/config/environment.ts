@@ -105,6 +105,11 @@ const VARIABLES = {
   MESH_HOST_SANDBOX: flag
     .default(true)
     .describe("0: attempts see this machine, and as root may change it; then none is a stranger's"),
+  MESH_HOST_CHECKPOINTS: flag
+    .default(true)
+    .describe(
+      "0: nothing of a running agent's session is kept on the bus, and none is gone on with on this host",
+    ),
   MESH_HOST_WHEN: when
     .default(ALWAYS)
     .describe(

@@ -2,6 +2,7 @@
 // A reply is the value of the verb, or `{ code, message }`.
 import { z } from "zod";
 import { CostsReply, CostsRequest } from "./budget.ts";
+import { CheckpointSlot, CheckpointView } from "./checkpoint.ts";
 import { FailureCategory, WireError } from "./failure.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
@@ -170,6 +171,22 @@ export const API = {
   },
   /** To the agent of a running task, which hears it once. */
   say: { request: SayRequest, reply: z.object({ taskId: TaskId, attempt: z.int(), hostId: HostId }) },
+  /** For a host: what this attempt of the task may go on from; null for nothing. */
+  checkpoint: {
+    request: z.strictObject({ taskId: TaskId, attempt: z.int().positive() }),
+    reply: z.object({ checkpoint: CheckpointView.nullable() }),
+  },
+  /** Its bytes, one after the other. */
+  checkpointChunk: {
+    request: z.strictObject({
+      taskId: TaskId,
+      attempt: z.int().positive(),
+      hostId: HostId,
+      slot: CheckpointSlot,
+      chunk: z.int().nonnegative(),
+    }),
+    reply: z.object({ base64: z.base64() }),
+  },
   explain: { request: z.strictObject({ taskId: TaskId }), reply: Explanation },
   hosts: {
     request: z.strictObject({}),

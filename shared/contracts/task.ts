@@ -263,6 +263,12 @@ export const AgentResult = z.object({
   denied: z.int().nonnegative(),
   /** Its last words. */
   summary: z.string().max(4_000),
+  /** It has gone on with the session and the work of an earlier attempt, from after so many turns. */
+  resumedFrom: z
+    .object({ attempt: z.int().positive(), hostId: HostId, turns: z.int().positive() })
+    .optional(),
+  /** Why it has begun afresh, though an earlier attempt had kept something to go on from. */
+  begunAfresh: z.string().max(1_000).optional(),
   /** What it says that it has found, the first of them: advice, and no verdict. */
   findings: z
     .object({ total: z.int().nonnegative(), first: z.array(ToldFinding).max(FINDINGS_SHOWN) })

@@ -35,7 +35,18 @@ afterAll(() => mesh[Symbol.asyncDispose]());
 
 type Verb = Exclude<
   ApiVerb,
-  "hosts" | "costs" | "config" | "configure" | "cordon" | "uncordon" | "drain" | "pause" | "resume" | "stop"
+  | "hosts"
+  | "costs"
+  | "config"
+  | "configure"
+  | "cordon"
+  | "uncordon"
+  | "drain"
+  | "pause"
+  | "resume"
+  | "stop"
+  | "checkpoint"
+  | "checkpointChunk"
 >;
 /** Text is sent as it is, everything else as JSON. */
 type Ask = (verb: Verb, body: unknown) => Promise<WireError>;

@@ -142,6 +142,7 @@ export async function startAttemptHost({
     runners: [commandRunner, ...runners],
     redactor,
     secrets,
+    keepsSessions: true,
     log,
   });
   let started = 0;

@@ -38,6 +38,7 @@ export function taskText(task: TaskView): string {
         checkText(check),
       ]),
       ["agent", result?.agent === undefined ? null : agentText(result.agent)],
+      ["begun afresh", afreshText(result?.agent)],
       ["says", saysText(result?.agent)],
       ...findingRows(result?.agent?.findings),
       ["artifacts", artifactsText(task)],
@@ -59,9 +60,12 @@ function exitText({ exitCode, signal }: NonNullable<TaskView["result"]>): string
   return signal ? `ended by ${plainLine(signal)}` : "no command ran";
 }
 
-function agentText({ runner, version, model, usage, denied }: AgentResult): string {
+function agentText({ runner, version, model, usage, denied, resumedFrom }: AgentResult): string {
   const parts = [
     plainLine(`${runner} ${version}, ${model}`),
+    ...(resumedFrom === undefined
+      ? []
+      : [`from after turn ${resumedFrom.turns} of attempt ${resumedFrom.attempt}, on ${resumedFrom.hostId}`]),
     ...(usage === null ? ["what it used is unknown"] : usageText(usage)),
     ...(denied === 0 ? [] : [`${denied} tool use${denied === 1 ? "" : "s"} denied`]),
   ];
@@ -86,6 +90,9 @@ function usageText(usage: AgentUsage): string[] {
     `${usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens} tokens in, ${usage.outputTokens} out`,
   ];
 }
+
+const afreshText = (agent: AgentResult | undefined): string | null =>
+  agent?.begunAfresh === undefined ? null : cut(plainLine(agent.begunAfresh), 300);
 
 /** What it was asked to tell in a form is its last word, too. */
 const saysText = (agent: AgentResult | undefined): string | null =>

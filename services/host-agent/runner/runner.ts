@@ -14,6 +14,19 @@ export interface Runner {
   probe(): Promise<Probe>;
   /** Begins the run. The attempt's signal ends the process by itself: the runner hears that its end was wanted. */
   start(spec: RunSpec, transport: Transport, signal: AbortSignal): Run;
+  /** How its sessions are kept, for a runner that can go on with one on another host. */
+  readonly sessions?: SessionRules;
+}
+
+/** Pure. */
+export interface SessionRules {
+  /** Where the program keeps the session, below its home. */
+  fileOf(sessionId: string, workTree: string): string;
+  /**
+   * Its text up to the end of the last turn of which all is done, and how many turns that are; null before the first.
+   * `toolIds`: what had been done by then, after the last turn too.
+   */
+  read(text: string): { whole: { text: string; turns: number } | null; toolIds: Set<string> };
 }
 
 export type Probe = { ok: true; version: string } | { ok: false; reason: string };
@@ -22,6 +35,13 @@ export interface RunSpec {
   request: DeployRequest;
   /** What it may use at most; what its task has left, or a budget of the day. */
   allowance: Allowance;
+  /** Of a runner that keeps sessions. */
+  session?: {
+    /** Lies where the program looks for it, and is to be gone on with; null for a new one. */
+    resume: { sessionId: string } | null;
+    /** Called once something that the model asked for has been done; its program may not have written it down yet. */
+    onDone(done: { sessionId: string; toolId: string }): void;
+  };
 }
 
 /** How the one process of a run is started, wherever it runs, under the attempt's lease, limits and time. */
@@ -58,4 +78,6 @@ export interface RunOutcome {
   models?: ModelUsed[];
   /** What it says that it has found, where it was asked and has told it in the form that was asked for. */
   findings?: Finding[];
+  /** It was to go on with a session, and ended before the model was asked anything. */
+  isSessionRefused?: true;
 }

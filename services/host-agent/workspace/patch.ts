@@ -48,6 +48,12 @@ const BUNDLE = `
 commit=$(git "$@" commit-tree "$(git "$@" write-tree)" -p "$SHA" -m "$MESSAGE") &&
 git "$@" update-ref "$REF" "$commit" && git "$@" bundle create --quiet - "$REF" "^$SHA"`;
 
+/** An index of its own, so that a patch that is given up in the middle is in nobody's way. */
+const TAKE_ASIDE = `
+rm -f "$GIT_INDEX_FILE.lock"
+test -e "$GIT_INDEX_FILE" || cp -p "$GIT_DIR/index" "$GIT_INDEX_FILE" || exit 1
+${TAKE}`;
+
 interface Inside {
   workTree: string;
   gitDir: string;
@@ -63,6 +69,28 @@ export const patchCommand = (
   /** `leaveOut`: paths at the top of the tree that the patch says nothing of, without spaces in them. */
   { leaveOut = [], ...inside }: Inside & { leaveOut?: readonly string[] },
 ): ShellCommand => shellCommand(TAKE, inside, { LEAVE_OUT: leaveOut.join(" ") });
+
+/** The same while the work goes on. */
+export const passingPatchCommand = ({
+  leaveOut = [],
+  ...inside
+}: Inside & { leaveOut?: readonly string[] }): ShellCommand =>
+  shellCommand(TAKE_ASIDE, inside, {
+    LEAVE_OUT: leaveOut.join(" "),
+    GIT_INDEX_FILE: `${inside.gitDir}/passing-index`,
+  });
+
+/** Of the process that puts such a patch, from its stdin, onto a tree that nobody has worked on, but for some paths. */
+export const restoreCommand = (leaveOut: readonly string[]): ShellCommand => ({
+  argv: [
+    "git",
+    ...CONFIG.flatMap((pair) => ["-c", pair]),
+    ...["apply", "--binary", "--whitespace=nowarn"],
+    ...leaveOut.flatMap((path) => [`--exclude=${path}`, `--exclude=${path}/*`]),
+    "-",
+  ],
+  env: { GIT_CONFIG_NOSYSTEM: "1", GIT_CONFIG_GLOBAL: "/dev/null", GIT_ATTR_NOSYSTEM: "1", LC_ALL: "C" },
+});
 
 /** Of the process that writes the work to its stdout as a git bundle: one commit on the one that it began with. */
 export const bundleCommand = ({ taskId, ...inside }: Inside & { taskId: string }): ShellCommand =>

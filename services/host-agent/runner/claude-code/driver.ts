@@ -14,6 +14,7 @@ import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
 import { type Line, type Result, readLine } from "./events.ts";
 import { denial, interruption, invocation, permission, userMessage } from "./invocation.ts";
 import { type Evidence, verdict } from "./outcome.ts";
+import { GO_ON, SESSIONS } from "./session.ts";
 
 export const CLAUDE: ProgramKind = {
   name: "claude",
@@ -26,6 +27,7 @@ export function claudeCodeRunner(program: ProgramOptions, environment: NodeJS.Pr
   let file = program.file ?? "claude";
   return {
     name: "claude-code",
+    sessions: SESSIONS,
     async probe() {
       const found = await findProgram(CLAUDE, program);
       if (!found.ok) return found;
@@ -55,6 +57,9 @@ class ClaudeCodeRun implements Run {
     complaint: "",
   };
   readonly #did: AgentResult;
+  readonly #onDone: NonNullable<RunSpec["session"]>["onDone"];
+  /** The model has answered. */
+  #heardModel = false;
   /** Of all results: each counts its own turns. */
   #turns = 0;
   /** Messages written to its stdin, less those it has taken. */
@@ -62,12 +67,13 @@ class ClaudeCodeRun implements Run {
   #closed = false;
 
   constructor(
-    { request }: RunSpec,
+    { request, session }: RunSpec,
     transport: Transport,
     invoke: (sessionId: string) => ReturnType<typeof invocation>,
   ) {
     this.#approvals = new Approvals(request.agent);
-    const sessionId = randomUUID();
+    const sessionId = session?.resume?.sessionId ?? randomUUID();
+    this.#onDone = session?.onDone ?? (() => {});
     this.#did = { ...nothingTold("claude-code"), sessionId };
     const lines = new Lines();
     this.#process = transport.start(invoke(sessionId), {
@@ -78,7 +84,7 @@ class ClaudeCodeRun implements Run {
         this.#evidence.complaint = complaintWith(this.#evidence.complaint, bytes);
       },
     });
-    this.#tell(request.prompt ?? "");
+    this.#tell(session?.resume ? GO_ON : (request.prompt ?? ""));
     this.outcome = this.#process.finished.then((exit) => {
       this.#close();
       this.#queue.close();
@@ -91,6 +97,7 @@ class ClaudeCodeRun implements Run {
         ...(this.#evidence.started ? { agent: this.#did } : {}),
         ...(models === undefined ? {} : { models }),
         ...(findings === undefined ? {} : { findings }),
+        ...(session?.resume && failure !== null && !this.#heardModel ? { isSessionRefused: true } : {}),
       };
     });
   }
@@ -124,6 +131,8 @@ class ClaudeCodeRun implements Run {
     for (const event of line.events) {
       if (event.type === "rateLimit" && event.status === "rejected")
         this.#evidence.limitResetsAtMs = event.resetsAtMs;
+      this.#heardModel ||= event.type === "text" || event.type === "toolStart";
+      if (event.type === "toolEnd") this.#onDone({ sessionId: this.#did.sessionId, toolId: event.id });
       this.#queue.emit(event.type === "usage" ? { ...event, turns: this.#turns + event.turns } : event);
     }
     if (line.started !== undefined) {

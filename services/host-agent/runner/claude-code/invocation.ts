@@ -62,7 +62,8 @@ export function invocation(
   {
     request: { type, agent = {} },
     allowance,
-  }: Pick<RunSpec, "allowance"> & {
+    session,
+  }: Pick<RunSpec, "allowance" | "session"> & {
     request: Pick<RunSpec["request"], "type" | "agent">;
   },
   hostEnvironment: NodeJS.ProcessEnv,
@@ -83,7 +84,7 @@ export function invocation(
       ...["--permission-prompt-tool", "stdio"],
       ...["--disallowedTools", denied.join(",")],
       ...(findings === "none" ? [] : ["--json-schema", FINDINGS_SCHEMA]),
-      ...["--session-id", sessionId],
+      ...[session?.resume ? "--resume" : "--session-id", sessionId],
       ...(model === undefined ? [] : [`--model=${model}`]),
       ...(maxTurns === undefined ? [] : ["--max-turns", String(maxTurns)]),
       ...(allowance.usd === undefined ? [] : ["--max-budget-usd", String(allowance.usd)]),
