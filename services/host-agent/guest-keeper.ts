@@ -1,5 +1,6 @@
 // Keeps a guest supervisor alive for the host agent: begins another when one has died, and knows which
 // attempts have anything in it.
+import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { AttemptUse, Hello } from "./guest/protocol.ts";
@@ -32,6 +33,8 @@ export interface Guest extends AsyncDisposable {
   freeze(): void;
   /** Lets a frozen attempt run under the stretch; false if that no longer lasts. */
   thaw(attemptKey: string, stretch: string): Promise<boolean>;
+  /** Has connections at this door of the attempt's instances answered, until the attempt is released. */
+  answerAt(attemptKey: string, door: string, answer: (stream: Duplex) => void): void;
   /** Ends whatever the attempt has; resolves when it is gone. */
   release(attemptKey: string): Promise<void>;
   onFrozen(listener: (attemptKey: string) => void): void;
@@ -58,6 +61,7 @@ export async function keepGuest(options: {
   const diedListeners: ((reason: string) => void)[] = [];
   const used = new Set<string>();
   const releasing = new Map<string, Promise<void>>();
+  const answering = new Map<string, Map<string, (stream: Duplex) => void>>();
   const closing = new AbortController();
   const close = () => closing.abort();
   let link: SupervisorLink | null = null;
@@ -73,6 +77,11 @@ export async function keepGuest(options: {
       endLeftovers,
     });
     link = connected;
+    connected.onStream((attemptKey, door, stream) => {
+      const answer = answering.get(attemptKey)?.get(door);
+      if (answer === undefined) stream.destroy();
+      else answer(stream);
+    });
     connected.onFrozen((attemptKey) => {
       for (const listener of frozenListeners) listener(attemptKey);
     });
@@ -147,6 +156,10 @@ export async function keepGuest(options: {
     clockSkewMs: () => link?.clockSkewMs() ?? null,
     freeze: () => link?.freeze(),
     thaw: async (attemptKey, stretch) => (link === null ? false : link.thaw(attemptKey, stretch)),
+    answerAt(attemptKey, door, answer) {
+      const doors = answering.get(attemptKey) ?? new Map<string, (stream: Duplex) => void>();
+      answering.set(attemptKey, doors.set(door, answer));
+    },
     async release(attemptKey) {
       if (used.delete(attemptKey) && link !== null)
         releasing.set(
@@ -154,6 +167,7 @@ export async function keepGuest(options: {
           link.kill(attemptKey).finally(() => releasing.delete(attemptKey)),
         );
       await releasing.get(attemptKey);
+      answering.delete(attemptKey);
     },
     onFrozen: (listener) => void frozenListeners.push(listener),
     onDied: (listener) => void diedListeners.push(listener),

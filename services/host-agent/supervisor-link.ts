@@ -1,7 +1,9 @@
 // The host's end of the line to a guest supervisor: starts it, speaks its frames, and knows when it has died.
 // Whatever was running then counts as ended, since nothing outlives its supervisor.
 import { type ChildProcess, spawn } from "node:child_process";
+import type { Duplex } from "node:stream";
 import { ownProgram } from "../../shared/process/own-program.ts";
+import { FramedStreams } from "./guest/framed-streams.ts";
 import type { Stamp } from "./guest/lease.ts";
 import {
   type AttemptUse,
@@ -32,6 +34,8 @@ export interface GuestProcess {
 }
 
 type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
+/** A connection that the attempt has opened at this door of its instance. */
+export type OnStream = (attempt: string, door: string, stream: Duplex) => void;
 
 export interface SupervisorLink extends AsyncDisposable {
   readonly hello: Hello;
@@ -51,6 +55,8 @@ export interface SupervisorLink extends AsyncDisposable {
   /** Resolves when nothing of the attempt is left. */
   kill(attempt: string): Promise<void>;
   onFrozen(listener: (attempt: string) => void): void;
+  /** Whoever answers at doors. */
+  onStream(listener: OnStream): void;
   /** Why, once nothing of it is left. */
   readonly died: Promise<string>;
 }
@@ -84,6 +90,7 @@ export async function connectSupervisor(options: {
   const gone = new Map<string, PromiseWithResolvers<void>>();
   const thawing = new Map<string, (thawed: boolean) => void>();
   const frozenListeners: ((attempt: string) => void)[] = [];
+  let onStream: OnStream = (_attempt, _door, stream) => stream.destroy();
   const hello = Promise.withResolvers<Hello>();
   const died = Promise.withResolvers<string>();
   const decoder = new FrameDecoder<FromGuest>();
@@ -94,14 +101,17 @@ export async function connectSupervisor(options: {
   let silentLooks = 0;
   let dead = false;
 
-  const send = (message: ToGuest) => {
-    if (!dead) child.stdin.write(encodeControl(message));
+  const write = (bytes: Buffer) => {
+    if (!dead) child.stdin.write(bytes);
   };
+  const send = (message: ToGuest) => write(encodeControl(message));
+  const streams = new FramedStreams(write);
 
   function die(reason: string): void {
     if (dead) return;
     dead = true;
     child.kill("SIGKILL");
+    streams.destroy();
     for (const resolve of thawing.values()) resolve(false);
     void options.endLeftovers().then(() => {
       for (const { resolve } of running.values())
@@ -120,17 +130,17 @@ export async function connectSupervisor(options: {
     send(ask(number));
     return {
       finished: promise,
-      write: (bytes) => {
-        if (!dead) child.stdin.write(encodeData("stdin", number, bytes));
-      },
+      write: (bytes) => write(encodeData("stdin", number, bytes)),
       endStdin: () => send({ type: "stdinEnd", process: number }),
       signal: (name) => send({ type: "signal", process: number, signal: name }),
     };
   }
 
   function hear(frame: Frame<FromGuest>): void {
+    if (streams.hear(frame)) return;
     if (frame.kind !== "control") {
-      if (frame.kind !== "stdin") running.get(frame.process)?.onOutput(frame.kind, frame.bytes);
+      if (frame.kind === "stdout" || frame.kind === "stderr")
+        running.get(frame.number)?.onOutput(frame.kind, frame.bytes);
       return;
     }
     const { message } = frame;
@@ -146,7 +156,11 @@ export async function connectSupervisor(options: {
       case "use":
         uses = new Map(message.attempts.map((use) => [use.attempt, use]));
         return;
+      case "streamOpened":
+        onStream(message.attempt, message.door, streams.open(message.stream, message.attempt));
+        return;
       case "frozen": {
+        streams.hold(message.attempt, true);
         const waiting = thawing.get(message.attempt);
         thawing.delete(message.attempt);
         if (waiting) waiting(false);
@@ -154,6 +168,7 @@ export async function connectSupervisor(options: {
         return;
       }
       case "thawed":
+        streams.hold(message.attempt, false);
         thawing.get(message.attempt)?.(true);
         thawing.delete(message.attempt);
         return;
@@ -164,6 +179,7 @@ export async function connectSupervisor(options: {
         return;
       }
       case "gone":
+        streams.destroy(message.attempt);
         gone.get(message.attempt)?.resolve();
         gone.delete(message.attempt);
         return;
@@ -220,6 +236,9 @@ export async function connectSupervisor(options: {
       return waiting.promise;
     },
     onFrozen: (listener) => void frozenListeners.push(listener),
+    onStream: (listener) => {
+      onStream = listener;
+    },
     died: died.promise,
     async [Symbol.asyncDispose]() {
       await close(child);

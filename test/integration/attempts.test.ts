@@ -36,6 +36,7 @@ function scriptedGuest(
     clockSkewMs: () => null,
     freeze() {},
     thaw: async (key) => thaw(key),
+    answerAt() {},
     release,
     onFrozen: (listener) => {
       freeze = listener;

@@ -314,6 +314,7 @@ export class Agent {
           if (supervisor.life.dead) return resolve(false);
           toSupervisor((to) => to.thaw(attemptKey, stretch));
         }),
+      answerAt() {},
       release: (attemptKey) =>
         new Promise((resolve) => {
           if (!used.delete(attemptKey) || supervisor.life.dead) return resolve();

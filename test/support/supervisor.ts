@@ -63,6 +63,8 @@ interface Wanted {
   /** Leaves what a dead supervisor has left to itself. */
   leaveLeftovers?: boolean;
   tools?: string[];
+  /** One of its own if not given; it goes with it. */
+  folder?: string;
 }
 
 export async function startSupervisor({
@@ -72,8 +74,8 @@ export async function startSupervisor({
   frozenLimitMs = 60_000,
   leaveLeftovers = false,
   tools = [],
+  folder = mkdtempSync(path.join(tmpdir(), "mesh-supervisor-")),
 }: Wanted = {}): Promise<TestSupervisor> {
-  const folder = mkdtempSync(path.join(tmpdir(), "mesh-supervisor-"));
   chmodSync(folder, 0o777);
   const stateDir = path.join(folder, "state");
   mkdirSync(stateDir);

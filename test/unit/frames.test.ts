@@ -63,7 +63,7 @@ describe("frames", () => {
     const chunks = [...stream].map((byte) => Buffer.from([byte]));
     expect(decode(...chunks)).toEqual([
       { kind: "control", message: { type: "kill", attempt: "ä" } },
-      { kind: "stdin", process: 7, bytes: Buffer.from("x") },
+      { kind: "stdin", number: 7, bytes: Buffer.from("x") },
     ]);
   });
 
@@ -110,7 +110,7 @@ describe("frames", () => {
     expect(() => {
       for (const one of new FrameDecoder().push(stream)) heard.push(one);
     }).toThrow(ProtocolError);
-    expect(heard).toEqual([{ kind: "stdin", process: 1, bytes: Buffer.from("x") }]);
+    expect(heard).toEqual([{ kind: "stdin", number: 1, bytes: Buffer.from("x") }]);
   });
 
   it("cut by the end of the stream are an error", () => {

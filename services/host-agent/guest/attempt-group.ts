@@ -184,9 +184,18 @@ export class AttemptGroup implements DiskUser {
   }
 
   #start(exec: Exec): void {
+    // With the machine's network in place of its own it would reach what it may not.
+    if (exec.network === "own" && !this.#ports.sandbox.ownNetwork)
+      return this.#never(exec, "spawn-failed", "this machine gives a command no network of its own");
+    let doors: string | undefined;
+    try {
+      if (exec.doors !== undefined) doors = this.#ports.doors.open(this.#name, exec.doors);
+    } catch (error) {
+      return this.#never(exec, "spawn-failed", (error as Error).message);
+    }
     const { cgroup, tree, limits } = (this.#place ??= this.#makePlace(exec));
     const before = limits.begin();
-    const place = { attempt: this.#name, procsFiles: cgroup.procsFiles };
+    const place = { attempt: this.#name, procsFiles: cgroup.procsFiles, doors };
     const command = new RunningCommand(exec, place, this.#ports, {
       neverBegan: (message) => {
         this.#running.delete(exec.process);

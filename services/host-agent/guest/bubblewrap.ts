@@ -1,14 +1,17 @@
 // The sandbox by bubblewrap: PID, mount, IPC and UTS namespaces of its own, its own folders writable, the machine's
-// programs to be read, nothing else there, and no power to change that. The network is the machine's.
+// programs to be read, nothing else there, and no power to change that. The network is the machine's, or its own.
 import { createHash } from "node:crypto";
+import { shellWord } from "../../../shared/process/shell-word.ts";
 import {
   DEPENDENCIES_PATH,
+  DOORS_PATH,
   GIT_PATH,
   HOME_PATH,
   type Sandbox,
   type SandboxedCommand,
   WORK_PATH,
 } from "./inside.ts";
+import { CHANNEL, openPortArguments } from "./open-port.ts";
 
 /** Linux and systemd give the ids from here on to nobody (systemd's UIDS-GIDS.md). */
 const FIRST_ID = 0x7000_0000;
@@ -35,8 +38,18 @@ mesh:x:$group:
 nogroup:x:65534:
 GROUP`;
 
+/** This very program, shown where there is a port to be opened. */
+const NODE_PATH = "/srv/mesh/node";
+
 /** As its user: what that one keeps for himself, nobody else could enter. */
 const ENTER = `cd -- "$0" || exit 125; exec "$@"`;
+
+/** The same once the port is open; of what the task has in its environment, nothing has a say before. */
+const enterWithPort = (port: number): string => {
+  const opener = [NODE_PATH, ...openPortArguments(port)].map(shellWord).join(" ");
+  return `cd -- "$0" || exit 125; /usr/bin/env -i NODE_CHANNEL_FD=${CHANNEL} ${opener} || exit 125
+unset NODE_CHANNEL_FD NODE_CHANNEL_SERIALIZATION_MODE; exec "$@" ${CHANNEL}>&-`;
+};
 
 /** `visible`: the arguments that show the machine's programs. */
 export function bubblewrap(options: {
@@ -52,7 +65,8 @@ export function bubblewrap(options: {
   const powers = isRoot ? ["--cap-drop", "ALL", ...become] : ["--unshare-user", "--cap-drop", "ALL"];
   const none = ["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"];
 
-  function wrap({ attempt, argv, cwd, mounts, procsFiles }: SandboxedCommand): string[] {
+  function wrap(command: SandboxedCommand): string[] {
+    const { attempt, argv, cwd, mounts, procsFiles, network, port } = command;
     const user = String(isRoot ? userOf(attempt) : process.getuid?.());
     const group = String(isRoot ? user : process.getgid?.());
     const as = isRoot ? [`--reuid=${user}`, `--regid=${group}`, "--clear-groups"] : [];
@@ -62,23 +76,25 @@ export function bubblewrap(options: {
       // Dies with the supervisor, even when that is killed; and its namespace with it.
       ...[setpriv, "--pdeathsig", "KILL", "--", bwrap, "--die-with-parent"],
       ...["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "mesh"],
+      ...(network === "own" ? ["--unshare-net"] : []),
       ...powers,
       ...visible,
       ...["--perms", "0644", "--ro-bind-data", "8", "/etc/passwd"],
       ...["--perms", "0644", "--ro-bind-data", "9", "/etc/group"],
       ...["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"],
       ...["--remount-ro", "/dev"],
-      ...ownFolders(mounts),
+      ...ownFolders(command),
       // What lies between the mounts is nobody's to write.
       ...["--remount-ro", "/", "--chdir", "/", "--"],
-      ...[setpriv, ...as, ...none, "/bin/sh", "-c", ENTER, cwd],
+      ...[setpriv, ...as, ...none, "/bin/sh", "-c"],
+      ...[port === undefined ? ENTER : enterWithPort(port), cwd],
       ...argv,
     ];
   }
-  return { isolation: "sandbox", wrap };
+  return { isolation: "sandbox", ownNetwork: true, wrap };
 }
 
-function ownFolders(mounts: SandboxedCommand["mounts"]): string[] {
+function ownFolders({ mounts, doors, port }: SandboxedCommand): string[] {
   if (mounts === null) return [];
   const { workTree, home, temporary, gitDir, dependencies } = mounts;
   // Whoever made the folders for himself alone would otherwise have their parents be so too.
@@ -89,6 +105,8 @@ function ownFolders(mounts: SandboxedCommand["mounts"]): string[] {
     ...["--bind", temporary, "/tmp", "--bind", temporary, "/var/tmp"],
     ...(gitDir === undefined ? [] : ["--bind", gitDir, GIT_PATH]),
     ...(dependencies === undefined ? [] : ["--bind", dependencies, DEPENDENCIES_PATH]),
+    ...(doors === undefined ? [] : ["--ro-bind", doors, DOORS_PATH]),
+    ...(port === undefined ? [] : ["--ro-bind", process.execPath, NODE_PATH]),
   ];
 }
 

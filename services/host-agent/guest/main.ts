@@ -1,5 +1,6 @@
 // The programs that run beside an attempt, as one: the first argument says which. It is what a distro is given, in one
 // file; so none of them may read a file that lies beside it.
+import { openPort } from "./open-port.ts";
 import { runWatchdog } from "./watchdog.ts";
 
 const [, , program, ...args] = process.argv;
@@ -8,6 +9,9 @@ process.argv.splice(2, 1);
 switch (program) {
   case "supervisor":
     await import("./supervisor.ts");
+    break;
+  case "open-port":
+    openPort(Number(args[0]));
     break;
   case "watchdog":
     runWatchdog(args);
@@ -26,7 +30,7 @@ switch (program) {
   }
   default:
     process.stderr.write(
-      `expected supervisor, watchdog, workspaces, credential or end-former-life, got ${program ?? "nothing"}\n`,
+      `expected supervisor, open-port, watchdog, workspaces, credential or end-former-life, got ${program ?? "nothing"}\n`,
     );
     process.exitCode = 2;
 }

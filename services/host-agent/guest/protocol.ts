@@ -1,7 +1,7 @@
 // The frames that host agent and guest supervisor exchange over stdio. A frame is a 32-bit length, a kind byte and
-// its payload; data frames begin with the number of their process. What does not fit is an error, never skipped.
+// its payload; data frames begin with the number of their process or stream. What does not fit is an error, never skipped.
 import type { Limits } from "./cgroup-limits.ts";
-import type { Isolation, Mounts } from "./inside.ts";
+import type { Isolation, Mounts, Network } from "./inside.ts";
 import type { Stamp } from "./lease.ts";
 
 export const PROTOCOL_VERSION = 1;
@@ -20,6 +20,10 @@ export interface Exec {
   env: Record<string, string>;
   /** Appear at the paths of `inside.ts`, where namespaces allow it. */
   mounts?: Mounts;
+  /** The machine's, if not given. */
+  network?: Network;
+  /** Its ways to the host; those of all commands of an attempt stay open until that has ended. */
+  doors?: Door[];
   /** Time frozen does not count, ms. */
   timeoutMs?: number;
   /** It is ended as well once it has printed nothing for so long; time frozen does not count, ms. */
@@ -32,7 +36,26 @@ export interface Exec {
   limits?: Limits;
 }
 
+/** A socket inside the instance that leads to the host, which knows it by its name. */
+export interface Door {
+  name: string;
+  /** The command finds the socket's path in this variable of its environment. */
+  pathVariable?: string;
+  /** Of 127.0.0.1 in a network of the instance's own, where the door is to be found as well. */
+  port?: number;
+}
+
+/** About a stream that came through a door. Either end may say it. */
+export type StreamMessage =
+  /** So many bytes of it have been taken, and as many more may be sent. */
+  | { type: "streamTaken"; stream: number; bytes: number }
+  /** Nothing more will be sent on it. */
+  | { type: "streamEnd"; stream: number }
+  /** It is broken off. */
+  | { type: "streamClose"; stream: number };
+
 export type ToGuest =
+  | StreamMessage
   | { type: "lease"; stamp: Stamp }
   | ({ type: "exec" } & Exec)
   /** A program of the guest's own, by its arguments: outside the sandbox, under no lease, until the supervisor ends. */
@@ -80,6 +103,8 @@ export interface Hello {
   pid: number;
   protocol: number;
   isolation: Isolation;
+  /** Instances can have a network of their own, in which there are doors alone. */
+  ownNetwork: boolean;
   freezer: "cgroup-v2" | "cgroup-v1" | "signals";
   limits: LimitsHeld;
 }
@@ -100,6 +125,8 @@ export interface AttemptUse {
 }
 
 export type FromGuest =
+  | StreamMessage
+  | { type: "streamOpened"; stream: number; attempt: string; door: string }
   | ({ type: "hello" } & Hello)
   | ({ type: "tick" } & Tick)
   | { type: "use"; attempts: AttemptUse[] }
@@ -110,15 +137,15 @@ export type FromGuest =
   | { type: "gone"; attempt: string }
   | { type: "protocolError"; message: string };
 
-const DATA_KINDS = { stdout: 1, stderr: 2, stdin: 3 } as const;
+const DATA_KINDS = { stdout: 1, stderr: 2, stdin: 3, stream: 4 } as const;
 export type DataKind = keyof typeof DATA_KINDS;
 const CONTROL = 0;
 const HEADER_BYTES = 5;
-const KIND_NAMES: Record<number, DataKind> = { 1: "stdout", 2: "stderr", 3: "stdin" };
+const KIND_NAMES: Record<number, DataKind> = { 1: "stdout", 2: "stderr", 3: "stdin", 4: "stream" };
 
 export type Frame<Control> =
   | { kind: "control"; message: Control }
-  | { kind: DataKind; process: number; bytes: Buffer };
+  | { kind: DataKind; number: number; bytes: Buffer };
 
 export class ProtocolError extends Error {}
 
@@ -130,13 +157,13 @@ export function encodeControl(message: ToGuest | FromGuest): Buffer {
 }
 
 /** As many frames as the bytes need. */
-export function encodeData(kind: DataKind, process: number, bytes: Buffer): Buffer {
+export function encodeData(kind: DataKind, number: number, bytes: Buffer): Buffer {
   const parts: Buffer[] = [];
   for (let at = 0; at < bytes.length; at += DATA_MAX_BYTES) {
     const part = bytes.subarray(at, at + DATA_MAX_BYTES);
-    const number = Buffer.alloc(4);
-    number.writeUInt32BE(process);
-    parts.push(header(part.length + 4, DATA_KINDS[kind]), number, part);
+    const whose = Buffer.alloc(4);
+    whose.writeUInt32BE(number);
+    parts.push(header(part.length + 4, DATA_KINDS[kind]), whose, part);
   }
   return Buffer.concat(parts);
 }
@@ -206,5 +233,5 @@ function decode<Control>(kind: number, payload: Buffer): Frame<Control> {
   const name = KIND_NAMES[kind];
   if (name === undefined || payload.length < 4)
     throw new ProtocolError(`a frame of the unknown kind ${kind}`);
-  return { kind: name, process: payload.readUInt32BE(), bytes: payload.subarray(4) };
+  return { kind: name, number: payload.readUInt32BE(), bytes: payload.subarray(4) };
 }

@@ -1,7 +1,10 @@
 // One command of an attempt: started in the sandbox and the attempt's control groups, heard, held to its time and its
 // silence, and asked to end, each time harder. What else of its tree there is, is its attempt's business.
 import { type ChildProcess, spawn } from "node:child_process";
-import type { Sandbox } from "./inside.ts";
+import { Server } from "node:net";
+import path from "node:path";
+import type { Doors } from "./doors.ts";
+import { DOORS_PATH, type Sandbox } from "./inside.ts";
 import type { Priority } from "./priority.ts";
 import { signalAll, treeOf } from "./processes.ts";
 import type { Exec, ExitCause } from "./protocol.ts";
@@ -13,6 +16,7 @@ export interface CommandPorts {
   /** An entry for the environment, by which a later life finds what is left. */
   mark: [name: string, value: string];
   supervisor: string;
+  doors: Doors;
   spawned(process: number, pid: number): void;
   /** False: the host does not take more at the moment; `resume` is called when it does. */
   output(process: number, stream: "stdout" | "stderr", bytes: Buffer, resume: () => void): boolean;
@@ -47,26 +51,39 @@ export class RunningCommand {
 
   constructor(
     exec: Exec,
-    place: { attempt: string; procsFiles: string[] },
+    place: { attempt: string; procsFiles: string[]; doors: string | undefined },
     ports: CommandPorts,
     events: CommandEvents,
   ) {
     this.exec = exec;
     this.#ports = ports;
     this.#stopSignals = [...(exec.stopSignals ?? DEFAULT_STOP_SIGNALS)];
+    const { doors = [], network = "machine" } = exec;
+    const doorWithPort = network === "own" ? doors.find(({ port }) => port !== undefined) : undefined;
     const [program = "", ...args] = ports.sandbox.wrap({
-      ...place,
+      attempt: place.attempt,
+      procsFiles: place.procsFiles,
       argv: exec.argv,
       cwd: exec.cwd,
       mounts: exec.mounts ?? null,
+      network,
+      ...(place.doors === undefined ? {} : { doors: place.doors }),
+      ...(doorWithPort?.port === undefined ? {} : { port: doorWithPort.port }),
     });
-    const marks = [ports.mark, commandMark(ports.supervisor, exec.process)];
+    const shown = ports.sandbox.isolation === "process-group" ? (place.doors ?? "") : DOORS_PATH;
+    const paths = doors.flatMap(({ name, pathVariable }) =>
+      pathVariable === undefined ? [] : [[pathVariable, path.join(shown, name)]],
+    );
+    const marks = [...paths, ports.mark, commandMark(ports.supervisor, exec.process)];
     const child = ports.priority.atOrdinary(() =>
       spawn(program, args, {
         // Inside the sandbox it is set by the sandbox's own init.
         cwd: ports.sandbox.isolation === "process-group" ? exec.cwd : "/",
         env: { ...exec.env, ...Object.fromEntries(marks) },
-        stdio: [exec.stdin === "pipe" ? "pipe" : "ignore", "pipe", "pipe"],
+        stdio: [
+          ...([exec.stdin === "pipe" ? "pipe" : "ignore", "pipe", "pipe"] as const),
+          ...(doorWithPort === undefined ? [] : ["ipc" as const]),
+        ],
         detached: true,
       }),
     );
@@ -78,8 +95,31 @@ export class RunningCommand {
     ports.spawned(exec.process, child.pid);
     child.stdin?.on("error", () => {});
     for (const stream of ["stdout", "stderr"] as const) this.#passOn(stream);
+    if (doorWithPort !== undefined) this.#takePort(doorWithPort.name, place.attempt);
     child.once("exit", () => events.exited());
-    child.once("close", (exitCode, signal) => events.closed(exitCode, signal));
+    this.#whenClosed(events.closed);
+  }
+
+  /** Not by the event `close`: that never comes where this end has shut the channel (Node 24). */
+  #whenClosed(closed: CommandEvents["closed"]): void {
+    const child = this.#child;
+    let awaited = 3;
+    const end = () => {
+      if (--awaited === 0) closed(child.exitCode, child.signalCode);
+    };
+    child.once("exit", end);
+    child.stdout?.once("close", end);
+    child.stderr?.once("close", end);
+  }
+
+  /** What opens the port inside hands it out, and ends; the command begins then, and has nothing to do with it. */
+  #takePort(door: string, attempt: string): void {
+    this.#child.once("message", (_message, handle) => {
+      this.#child.disconnect();
+      if (!(handle instanceof Server)) return;
+      this.#ports.doors.adopt(attempt, door, handle);
+      this.#child.once("exit", () => handle.close());
+    });
   }
 
   #passOn(stream: "stdout" | "stderr"): void {

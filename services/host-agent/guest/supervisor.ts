@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import { AttemptGroup, type GroupPorts } from "./attempt-group.ts";
 import { findCgroups, removeSupport } from "./cgroup.ts";
 import { DiskWatch } from "./disk-watch.ts";
+import { Doors } from "./doors.ts";
 import { Lease, type Stamp } from "./lease.ts";
 import { OwnPrograms } from "./own-programs.ts";
 import { raisePriority } from "./priority.ts";
@@ -81,6 +82,7 @@ process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
 const say = (message: FromGuest) => host.write(encodeControl(message));
+const doors = new Doors(stateDir, (bytes) => host.write(bytes));
 
 const ports: GroupPorts = {
   sandbox,
@@ -88,6 +90,7 @@ const ports: GroupPorts = {
   priority,
   mark: [MARK_NAME, stateDir],
   supervisor,
+  doors,
   spawned: (number, pid) => say({ type: "spawned", process: number, pid }),
   output(number, stream, bytes, resume) {
     if (host.write(encodeData(stream, number, bytes))) return true;
@@ -110,6 +113,7 @@ say({
   pid: process.pid,
   protocol: PROTOCOL_VERSION,
   isolation: sandbox.isolation,
+  ownNetwork: sandbox.ownNetwork,
   freezer: cgroups.freezer === null ? "signals" : cgroups.freezer.version === 2 ? "cgroup-v2" : "cgroup-v1",
   limits: {
     memory: cgroups.memory ? "control-group" : process.platform === "linux" ? "watched" : "none",
@@ -169,6 +173,7 @@ function check(): void {
       group.holdTo(stretch, now.monotonicMs);
       if (group.frozen) say({ type: "frozen", attempt });
     }
+    doors.hold(attempt, group.frozen);
     group.look(now.monotonicMs, sinceLastMs, frozenLimitMs);
   }
   disk.look(now.monotonicMs, groups.values());
@@ -198,10 +203,11 @@ function warn(now: Stamp): void {
 }
 
 function hear(frame: Frame<ToGuest>): void {
+  if (doors.hear(frame)) return;
   if (frame.kind === "control") return obey(frame.message);
   if (frame.kind !== "stdin") throw new ProtocolError(`a ${frame.kind} frame from the host`);
-  if (ownPrograms.write(frame.process, frame.bytes)) return;
-  groupOf(frame.process)?.write(frame.process, frame.bytes);
+  if (ownPrograms.write(frame.number, frame.bytes)) return;
+  groupOf(frame.number)?.write(frame.number, frame.bytes);
 }
 
 function obey(message: ToGuest): void {
@@ -261,6 +267,7 @@ function settle(attempt: string): void {
     groups.delete(attempt);
   }
   killing.delete(attempt);
+  doors.close(attempt);
   say({ type: "gone", attempt });
 }
 
@@ -282,6 +289,7 @@ async function end(): Promise<void> {
     await new Promise((later) => setTimeout(later, END_POLL_MS));
   }
   for (const group of groups.values()) group.release();
+  doors.closeAll();
   await watchdog.release();
   removeSupport(cgroups);
   process.exit(0);
