@@ -45,6 +45,7 @@ async function costOfHeartbeats(): Promise<number> {
     environment: readEnvironment({}),
     hostId: "bench",
     dataDir: folder,
+    isVmUp: null,
     readPlace: () => workspaces.readings(),
     atWork: () => ATTEMPTS,
     handBack: () => {},

@@ -19,8 +19,11 @@ export interface Capacity extends Labelled {
   cores: number;
   memoryTotalBytes: number;
   memoryAvailableBytes: number;
-  /** Of the virtual machine that attempts share, where they do. */
-  vmMemoryBytes?: number;
+  /**
+   * Of the virtual machine that attempts share, where they do: by its own word, or by its settings while it is not up;
+   * null while nobody knows.
+   */
+  vmMemoryBytes?: number | null;
   diskTotalBytes: number;
   diskFreeBytes: number;
   draining: boolean;

@@ -15,6 +15,8 @@ import { type PlaceReading, startMeter } from "./readings.ts";
 const FIRST_MS = 2_000;
 
 export interface Condition extends Disposable {
+  /** Where attempts run has become another place. */
+  placeChanged(): void;
   /** For heartbeats. */
   said(): Pick<Heartbeat, "cpu" | "memory" | "memoryOf" | "disk" | "caches" | "owner" | "withheld">;
   /** For admission. */
@@ -29,6 +31,8 @@ export interface ConditionOptions
   environment: Environment;
   dataDir: string;
   readPlace: () => Promise<PlaceReading>;
+  /** The virtual machine that attempts run in is up; null where there is none. */
+  isVmUp: (() => boolean) | null;
   log: Logger;
 }
 
@@ -55,13 +59,23 @@ export async function startCondition(options: ConditionOptions): Promise<Conditi
     }),
   );
   const vm = () => meter.place().vm ?? null;
-  const memory = () => offeredMemory(meter.machine(), vm(), keptBytes);
+  /** Before it is heard, the settings tell what it will have. */
+  const vmToCome = () => {
+    const { vmToComeBytes: bytes } = meter.place();
+    return bytes === undefined ? null : { totalBytes: bytes, availableBytes: bytes };
+  };
+  const vmMemoryBytes = (): number | null => {
+    const known = vm() ?? (options.isVmUp?.() ? null : vmToCome());
+    return known?.totalBytes ?? null;
+  };
+  const memory = () => offeredMemory(meter.machine(), vm() ?? vmToCome(), keptBytes);
   const withheld = (): Withheld | null => {
     const stuck = meter.stuck();
     return consideration.withheld() ?? (stuck === null ? null : { why: stuck, until: null });
   };
   const owned = stack.move();
   return {
+    placeChanged: meter.readPlace,
     said: () => ({
       cpu: meter.load(),
       memory: memory(),
@@ -73,9 +87,9 @@ export async function startCondition(options: ConditionOptions): Promise<Conditi
     }),
     judged: () => {
       const { totalBytes, availableBytes } = memory();
-      const { disk, vm: shared } = meter.place();
+      const { disk } = meter.place();
       return {
-        ...(shared === undefined ? {} : { vmMemoryBytes: shared.totalBytes }),
+        ...(options.isVmUp === null ? {} : { vmMemoryBytes: vmMemoryBytes() }),
         cores: meter.load().cores,
         memoryTotalBytes: totalBytes,
         memoryAvailableBytes: availableBytes,

@@ -5,6 +5,8 @@ export interface Gauge<Value> extends Disposable {
   latest(): Value;
   /** Since the value was read, ms; infinite before the first. */
   ageMs(): number;
+  /** Reads it now, unless a reading is under way. */
+  read(): void;
   /** Resolves when there is a first value, or there was none for so long, ms. */
   first(patienceMs: number): Promise<void>;
 }
@@ -37,6 +39,7 @@ export function gauge<Value>(
   timer.unref();
   return {
     latest: () => value,
+    read: () => void look(),
     ageMs: () => performance.now() - readAtMs,
     async first(patienceMs) {
       const { promise, resolve } = Promise.withResolvers<void>();

@@ -24,8 +24,9 @@ import { finishedIn } from "./finished.ts";
 import type { Hello, LimitsHeld } from "./guest/protocol.ts";
 import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
 import { chooseHostId, HOST_LOCK, readIdentity } from "./identity.ts";
-import { type Instances, startInstances } from "./instances/instances.ts";
+import { startInstances } from "./instances/instances.ts";
 import type { Machine } from "./instances/machine.ts";
+import { readPlace } from "./instances/place.ts";
 import { instanceRules, machinesOf } from "./instances/settings.ts";
 import { createLogSink } from "./log-sink.ts";
 import { serveOrders } from "./orders.ts";
@@ -37,8 +38,6 @@ import { keepSecrets } from "./secrets/host-secrets.ts";
 import { storeFileIn } from "./secrets/store-file.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { Voice } from "./voice.ts";
-import { diskOf } from "./workspace/disk.ts";
-import type { WorkspaceReadings } from "./workspace/workspaces.ts";
 import { takeOfferedImage } from "./wsl/image/offered.ts";
 
 /** Said while there is no supervisor. */
@@ -178,13 +177,15 @@ export async function start(
       environment,
       hostId,
       dataDir,
-      readPlace: () => readPlace(instances, dataDir),
+      readPlace: () => readPlace(instances.machines()[0], dataDir, !isLocal),
+      isVmUp: isLocal ? null : () => instances.machines().length > 0,
       atWork: () => attempts.reserved().attempts,
       handBack: (count, message) => attempts.handBack(count, message),
       onChange: () => heartbeats?.beat(),
       log,
     }),
   );
+  instances.onOpened(condition.placeChanged);
   const attempts: Attempts = new Attempts({
     hostId,
     voice: new Voice(bus, askTracker(bus)),
@@ -250,7 +251,10 @@ export async function start(
           heartbeatMs: times.heartbeatMs,
           slots: {
             total: slots,
-            free: Math.max(0, Math.min(slots - atWork, instances.free())),
+            free:
+              condition.judged().vmMemoryBytes === null
+                ? 0
+                : Math.max(0, Math.min(slots - atWork, instances.free())),
           },
           reserved,
           attempts: attempts.list(),
@@ -263,6 +267,7 @@ export async function start(
           draining: draining(),
           stopping,
           versions: versions(),
+          ...(isLocal ? {} : clockOfAll(instances.machines())),
           ...(lastResume === undefined ? {} : { lastResume }),
         };
       },
@@ -286,10 +291,11 @@ export async function start(
   return stack.move();
 }
 
-/** Of the disk that trees lie on: while no machine is up, of the one that its disk grows on. */
-async function readPlace(instances: Instances, dataDir: string): Promise<WorkspaceReadings> {
-  const machine = instances.machines()[0];
-  return machine === undefined ? { disk: await diskOf(dataDir), caches: [] } : machine.workspaces.readings();
+/** All machines share one clock: what is furthest off is told. */
+function clockOfAll(machines: Machine[]): Pick<Heartbeat, "vmClockAheadMs"> {
+  const ahead = machines.flatMap(({ guest }) => guest.clockSkewMs() ?? []);
+  const [furthest] = ahead.toSorted((one, other) => Math.abs(other) - Math.abs(one));
+  return furthest === undefined ? {} : { vmClockAheadMs: Math.round(furthest) };
 }
 
 /** Hands each supervisor's stamp back to it. */

@@ -7,21 +7,24 @@ import { mebi, type Refusal, refused } from "./admission.ts";
 export const VM_OWN_BYTES = 1_073_741_824;
 
 /** Σ of the limits of attempts at once, bytes. On the host's own memory, which has an owner, nothing bounds it. */
-const limitsRoom = (vmMemoryBytes: number | undefined): number =>
-  vmMemoryBytes === undefined ? Number.POSITIVE_INFINITY : Math.max(0, vmMemoryBytes - VM_OWN_BYTES);
+const limitsRoom = (vmMemoryBytes: number | null | undefined): number =>
+  typeof vmMemoryBytes !== "number" ? Number.POSITIVE_INFINITY : Math.max(0, vmMemoryBytes - VM_OWN_BYTES);
 
 /** What the request says, in bytes; else the default, or all the room where that is less. */
 export const memoryLimitOf = (
   { limits }: Pick<DeployRequest, "limits">,
-  vmMemoryBytes: number | undefined,
+  vmMemoryBytes: number | null | undefined,
 ): number => limits?.memoryBytes ?? Math.min(REQUEST_DEFAULTS.memoryLimitBytes, limitsRoom(vmMemoryBytes));
 
 /** Null if an attempt of this limit may begin beside those at work. */
 export function limitRefusalOf(
   limitBytes: number,
   atWork: Iterable<{ memoryLimitBytes: number }>,
-  vmMemoryBytes: number | undefined,
+  vmMemoryBytes: number | null | undefined,
 ): Refusal | null {
+  // What began now might take it down, and all that runs there.
+  if (vmMemoryBytes === null)
+    return refused("not-ready", "the virtual machine of this host has not told of its memory yet");
   const room = limitsRoom(vmMemoryBytes);
   let limits = limitBytes;
   for (const { memoryLimitBytes } of atWork) limits += memoryLimitBytes;

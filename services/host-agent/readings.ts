@@ -14,14 +14,16 @@ interface Load {
 }
 
 export interface PlaceReading extends WorkspaceReadings {
-  /** Of the virtual machine that attempts run in; left out where they run on the machine itself. */
-  vm?: MemoryReading;
+  /** By its settings, of the virtual machine that attempts will run in; left out where it is up, or there is none, bytes. */
+  vmToComeBytes?: number;
 }
 
 export interface Meter extends Disposable {
   load(): Load;
   machine(): MemoryReading;
   place(): PlaceReading;
+  /** Reads the place now: it may have become another one. */
+  readPlace(): void;
   /** What has not been read for too long for anything to begin on it, in words; null if all is well. */
   stuck(): string | null;
 }
@@ -46,6 +48,7 @@ export async function startMeter(readPlace: () => Promise<PlaceReading>): Promis
     load: load.latest,
     machine: machine.latest,
     place: place.latest,
+    readPlace: place.read,
     stuck: () =>
       stuckInWords("its load and memory", Math.max(load.ageMs(), machine.ageMs())) ??
       stuckInWords("its disk", place.ageMs()),

@@ -57,6 +57,8 @@ export const Heartbeat = z.object({
   memoryOf: forPeople(
     z.object({ machine: MemoryReading, vm: MemoryReading.nullable(), keptBytes: z.number() }),
   ),
+  /** The clock of the virtual machine that attempts run in, less the machine's own, ms; left out where there is none. */
+  vmClockAheadMs: forPeople(z.number()),
   disk: z.object({ totalBytes: z.number(), freeBytes: z.number() }),
   slots: z.object({ total: z.int(), free: z.int() }),
   /** Σ of what its attempts asked for. */
@@ -85,6 +87,9 @@ export const Heartbeat = z.object({
   versions: z.record(z.string(), z.string()),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
+
+/** A virtual machine's clock that is further off than this is wrong: less may be the time that its word took, ms. */
+export const CLOCK_WRONG_MS = 2_000;
 
 /** A host with less free disk than this takes nothing new: work, git's copy of it and the patch would fill it. */
 export const diskFloorBytes = (totalBytes: number): number => Math.min(1_073_741_824, 0.05 * totalBytes);

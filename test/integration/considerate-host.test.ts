@@ -7,6 +7,7 @@ import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { startCondition } from "../../services/host-agent/condition.ts";
 import { readPause } from "../../services/host-agent/owner/pause.ts";
+import type { PlaceReading } from "../../services/host-agent/readings.ts";
 import { readEnvironment } from "../../shared/config/environment.ts";
 import { DEADLINE, type Host, type HostMesh, startHostMesh } from "../support/host.ts";
 import { runMesh } from "../support/mesh-program.ts";
@@ -166,6 +167,7 @@ it("readings that hang keep nobody waiting: what was never read is said so, and 
     environment: readEnvironment({}),
     hostId: "h1",
     dataDir: ownFolder(),
+    isVmUp: null,
     readPlace: () => new Promise(() => {}),
     atWork: () => 0,
     handBack: () => {},
@@ -179,4 +181,32 @@ it("readings that hang keep nobody waiting: what was never read is said so, and 
   });
   expect(said.memory.availableBytes).toBeGreaterThan(0);
   expect(condition.judged().withheld).toBe("its disk could not be read yet");
+});
+
+it("tells of its virtual machine by its settings until it is up, and of none until that one has been heard", async () => {
+  const GIB = 1_073_741_824;
+  const disk = { totalBytes: 100 * GIB, freeBytes: 50 * GIB };
+  let isUp = false;
+  let place: PlaceReading = { disk, caches: [], vmToComeBytes: GIB / 4 };
+  using condition = await startCondition({
+    environment: readEnvironment({}),
+    hostId: "h1",
+    dataDir: ownFolder(),
+    isVmUp: () => isUp,
+    readPlace: async () => place,
+    atWork: () => 0,
+    handBack: () => {},
+    onChange: () => {},
+    log: pino({ level: "silent" }),
+  });
+  expect(condition.judged().vmMemoryBytes).toBe(GIB / 4);
+  expect(condition.said().memory.totalBytes).toBeLessThanOrEqual(GIB / 4);
+  expect(condition.said().memoryOf).toMatchObject({ vm: null });
+  isUp = true;
+  expect(condition.judged().vmMemoryBytes).toBeNull();
+  const vm = { totalBytes: GIB / 8, availableBytes: GIB / 8 };
+  place = { disk, caches: [], vm };
+  condition.placeChanged();
+  await vi.waitUntil(() => condition.judged().vmMemoryBytes === vm.totalBytes, DEADLINE);
+  expect(condition.said().memoryOf).toMatchObject({ vm });
 });

@@ -23,6 +23,7 @@ it("a host is told in full: whose it is, what it has, and what runs there with i
       vm: { totalBytes: 8e9, availableBytes: 3e9 },
       keptBytes: 8e9,
     },
+    vmClockAheadMs: -90_000,
     owner: { power: "battery", presence: "present", idleMs: 120_000 },
     withheld: { why: "it runs on battery", until: null },
     lastResume: { at: "2026-11-27T08:00:00.000Z", gapMs: 36_000_000 },
@@ -39,6 +40,7 @@ it("a host is told in full: whose it is, what it has, and what runs there with i
     /memory +3.0 GB of 8.0 GB free for attempts/,
     /of the machine +12.0 GB of 32.0 GB free/,
     /of its VM +3.0 GB of 8.0 GB free/,
+    /clock of its VM +1 min 30 s behind the machine's/,
     /kept for owner +8.0 GB/,
     /versions +host-agent=0.1.0/,
     /last woke +2026-11-27T08:00:00.000Z, after 10 h 0 min/,
@@ -50,6 +52,7 @@ it("a host is told in full: whose it is, what it has, and what runs there with i
 
 it("a host that says little of itself, or says it with control characters, is told in plain lines", () => {
   const text = told({ withheld: { why: "\u001b[2J\nh2 begins work", until: null }, labels: { a: "\n\n" } });
+  expect(told({ vmClockAheadMs: 1_500 })).not.toContain("clock");
   expect(text).not.toContain("\u001b");
   expect(text).not.toMatch(/^h2/m);
   expect(text).not.toMatch(/owner|VM|woke|runs/);

@@ -8,6 +8,7 @@ import { judgeMachine, judgeSettings, type MachineReading } from "../../services
 import { judgeWindows, type WindowsReading } from "../../services/cli/doctor/windows.ts";
 import { type GuestReading, judgeGrowth, judgeWsl, type WslReading } from "../../services/cli/doctor/wsl.ts";
 import { judgeWslConfig } from "../../services/cli/doctor/wslconfig.ts";
+import { vmMemoryBytes, wslConfigText } from "../../services/host-agent/wsl/wslconfig.ts";
 
 const GIB = 2 ** 30;
 /** `check: verdict` of all that is not ok. */
@@ -284,4 +285,16 @@ it("Windows' service accounts, its sessions, and disks that are compressed or on
   ]);
   expect(amiss(judgeWindows(windows(USER, 0, { freeBytes: GIB })))).toEqual([`${own}: fail`]);
   expect(amiss(judgeWindows(windows(USER, 0, { freeBytes: 10 * GIB })))).toEqual([`${own}: warn`]);
+});
+
+it("WSL's machine has what its settings say, within the machine's own; what WSL passes over says nothing", () => {
+  const bytes = (text: string | null) => vmMemoryBytes(text, 32 * GIB);
+  expect(bytes(null)).toBe(16 * GIB);
+  expect(bytes("[WSL2]\r\nMemory=12GB\r\n")).toBe(12 * GIB);
+  expect(bytes("[wsl2]\nmemory=512MB")).toBe(GIB / 2);
+  expect(bytes("[wsl2]\nmemory=64GB")).toBe(32 * GIB);
+  expect(bytes("[wsl2]\nmemory=1MB")).toBe(GIB / 4);
+  expect(bytes("[wsl2]\nmemory=lots")).toBe(16 * GIB);
+  expect(bytes("memory=12GB")).toBe(16 * GIB);
+  expect(wslConfigText(Buffer.from("[wsl2]", "utf16le")).text).toBeNull();
 });

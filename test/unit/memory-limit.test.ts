@@ -28,6 +28,11 @@ describe("an attempt's memory limit", () => {
     expect(limitRefusalOf(90 * GIB, [{ memoryLimitBytes: 90 * GIB }], undefined)).toBeNull();
   });
 
+  it("is no question before the virtual machine has told of its memory", () => {
+    expect(memoryLimitOf({}, null)).toBe(REQUEST_DEFAULTS.memoryLimitBytes);
+    expect(limitRefusalOf(1, [], null)).toMatchObject({ reason: "not-ready" });
+  });
+
   it("leaves a virtual machine its own, whatever is asked of it in whatever order", () => {
     const requests = fc.array(fc.oneof(fc.constant({}), fc.integer({ min: 1, max: 12 }).map(named)));
     fc.assert(

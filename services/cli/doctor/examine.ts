@@ -3,11 +3,12 @@
 
 import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { homedir, totalmem } from "node:os";
+import { totalmem } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { defaultDataDir, type Environment } from "../../../shared/config/environment.ts";
 import { GOLDEN_DISTRO } from "../../host-agent/wsl/distro-layout.ts";
+import { wslConfigFile } from "../../host-agent/wsl/wslconfig.ts";
 import { messageOf } from "../outcome.ts";
 import { judgeAgents, readAgents } from "./agents.ts";
 import { judgeBus, readBus } from "./bus.ts";
@@ -58,11 +59,10 @@ export async function examine(
   };
   if (process.platform === "win32" || environment.MESH_WSL_EXE !== undefined)
     groups.wsl = async () => {
-      const home = env.USERPROFILE ?? homedir();
       const [wsl, found, config] = await Promise.all([
         readWsl(environment.MESH_WSL_EXE),
         windows,
-        readFile(path.join(home, ".wslconfig")).catch(() => null),
+        readFile(wslConfigFile(env)).catch(() => null),
       ]);
       const guest = "failure" in wsl || wsl.guest === null || "failure" in wsl.guest ? null : wsl.guest;
       const disk = found?.disks.find(({ distro }) => distro === GOLDEN_DISTRO);

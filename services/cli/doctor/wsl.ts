@@ -106,7 +106,7 @@ function judgeGuest({
       "clock of WSL",
       aheadMs,
       "this machine",
-      "run `hwclock -s` in it as root; if that does not hold, `wsl --shutdown`",
+      "a host agent at work sets it; if that does not hold, `wsl --shutdown`",
     ),
     interop
       ? fail(

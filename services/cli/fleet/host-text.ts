@@ -1,6 +1,6 @@
 // One host in full, as a person reads it: what it has, what is taken from that, what runs there. Pure.
 import type { HostView } from "../../../shared/contracts/api.ts";
-import type { MemoryReading } from "../../../shared/contracts/heartbeat.ts";
+import { CLOCK_WRONG_MS, type MemoryReading } from "../../../shared/contracts/heartbeat.ts";
 import { plainLine } from "../terminal/plain-text.ts";
 import { formatDuration, formatSize } from "../terminal/quantities.ts";
 import { properties } from "../terminal/table.ts";
@@ -27,6 +27,7 @@ export function hostText(host: HostView, nowMs: number): string {
       ["memory", `${free(host.memory)} for attempts`],
       ["of the machine", memoryOf === undefined ? null : free(memoryOf.machine)],
       ["of its VM", memoryOf?.vm ? free(memoryOf.vm) : null],
+      ["clock of its VM", host.vmClockAheadMs === undefined ? null : clockInWords(host.vmClockAheadMs)],
       ["kept for owner", memoryOf?.keptBytes ? formatSize(memoryOf.keptBytes) : null],
       ["disk", `${formatSize(disk.freeBytes)} of ${formatSize(disk.totalBytes)} free`],
       ["isolation", plainLine(host.isolation)],
@@ -43,6 +44,12 @@ export function hostText(host: HostView, nowMs: number): string {
       ]),
     ])
   );
+}
+
+/** Null while it is as right as one can tell from here. */
+function clockInWords(aheadMs: number): string | null {
+  if (Math.abs(aheadMs) <= CLOCK_WRONG_MS) return null;
+  return `${formatDuration(Math.abs(aheadMs))} ${aheadMs > 0 ? "ahead of" : "behind"} the machine's: the host sets it, or \`wsl --shutdown\` helps`;
 }
 
 function ownerInWords({ presence, idleMs }: NonNullable<HostView["owner"]>): string | null {

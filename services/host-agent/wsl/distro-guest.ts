@@ -7,6 +7,7 @@ import { keepGuest } from "../guest-keeper.ts";
 import type { Machine } from "../instances/machine.ts";
 import { supervisorArguments } from "../supervisor-link.ts";
 import { remoteWorkspaces } from "../workspace/remote.ts";
+import { watchClock } from "./clock-watch.ts";
 import { MARKER, MARKER_FILE, NODE_PROGRAM } from "./distro-layout.ts";
 import { bundleGuest, type GuestBundle } from "./guest-bundle.ts";
 import { installGuest } from "./install-guest.ts";
@@ -42,9 +43,6 @@ export class WslProblem extends Error {
 }
 
 const DATA_FOLDER = "/var/lib/agent-mesh";
-/** A guest's clock that is further off than this is spoken of, ms. */
-const SKEW_MS = 2_000;
-const LOOK_AT_CLOCK_MS = 30_000;
 const AGAIN_MS = 1_000;
 const TOO_LONG: WslFailure = { reason: "hung", code: null, message: "its lease has run out meanwhile" };
 /** What programs need to run; of Windows' environment nothing crosses. */
@@ -77,19 +75,14 @@ export async function openDistro(
     log,
   });
   const workspaces = remoteWorkspaces({ guest, folder: workspacesFolder, allowFileClones, isWorkRoot, log });
-  const clock = setInterval(() => {
-    const skewMs = guest.clockSkewMs() ?? 0;
-    if (Math.abs(skewMs) > SKEW_MS)
-      log.warn({ distro, skewMs: Math.round(skewMs) }, "the distro's clock is wrong");
-  }, LOOK_AT_CLOCK_MS);
-  clock.unref();
+  const clock = watchClock({ distro, aheadMs: guest.clockSkewMs, wsl, log });
   return {
     guest,
     workspaces,
     environment: ENVIRONMENT,
     look: workspaces.look,
     async [Symbol.asyncDispose]() {
-      clearInterval(clock);
+      clock[Symbol.dispose]();
       await guest[Symbol.asyncDispose]();
     },
   };
