@@ -5,7 +5,7 @@ import type { Environment } from "../../shared/config/environment.ts";
 import type { Heartbeat, Withheld } from "../../shared/contracts/heartbeat.ts";
 import type { Capacity } from "./admission.ts";
 import { gauge } from "./gauge.ts";
-import { offeredMemory } from "./offered-memory.ts";
+import { offeredMemory, shortOfMemory } from "./offered-memory.ts";
 import { type ConsiderationOptions, startConsideration } from "./owner/consideration.ts";
 import { PAUSE_EVERY_MS, readPause } from "./owner/pause.ts";
 import { watchOwner } from "./owner/watch.ts";
@@ -70,8 +70,8 @@ export async function startCondition(options: ConditionOptions): Promise<Conditi
   };
   const memory = () => offeredMemory(meter.machine(), vm() ?? vmToCome(), keptBytes);
   const withheld = (): Withheld | null => {
-    const stuck = meter.stuck();
-    return consideration.withheld() ?? (stuck === null ? null : { why: stuck, until: null });
+    const why = meter.stuck() ?? shortOfMemory(vm());
+    return consideration.withheld() ?? (why === null ? null : { why, until: null });
   };
   const owned = stack.move();
   return {

@@ -23,6 +23,10 @@ export type HeldAttempt = z.infer<typeof HeldAttempt>;
 export const MemoryReading = z.object({ totalBytes: z.number(), availableBytes: z.number() });
 export type MemoryReading = z.infer<typeof MemoryReading>;
 
+/** `pressure`: share of the last ten seconds in which something there waited for memory, where its kernel says. */
+const VmReading = MemoryReading.extend({ pressure: z.number().optional() });
+export type VmReading = z.infer<typeof VmReading>;
+
 /** What the machine is seen to be doing for its owner; `unknown` is what nobody there can tell. */
 export const OwnerReading = z.object({
   power: z.enum(["ac", "battery", "unknown"]),
@@ -54,9 +58,7 @@ export const Heartbeat = z.object({
   /** What attempts may have. */
   memory: MemoryReading,
   /** Why: the whole machine, the virtual machine that they run in if they do, and what stays free for its owner. */
-  memoryOf: forPeople(
-    z.object({ machine: MemoryReading, vm: MemoryReading.nullable(), keptBytes: z.number() }),
-  ),
+  memoryOf: forPeople(z.object({ machine: MemoryReading, vm: VmReading.nullable(), keptBytes: z.number() })),
   /** The clock of the virtual machine that attempts run in, less the machine's own, ms; left out where there is none. */
   vmClockAheadMs: forPeople(z.number()),
   disk: z.object({ totalBytes: z.number(), freeBytes: z.number() }),
@@ -80,7 +82,7 @@ export const Heartbeat = z.object({
   /** It has been told to stop: it drains, and ends once nothing runs there. */
   stopping: z.boolean().default(false),
   owner: forPeople(OwnerReading),
-  /** By its owner's rules, or because it cannot tell how it is; null while it takes work. */
+  /** By its owner's rules, for want of memory, or because it cannot tell how it is; null while it takes work. */
   withheld: Withheld.nullable().default(null),
   /** When it last woke, or went on after it had stood still, if it has in its life. */
   lastResume: forPeople(z.object({ at: z.iso.datetime(), gapMs: z.number() })),

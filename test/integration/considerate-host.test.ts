@@ -208,5 +208,9 @@ it("tells of its virtual machine by its settings until it is up, and of none unt
   place = { disk, caches: [], vm };
   condition.placeChanged();
   await vi.waitUntil(() => condition.judged().vmMemoryBytes === vm.totalBytes, DEADLINE);
-  expect(condition.said().memoryOf).toMatchObject({ vm });
+  expect(condition.said()).toMatchObject({ memoryOf: { vm }, withheld: null });
+  place = { disk, caches: [], vm: { ...vm, availableBytes: 0, pressure: 0.4 } };
+  condition.placeChanged();
+  await vi.waitUntil(() => condition.judged().withheld !== null, DEADLINE);
+  expect(condition.said()).toMatchObject({ memoryOf: { vm: { pressure: 0.4 } } });
 });

@@ -20,7 +20,7 @@ it("a host is told in full: whose it is, what it has, and what runs there with i
     memory: { totalBytes: 8e9, availableBytes: 3e9 },
     memoryOf: {
       machine: { totalBytes: 32e9, availableBytes: 12e9 },
-      vm: { totalBytes: 8e9, availableBytes: 3e9 },
+      vm: { totalBytes: 8e9, availableBytes: 3e9, pressure: 0.34 },
       keptBytes: 8e9,
     },
     vmClockAheadMs: -90_000,
@@ -39,7 +39,7 @@ it("a host is told in full: whose it is, what it has, and what runs there with i
     /power +battery/,
     /memory +3.0 GB of 8.0 GB free for attempts/,
     /of the machine +12.0 GB of 32.0 GB free/,
-    /of its VM +3.0 GB of 8.0 GB free/,
+    /of its VM +3.0 GB of 8.0 GB free, 34 % of the time waited for/,
     /clock of its VM +1 min 30 s behind the machine's/,
     /kept for owner +8.0 GB/,
     /versions +host-agent=0.1.0/,

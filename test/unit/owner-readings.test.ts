@@ -5,7 +5,7 @@ import path from "node:path";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { gauge } from "../../services/host-agent/gauge.ts";
-import { offeredMemory } from "../../services/host-agent/offered-memory.ts";
+import { offeredMemory, shortOfMemory } from "../../services/host-agent/offered-memory.ts";
 import { powerOfLinux, powerOfMac, powerOfWindows } from "../../services/host-agent/owner/power.ts";
 import {
   presenceInSessions,
@@ -205,5 +205,28 @@ describe("a reading that is taken in the background", () => {
     await hanging.first(20);
     await failing.first(60_000);
     expect([hanging.latest(), failing.latest()]).toEqual([7, 8]);
+  });
+});
+
+describe("a virtual machine", () => {
+  const vm = (pressure: number | undefined, available: number) =>
+    shortOfMemory({
+      totalBytes: 100,
+      availableBytes: available,
+      ...(pressure === undefined ? {} : { pressure }),
+    });
+
+  it("that is busy with finding memory takes nothing more", () => {
+    expect(vm(0.34, 10)).toBe("what runs in its virtual machine waits for memory 34 % of the time");
+    expect(vm(0.05, 10)).toBeNull();
+  });
+
+  it("in which one attempt has come to its own limit does", () => {
+    expect(vm(0.9, 60)).toBeNull();
+  });
+
+  it("whose kernel does not say, or that is not there, does", () => {
+    expect(vm(undefined, 1)).toBeNull();
+    expect(shortOfMemory(null)).toBeNull();
   });
 });

@@ -1,12 +1,16 @@
 // One host in full, as a person reads it: what it has, what is taken from that, what runs there. Pure.
 import type { HostView } from "../../../shared/contracts/api.ts";
-import { CLOCK_WRONG_MS, type MemoryReading } from "../../../shared/contracts/heartbeat.ts";
+import { CLOCK_WRONG_MS, type MemoryReading, type VmReading } from "../../../shared/contracts/heartbeat.ts";
 import { plainLine } from "../terminal/plain-text.ts";
 import { formatDuration, formatSize } from "../terminal/quantities.ts";
 import { properties } from "../terminal/table.ts";
 
 const free = ({ availableBytes, totalBytes }: MemoryReading): string =>
   `${formatSize(availableBytes)} of ${formatSize(totalBytes)} free`;
+
+/** A percent is what busy machines have. */
+const waits = ({ pressure = 0 }: VmReading): string =>
+  pressure < 0.02 ? "" : `, ${Math.round(100 * pressure)} % of the time waited for`;
 
 const pairs = (of: Record<string, string>): string | null => {
   const words = Object.entries(of).map(([name, value]) => `${name}=${value}`);
@@ -26,7 +30,7 @@ export function hostText(host: HostView, nowMs: number): string {
       ["cpu", `${Math.round(cpu.busy * 100)} % of ${cpu.cores} cores busy`],
       ["memory", `${free(host.memory)} for attempts`],
       ["of the machine", memoryOf === undefined ? null : free(memoryOf.machine)],
-      ["of its VM", memoryOf?.vm ? free(memoryOf.vm) : null],
+      ["of its VM", memoryOf?.vm ? `${free(memoryOf.vm)}${waits(memoryOf.vm)}` : null],
       ["clock of its VM", host.vmClockAheadMs === undefined ? null : clockInWords(host.vmClockAheadMs)],
       ["kept for owner", memoryOf?.keptBytes ? formatSize(memoryOf.keptBytes) : null],
       ["disk", `${formatSize(disk.freeBytes)} of ${formatSize(disk.totalBytes)} free`],

@@ -1,8 +1,8 @@
 // What Linux says of its own memory: in a virtual machine the only truth about it, since outside it file cache counts as used.
 import { readFile } from "node:fs/promises";
-import type { VirtualMachineReading } from "./workspaces.ts";
+import type { VmReading } from "../../../shared/contracts/heartbeat.ts";
 
-export async function readVirtualMachine(): Promise<VirtualMachineReading> {
+export async function readVirtualMachine(): Promise<VmReading> {
   const [memory, pressure] = await Promise.all([
     readFile("/proc/meminfo", "utf8"),
     // Off in many kernels.

@@ -2,6 +2,7 @@
 // where the host agent is. Here are those on this machine's own disk.
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
+import type { VmReading } from "../../../shared/contracts/heartbeat.ts";
 import { cachesIn, makeRoom, type Source } from "./cache.ts";
 import { isShort } from "./cache-room.ts";
 import { type DependencyUse, dependencyCaches } from "./dependency-caches.ts";
@@ -25,14 +26,7 @@ export interface WorkspaceReadings {
   disk: { totalBytes: number; freeBytes: number };
   caches: string[];
   /** Of the virtual machine that instances run in; left out where they run on the host agent's own machine. */
-  vm?: VirtualMachineReading;
-}
-
-export interface VirtualMachineReading {
-  totalBytes: number;
-  availableBytes: number;
-  /** Share of the last ten seconds in which something waited for memory; left out where the kernel does not say. */
-  pressure?: number;
+  vm?: VmReading;
 }
 
 export interface Workspaces {
