@@ -7,7 +7,7 @@ import type { Capacity } from "./admission.ts";
 import { gauge } from "./gauge.ts";
 import { offeredMemory, shortOfMemory } from "./offered-memory.ts";
 import { type ConsiderationOptions, startConsideration } from "./owner/consideration.ts";
-import { PAUSE_EVERY_MS, readPause } from "./owner/pause.ts";
+import { PAUSE_EVERY_MS, readPauses } from "./owner/pause.ts";
 import { watchOwner } from "./owner/watch.ts";
 import { type PlaceReading, startMeter } from "./readings.ts";
 
@@ -43,8 +43,10 @@ export async function startCondition(options: ConditionOptions): Promise<Conditi
   const keptBytes = environment.MESH_HOST_KEEP_MEMORY;
   const meter = stack.use(await startMeter(readPlace));
   const owner = stack.use(watchOwner());
+  const { MESH_HOST_PAUSE_DIR: ownersFolder } = environment;
+  const folders = [dataDir, ...(ownersFolder === undefined ? [] : [ownersFolder])];
   const pause = stack.use(
-    gauge(await readPause(dataDir), () => readPause(dataDir), { everyMs: PAUSE_EVERY_MS }),
+    gauge(await readPauses(folders), () => readPauses(folders), { everyMs: PAUSE_EVERY_MS }),
   );
   await owner.first(FIRST_MS);
   const consideration = stack.use(

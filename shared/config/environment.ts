@@ -120,6 +120,13 @@ const VARIABLES = {
     .describe(
       "what becomes of work that runs when it may not begin any more: finish, or a duration, after which it is handed back to the mesh",
     ),
+  MESH_HOST_PAUSE_DIR: z
+    .string()
+    .refine((folder) => path.isAbsolute(folder), "expected the full path of a folder")
+    .optional()
+    .describe(
+      "folder in which `mesh host pause` is said by an owner who may not write to the data folder; a service on Windows has one",
+    ),
   MESH_HOST_KEEP_MEMORY: size
     .default(0)
     .describe("memory of this machine that stays free for its owner, such as 8GB; none if not given"),

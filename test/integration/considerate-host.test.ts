@@ -6,7 +6,7 @@ import path from "node:path";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { startCondition } from "../../services/host-agent/condition.ts";
-import { readPause } from "../../services/host-agent/owner/pause.ts";
+import { readPause, readPauses, removePause, writePause } from "../../services/host-agent/owner/pause.ts";
 import type { PlaceReading } from "../../services/host-agent/readings.ts";
 import { readEnvironment } from "../../shared/config/environment.ts";
 import { DEADLINE, type Host, type HostMesh, startHostMesh } from "../support/host.ts";
@@ -95,9 +95,14 @@ describe("a host agent on somebody's machine", () => {
   it("holds to the pause in its next life, until its owner takes it back", async () => {
     host.process.kill("SIGKILL");
     await host.exitCode;
-    host = await mesh.host("h1", awake.env);
+    const owners = { MESH_HOST_PAUSE_DIR: ownFolder(), MESH_DATA_DIR: ownFolder() };
+    host = await mesh.host("h1", { ...awake.env, MESH_HOST_PAUSE_DIR: owners.MESH_HOST_PAUSE_DIR });
     await untilWithheld("h1", "its owner has paused it until 20");
     expect(await runMesh(["host", "resume", "--data", host.dataDir])).toMatchObject({ code: 0 });
+    await untilWithheld("h1", null);
+    expect(await runMesh(["host", "pause"], { env: owners })).toMatchObject({ code: 0 });
+    await untilWithheld("h1", "its owner has paused it");
+    expect(await runMesh(["host", "resume"], { env: owners })).toMatchObject({ code: 0 });
     await untilWithheld("h1", null);
   });
 
@@ -143,6 +148,25 @@ describe("a host agent on somebody's machine", () => {
 });
 
 describe("a pause", () => {
+  it("may be said in a folder of its owner's, and does not take back what was said in the host's own", async () => {
+    const [dataDir, owners] = [ownFolder(), ownFolder()];
+    writeFileSync(path.join(dataDir, "installation"), "i");
+    const said = () => readPauses([dataDir, owners]);
+    const asOwner = { env: { MESH_HOST_PAUSE_DIR: owners, MESH_DATA_DIR: ownFolder() } };
+    const paused = await runMesh(["host", "pause", "--for", "2h", "--json"], asOwner);
+    expect(paused).toMatchObject({ code: 0, stderr: expect.stringContaining(owners) as string });
+    expect(JSON.parse(paused.stdout)).toMatchObject({ data: [{ dataDir: owners, running: null }] });
+    expect(await said()).toEqual({ untilMs: expect.any(Number) as number, handBack: false });
+    expect(await runMesh(["host", "pause", "--now", "--data", dataDir])).toMatchObject({ code: 0 });
+    expect(await said()).toEqual({ untilMs: null, handBack: true });
+    expect(await runMesh(["host", "resume"], asOwner)).toMatchObject({ code: 0 });
+    expect(await said()).toEqual({ untilMs: null, handBack: true });
+    await removePause(dataDir);
+    expect(await said()).toBeNull();
+    await writePause(owners, { untilMs: Date.now() - 1, handBack: true });
+    expect(await said()).toBeNull();
+  });
+
   it("that makes no sense is refused with what was expected", async () => {
     const nowhere = await runMesh(["host", "pause", "--data", "/nowhere"]);
     expect(nowhere).toMatchObject({ code: 1, stdout: "" });
@@ -154,6 +178,9 @@ describe("a pause", () => {
   it("that nobody can read counts as one without an end", async () => {
     const dataDir = ownFolder();
     expect(await readPause(dataDir)).toBeNull();
+    mkdirSync(path.join(dataDir, "pause.json"));
+    expect(await readPause(dataDir)).toEqual({ untilMs: null, handBack: false });
+    rmSync(path.join(dataDir, "pause.json"), { recursive: true });
     const texts = ["", "{", "[]", '{"untilMs":1e300,"handBack":false}', "x".repeat(1_000_000)];
     for (const text of texts) {
       writeFileSync(path.join(dataDir, "pause.json"), text);

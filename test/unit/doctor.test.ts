@@ -1,14 +1,19 @@
 // What `mesh doctor` makes of what it reads: Windows and WSL are judged here from readings such as they give.
+import { mkdtempSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { type BusReading, judgeBus } from "../../services/cli/doctor/bus.ts";
 import type { Finding } from "../../services/cli/doctor/finding.ts";
 import { judgeGit } from "../../services/cli/doctor/git.ts";
 import { judgeIsolation } from "../../services/cli/doctor/isolation.ts";
 import { judgeMachine, judgeSettings, type MachineReading } from "../../services/cli/doctor/machine.ts";
+import { judgePause, readPauseFolder } from "../../services/cli/doctor/pause.ts";
 import { judgeWindows, type WindowsReading } from "../../services/cli/doctor/windows.ts";
 import { type GuestReading, judgeGrowth, judgeWsl, type WslReading } from "../../services/cli/doctor/wsl.ts";
 import { judgeWslConfig } from "../../services/cli/doctor/wslconfig.ts";
 import { vmMemoryBytes, wslConfigText } from "../../services/host-agent/wsl/wslconfig.ts";
+import { readEnvironment } from "../../shared/config/environment.ts";
 
 const GIB = 2 ** 30;
 /** `check: verdict` of all that is not ok. */
@@ -62,6 +67,18 @@ describe("the machine", () => {
   ])("with %s is told so", (_, overrides, verdict) => {
     expect(amiss(judgeMachine(machine(overrides)))).toEqual([verdict]);
   });
+});
+
+it("a folder in which the machine's owner can say no pause is told", async () => {
+  expect(judgePause(null)).toEqual([]);
+  expect(amiss(judgePause({ folder: "C:\\x", problem: null }))).toEqual([]);
+  expect(amiss(judgePause({ folder: "C:\\x", problem: "EPERM" }))).toEqual(["pause: warn"]);
+  const read = (folder: string) => readPauseFolder(readEnvironment({ MESH_HOST_PAUSE_DIR: folder }));
+  expect(await read(import.meta.filename)).toMatchObject({ problem: "ENOTDIR" });
+  expect(await read(`${import.meta.dirname}/not-there`)).toMatchObject({ problem: "ENOENT" });
+  const folder = mkdtempSync(path.join(tmpdir(), "mesh-doctor-"));
+  expect(await read(folder)).toEqual({ folder, problem: null });
+  rmdirSync(folder);
 });
 
 it("settings with secrets that others can read are told", () => {

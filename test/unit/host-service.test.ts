@@ -132,6 +132,21 @@ describe("a service manager", () => {
     expect(file).toContain(`<argument>--image</argument>\n  <argument>${place}</argument>`);
   });
 
+  it("of Windows has a folder in which whoever is logged on may pause it, and nobody else's", () => {
+    const steps = install({ platform: "win32" });
+    const owner = "C:\\ProgramData\\agent-mesh\\owner";
+    const grants = steps.flatMap((step) =>
+      step.do === "run" && step.argv[0] === "icacls.exe" ? [step.argv] : [],
+    );
+    const open = grants.filter((argv) => argv.some((word) => word.startsWith("*S-1-5-4:")));
+    expect(open.map(([, folder, ...words]) => [folder, words.at(-1)])).toEqual([
+      ["C:\\ProgramData\\agent-mesh", "*S-1-5-4:(X)"],
+      [owner, "*S-1-5-4:(OI)(CI)M"],
+    ]);
+    expect(fileOf(steps, "host.env")).toContain(owner);
+    expect(managerOf("win32").pauseFolder(MACHINE)).toBe(owner);
+  });
+
   it("of Windows gets the account's password only while it is told of the service", () => {
     const written = install({ platform: "win32", winsw: "w.exe" }).flatMap((step) =>
       step.do === "write" && step.path.endsWith("AgentMeshHost.xml") ? [step] : [],

@@ -16,7 +16,8 @@ import { type Finding, fail } from "./finding.ts";
 import { judgeGit, readGit } from "./git.ts";
 import { judgeIsolation, readIsolation } from "./isolation.ts";
 import { judgeMachine, judgeSettings, readMachine } from "./machine.ts";
-import { judgeWindows, readWindows } from "./windows.ts";
+import { judgePause, readPauseFolder } from "./pause.ts";
+import { judgeWindows, readWindows, type WindowsReading } from "./windows.ts";
 import { judgeGrowth, judgeWsl } from "./wsl.ts";
 import { readWsl } from "./wsl-reading.ts";
 import { judgeWslConfig } from "./wslconfig.ts";
@@ -42,6 +43,8 @@ export async function examine(
   const groups: Record<string, () => Promise<Finding[]>> = {
     machine: async () => [
       ...judgeMachine(await readMachine(dataDir, slots)),
+      // A service's account only reads what is said to it.
+      ...((await sessionOf(windows)) === 0 ? [] : judgePause(await readPauseFolder(environment))),
       ...(settings === undefined || process.platform === "win32"
         ? []
         : judgeSettings(settings, statSync(settings).mode)),
@@ -88,6 +91,12 @@ export async function examine(
     Object.entries(groups).map(async ([name, look]) => ({ name, findings: await within(name, look) })),
   );
 }
+
+const sessionOf = (windows: Promise<WindowsReading | null>): Promise<number | null> =>
+  windows.then(
+    (found) => found?.session ?? null,
+    () => null,
+  );
 
 async function within(name: string, look: () => Promise<Finding[]>): Promise<Finding[]> {
   const given = new AbortController();

@@ -64,6 +64,7 @@ export const launchd: ServiceManager = {
     return [emptied(), ...stop(machine), ...[file, environmentFile, caFile, program].map(removed), FORGOTTEN];
   },
   environmentFile: (machine) => placesIn(machine).environmentFile,
+  pauseFolder: (machine) => path.posix.join(placesIn(machine).folder, "host"),
   left: (machine) => [placesIn(machine).folder, placesIn(machine).logs],
   ask: (machine) => ({ argv: ["launchctl", "print", target(machine)] }),
   answersAlways: false,

@@ -1,5 +1,6 @@
-// `mesh host pause|resume`: whether this machine begins work, said by who sits at it. It goes by the host agent's own data
-// folder, so that it needs neither the bus nor a living host agent, and outlives both.
+// `mesh host pause|resume`: whether this machine begins work, said by who sits at it. It goes by a file in the host agent's
+// own data folder, or in one for owners who may not write there, so that it needs neither the bus nor a living host agent,
+// and outlives both.
 import { Command } from "commander";
 import type { Pause } from "../../host-agent/owner/pause.ts";
 import { Failure, messageOf, UsageError } from "../outcome.ts";
@@ -45,9 +46,12 @@ async function say(options: Options, pause: Pause | null): Promise<void> {
   const { holderOf } = await import("../../../shared/process/folder-lock.ts");
   const { removePause, writePause } = await import("../../host-agent/owner/pause.ts");
   const { HOST_LOCK } = await import("../../host-agent/identity.ts");
-  const { hostFolders } = await import("./host-folders.ts");
+  const { noneUsed, ownersFolder, usedFolders } = await import("./host-folders.ts");
   const { jsonLine } = await import("../terminal/plain-text.ts");
-  const folders = await hostFolders(options.data);
+  const ofHosts = await usedFolders(options.data);
+  const ofOwner = options.data === undefined ? await ownersFolder() : null;
+  const folders = [...new Set([...ofHosts, ...(ofOwner === null ? [] : [ofOwner])])];
+  if (folders.length === 0) throw noneUsed(options.data);
   const hosts = [];
   for (const folder of folders) {
     try {
@@ -55,9 +59,13 @@ async function say(options: Options, pause: Pause | null): Promise<void> {
     } catch (error) {
       throw new Failure(`${messageOf(error)}: expected to be whoever the host agent of ${folder} runs as`);
     }
-    const running = (await holderOf(folder, HOST_LOCK)) !== null;
+    // Of a host agent whose data folder is another one nobody can tell.
+    const running = ofHosts.includes(folder) ? (await holderOf(folder, HOST_LOCK)) !== null : null;
     hosts.push({ dataDir: folder, running, pause });
-    tell(options, `${folder}: ${inWords(pause)}${running ? "" : " (no host agent runs on it now)"}`);
+    tell(
+      options,
+      `${folder}: ${inWords(pause)}${running === false ? " (no host agent runs on it now)" : ""}`,
+    );
   }
   if (options.json) process.stdout.write(jsonLine({ data: hosts }));
 }

@@ -75,6 +75,8 @@ export interface ServiceManager {
   uninstall(machine: Machine): Step[];
   /** What an uninstall leaves: data and logs. */
   left(machine: Machine): string[];
+  /** In which the machine's owner says a pause to the service. */
+  pauseFolder(machine: Machine): string;
   /** The file with the agent's settings. */
   environmentFile(machine: Machine): string;
   /** Asks how the service is; `read` understands the answer, which is empty where the question failed. */

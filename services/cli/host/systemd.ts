@@ -50,6 +50,7 @@ export const systemd: ServiceManager = {
   ],
   environmentFile: () => PLACES.environmentFile,
   left: () => [DATA],
+  pauseFolder: () => `${DATA}/host`,
   ask: () => ({
     argv: ["systemctl", "show", UNIT, "--property=LoadState,ActiveState,SubState,MainPID,NRestarts,Result"],
   }),

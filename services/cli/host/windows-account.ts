@@ -9,6 +9,8 @@ const ACCOUNT = "meshagent";
 const SYSTEM = "*S-1-5-18";
 const ADMINISTRATORS = "*S-1-5-32-544";
 const USERS = "S-1-5-32-545";
+/** Whoever has logged on at the machine itself, or to its desktop from afar. */
+const INTERACTIVE = "*S-1-5-4";
 /** Its members may log on as a batch job, as a scheduled task does. */
 const PERFORMANCE_LOG_USERS = "S-1-5-32-559";
 
@@ -34,8 +36,24 @@ export const ownAccount = (password: string): Step =>
 
 /** The folder and all below it are for administrators and Windows itself; the account may read, or change, too. */
 export const onlyFor = (why: string, folder: string, account: string, may: "read" | "change"): Step =>
-  run(why, [
-    ...["icacls.exe", folder, "/inheritance:r", "/grant:r"],
-    ...[SYSTEM, ADMINISTRATORS].map((who) => `${who}:(OI)(CI)F`),
-    `${account}:(OI)(CI)${may === "read" ? "RX" : "M"}`,
-  ]);
+  run(why, icacls(folder, `${account}:(OI)(CI)${may === "read" ? "RX" : "M"}`));
+
+/** One in which whoever uses the machine may say that it is to be paused, and nothing else; `above` lets them through. */
+export const ownersFolder = (above: string, folder: string, account: string): Step[] => [
+  run("whoever is logged on may pass through to theirs", [
+    "icacls.exe",
+    above,
+    "/grant",
+    `${INTERACTIVE}:(X)`,
+  ]),
+  run(
+    "there they may say `mesh host pause`",
+    icacls(folder, `${account}:(OI)(CI)RX`, `${INTERACTIVE}:(OI)(CI)M`),
+  ),
+];
+
+const icacls = (folder: string, ...grants: string[]): string[] => [
+  ...["icacls.exe", folder, "/inheritance:r", "/grant:r"],
+  ...[SYSTEM, ADMINISTRATORS].map((who) => `${who}:(OI)(CI)F`),
+  ...grants,
+];

@@ -6,7 +6,7 @@ import { emptied, FORGOTTEN, folder, placed, programOf, removed, run, TAKES_WORK
 import type { Machine, ServiceManager, Step, Wanted } from "./plan.ts";
 import { literal, powershell } from "./powershell.ts";
 import { TASK, taskFile } from "./scheduled-task.ts";
-import { accountOf, onlyFor, ownAccount } from "./windows-account.ts";
+import { accountOf, onlyFor, ownAccount, ownersFolder } from "./windows-account.ts";
 import { SERVICE, winswFile } from "./windows-service.ts";
 
 function placesIn({ programFiles, programData }: Machine) {
@@ -24,6 +24,8 @@ function placesIn({ programFiles, programData }: Machine) {
     /** WSL tells by its name's end what a file is. */
     imageFile: (image: string) =>
       path.win32.join(settings, `image${/\.tar(\.gz|\.xz)?$/.exec(image)?.[0] ?? ""}`),
+    /** For whoever is logged on to change: there a pause is said. */
+    owner: path.win32.join(settings, "owner"),
     /** For the account to change. */
     state,
     logs: path.win32.join(state, "log"),
@@ -35,14 +37,19 @@ export const windows: ServiceManager = {
   install(wanted) {
     const places = placesIn(wanted.machine);
     const account = accountOf(wanted.account);
-    const environment = { ...wanted.environment, MESH_DATA_DIR: path.win32.join(places.state, "host") };
+    const environment = {
+      ...wanted.environment,
+      MESH_DATA_DIR: path.win32.join(places.state, "host"),
+      MESH_HOST_PAUSE_DIR: places.owner,
+    };
     return [
       emptied("upgrade"),
       script("it stops", STOP, { when: "upgrade" }),
       ...(wanted.account === null ? [ownAccount(wanted.password)] : []),
-      ...[places.settings, places.logs].map(folder),
+      ...[places.settings, places.logs, places.owner].map(folder),
       onlyFor("settings are for the account to read", places.settings, account, "read"),
       onlyFor("its data is for it to change", places.state, account, "change"),
+      ...ownersFolder(places.settings, places.owner, account),
       ...placed({ ...wanted, environment }, places, nodeEnvironment),
       ...imageSteps(wanted),
       ...(wanted.winsw === null ? task(wanted, account) : service(wanted, account, wanted.winsw)),
@@ -64,7 +71,8 @@ export const windows: ServiceManager = {
     ];
   },
   environmentFile: (machine) => placesIn(machine).environmentFile,
-  left: (machine) => [placesIn(machine).state],
+  left: (machine) => [placesIn(machine).state, placesIn(machine).owner],
+  pauseFolder: (machine) => placesIn(machine).owner,
   ask: () => ({
     argv: powershell.argv,
     input: powershell.script([
