@@ -1,6 +1,7 @@
 // The parts of the documentation that are made from the code, each between two marks in its file.
 
 import { describeVariable, ENVIRONMENT_NAMES } from "../shared/config/environment.ts";
+import { hostTableExample } from "../shared/config/host-table.ts";
 import { viewSettings } from "../shared/config/settings.ts";
 import { API_VERBS, apiSubject } from "../shared/contracts/api.ts";
 import { artifactSubject } from "../shared/contracts/artifact.ts";
@@ -32,6 +33,8 @@ export const generatedDocs: Record<string, (text: string) => string> = {
     ].reduce((whole, [mark = "", content = ""]) => between(whole, mark, content), text),
   "docs/guarantees.md": (text) => between(text, "lease", leaseTable()),
   "docs/limits.md": (text) => between(text, "limits", table(LIMITS_HEAD, limitRows())),
+  "docs/mesh.example.toml": (text) =>
+    between(text, "host", hostTableExample(), ["# ---- generated: host", "# ---- generated end"]),
   ".env.example": () => environmentExample(),
 };
 
@@ -141,8 +144,12 @@ function environmentExample(): string {
   ].join("\n");
 }
 
-function between(text: string, mark: string, content: string): string {
-  const [begin, end] = [`<!-- generated: ${mark} -->`, "<!-- /generated -->"];
+function between(
+  text: string,
+  mark: string,
+  content: string,
+  [begin, end]: readonly [string, string] = [`<!-- generated: ${mark} -->`, "<!-- /generated -->"],
+): string {
   const from = text.indexOf(begin);
   const to = text.indexOf(end, from);
   if (from < 0 || to < 0) throw new Error(`the marks of the generated part "${mark}" are missing`);

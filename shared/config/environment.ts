@@ -4,60 +4,8 @@ import path from "node:path";
 import { z } from "zod";
 import { HostId } from "../contracts/ids.ts";
 import { LEASE } from "../contracts/lease.ts";
-import type { SyncInterval } from "../nats-server/server-config.ts";
-import { parseDuration, parseSize } from "./quantities.ts";
-import { ALWAYS, parseWhen } from "./when.ts";
-
-const flag = z.enum(["0", "1"], "expected 0 or 1").transform((value) => value === "1");
-const whole = (minimum: number, maximum: number) =>
-  z.coerce.number(`expected a number`).int().min(minimum).max(maximum);
-const labels = z.string().transform((text, context) => {
-  const pairs = text.split(",").filter((pair) => pair.trim() !== "");
-  const entries = pairs.map((pair) => pair.trim().split("="));
-  if (entries.some((entry) => entry.length !== 2 || entry[0] === "")) {
-    context.addIssue("expected key=value pairs with commas between");
-    return z.NEVER;
-  }
-  return Object.fromEntries(entries) as Record<string, string>;
-});
-
-const paths = z.string().transform((text, context) => {
-  const entries = text.split(":").filter((entry) => entry !== "");
-  if (entries.some((entry) => !path.isAbsolute(entry)))
-    context.addIssue("expected full paths with colons between");
-  return entries;
-});
-
-const when = z
-  .string()
-  .max(1_000)
-  .transform((text, context) => {
-    const parsed = parseWhen(text);
-    if (parsed.ok) return parsed.when;
-    context.addIssue(parsed.message);
-    return z.NEVER;
-  });
-
-const size = z.string().transform((text, context) => {
-  const bytes = parseSize(text);
-  if (bytes !== null) return bytes;
-  context.addIssue("expected a size such as 8GB or 512MiB");
-  return z.NEVER;
-});
-
-/** Null for `finish`. */
-const grace = z.string().transform((text, context) => {
-  if (text === "finish") return null;
-  const ms = parseDuration(text);
-  if (ms !== null) return ms;
-  context.addIssue("expected finish, or a duration such as 10m");
-  return z.NEVER;
-});
-
-const syncInterval = z
-  .string()
-  .regex(/^(always|[1-9]\d{0,5}(ms|s|m|h))$/, "expected always, or a time such as 1s or 2m")
-  .transform((text) => text as SyncInterval);
+import { flag, grace, labels, paths, size, syncInterval, when, whole } from "./text-values.ts";
+import { ALWAYS } from "./when.ts";
 
 const VARIABLES = {
   NATS_URL: z
@@ -87,7 +35,7 @@ const VARIABLES = {
     .string()
     .optional()
     .describe(
-      "the mesh's configuration file (TOML): what a webhook's task runs, what follows a failure, a host's own agents",
+      "the mesh's configuration file (TOML): what a webhook's task runs, what follows a failure, a host's settings and own agents",
     ),
   MESH_HTTP_PORT: whole(0, 65_535).default(7_400).describe("port of the gateway; 0 takes a free one"),
   MESH_GITHUB_WEBHOOK_SECRET: z
@@ -219,6 +167,13 @@ const VARIABLES = {
 export type EnvironmentName = keyof typeof VARIABLES;
 export const ENVIRONMENT_NAMES = Object.keys(VARIABLES) as EnvironmentName[];
 export const describeVariable = (name: EnvironmentName): string => VARIABLES[name].description ?? "";
+
+/** Null if the text is one that the variable takes. */
+export const problemOfVariable = (name: EnvironmentName, text: string): string | null =>
+  VARIABLES[name]
+    .safeParse(text)
+    .error?.issues.map(({ message }) => message)
+    .join("; ") ?? null;
 
 const Environment = z.object(VARIABLES);
 export type Environment = z.infer<typeof Environment>;

@@ -1,13 +1,14 @@
 // The mesh's configuration file (MESH_CONFIG, TOML): what the tasks of a webhook run, what follows a failure, the coding
-// agents of a host, and where gateways may push. It is read once, and a wrong one is refused with the file, the key and
-// the nearest known name; nothing in it is guessed.
+// agents and settings of a host, and where gateways may push. It is read once, and a wrong one is refused with the file,
+// the key and the nearest known name; nothing in it is guessed.
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { cloneUrlProblem } from "../contracts/clone-url.ts";
 import { RepositoryName } from "../contracts/ids.ts";
 import { DeployFields } from "../contracts/task.ts";
 import { AgentPrograms } from "./agent-programs.ts";
-import { ConfigurationError } from "./environment.ts";
+import { ConfigurationError, type Environment, readEnvironment } from "./environment.ts";
+import { HostTable, withHostTable } from "./host-table.ts";
 import { RetryChanges } from "./retry-table.ts";
 import { parseToml } from "./toml.ts";
 
@@ -63,6 +64,7 @@ const MeshConfig = z.strictObject({
   retries: RetryChanges.default({}),
   runners: AgentPrograms.default({}),
   push: z.record(RepositoryName, PushGrant).default({}),
+  host: HostTable.default({}),
 });
 export type MeshConfig = z.infer<typeof MeshConfig>;
 
@@ -72,6 +74,7 @@ export const EMPTY_CONFIG: MeshConfig = {
   retries: {},
   runners: {},
   push: {},
+  host: {},
 };
 
 /** Reads the file; without one there are no settings. */
@@ -84,6 +87,12 @@ export async function readMeshConfig(file: string | undefined): Promise<MeshConf
     throw new ConfigurationError(`MESH_CONFIG: cannot read ${file}: ${String(error)}`);
   }
   return parseMeshConfig(text, file);
+}
+
+/** The environment, with what the file says of this machine's host where that says nothing. */
+export async function readSettings(env: NodeJS.ProcessEnv = process.env): Promise<Environment> {
+  const { host } = await readMeshConfig(env.MESH_CONFIG || undefined);
+  return readEnvironment(withHostTable(env, host));
 }
 
 /** `file` is named in what it throws. */

@@ -5,7 +5,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type DestinationStream, type Logger, pino } from "pino";
 import { isUnanswered } from "../bus/ask.ts";
 import { BusError, type BusOptions, withoutSecret } from "../bus/connect.ts";
-import { ConfigurationError, type Environment, readEnvironment } from "../config/environment.ts";
+import { ConfigurationError, type Environment } from "../config/environment.ts";
+import { readSettings } from "../config/mesh-config.ts";
 
 export interface ServiceContext {
   /** `NATS_URL` is set. */
@@ -62,7 +63,7 @@ export async function runService(name: string, start: Start, destination?: Desti
     if (signal in constants.signals) process.on(signal, () => stopped.resolve(signal));
   let log: Logger | undefined;
   try {
-    const environment = readEnvironment();
+    const environment = await readSettings();
     log = createLog(name, environment, destination);
     const url = busOptions({ environment, log }, name).url;
     log.info({ bus: withoutSecret(url), pid: process.pid }, "starting");

@@ -1,12 +1,15 @@
 // The mesh's configuration file: what it may say, and the words for what it may not.
-import { readFile } from "node:fs/promises";
-import { describe, expect, it } from "vitest";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ConfigurationError } from "../../shared/config/environment.ts";
 import {
   EMPTY_CONFIG,
   grantOf,
   parseMeshConfig,
   readMeshConfig,
+  readSettings,
   settingsOf,
 } from "../../shared/config/mesh-config.ts";
 
@@ -41,6 +44,59 @@ describe("where gateways may push", () => {
     const config = parseMeshConfig("[push.'Acme/Shop']\nurl = 'https://host/a.git'", "");
     expect(grantOf(config, "acme/SHOP")).toMatchObject({ url: "https://host/a.git", workflows: false });
     expect(grantOf(config, "acme/shop2")).toBeNull();
+  });
+});
+
+describe("a host's settings in the file", () => {
+  const settings = async (table: string, env: NodeJS.ProcessEnv = {}) => {
+    const file = path.join(folder, "mesh.toml");
+    await writeFile(file, `[host]\n${table}`);
+    return readSettings({ ...env, MESH_CONFIG: file });
+  };
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "mesh-config-"));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it("are those of its environment, which come first", async () => {
+    const table = `MESH_HOST_SLOTS = 4
+MESH_HOST_SANDBOX = false
+MESH_HOST_KEEP_MEMORY = "8GB"
+MESH_HOST_LABELS = "os=windows,gpu=yes"`;
+    expect(await settings(table)).toMatchObject({
+      MESH_HOST_SLOTS: 4,
+      MESH_HOST_SANDBOX: false,
+      MESH_HOST_KEEP_MEMORY: 8e9,
+      MESH_HOST_LABELS: { os: "windows", gpu: "yes" },
+    });
+    expect(await settings(table, { MESH_HOST_SLOTS: "7", MESH_HOST_SANDBOX: "" })).toMatchObject({
+      MESH_HOST_SLOTS: 7,
+      MESH_HOST_SANDBOX: false,
+    });
+    expect((await readSettings({})).MESH_HOST_SLOTS).toBe(2);
+  });
+
+  it.each([
+    ["MESH_HOST_SLOT = 4", 'host: unknown field "MESH_HOST_SLOT"; did you mean "MESH_HOST_SLOTS"?'],
+    ["MESH_HOST_SLOTS = 0", "host.MESH_HOST_SLOTS: "],
+    ["MESH_HOST_SLOTS = [4]", "host.MESH_HOST_SLOTS: expected a text, a whole number, true or false"],
+    ['MESH_HOST_GRACE = "soon"', "host.MESH_HOST_GRACE: expected finish, or a duration such as 10m"],
+    ['ANTHROPIC_API_KEY = "x"', 'host: unknown field "ANTHROPIC_API_KEY"'],
+  ])("%s is refused with what was expected", async (table, problem) => {
+    await expect(settings(table)).rejects.toThrow(problem);
+  });
+
+  it("are all in the example, each as it may be written", async () => {
+    const lines = (await readFile(EXAMPLE, "utf8")).split("\n").filter((line) => /^# MESH_\w+ = /.test(line));
+    expect(lines.length).toBeGreaterThan(15);
+    const given = lines.map((line) => line.slice(2)).filter((line) => !line.endsWith('""'));
+    expect(await settings(given.join("\n"))).toEqual(
+      await readSettings({ MESH_CONFIG: EXAMPLE }).then((by) => ({
+        ...by,
+        MESH_CONFIG: path.join(folder, "mesh.toml"),
+      })),
+    );
   });
 });
 

@@ -23,12 +23,12 @@ export const doctorCommand = (): Command =>
     .action((options: Options) => orSay(() => doctor(options)));
 
 async function doctor({ environment: file, json }: Options): Promise<void> {
-  const { readEnvironment } = await import("../../../shared/config/environment.ts");
+  const { readSettings } = await import("../../../shared/config/mesh-config.ts");
   const { examine } = await import("./examine.ts");
   const { jsonLine } = await import("../terminal/plain-text.ts");
   // As the service has it, with what its agents are given.
   const env = Object.assign(process.env, withSettings(file));
-  const groups = await examine(readEnvironment(env), env, file);
+  const groups = await examine(await readSettings(env), env, file);
   const all = groups.flatMap(({ name, findings }) =>
     findings.map((finding) => ({ group: name, ...finding })),
   );

@@ -166,12 +166,12 @@ async function offer(file: string, settings: string | undefined): Promise<void> 
 }
 
 async function windows(): Promise<{ wsl: Wsl; distros: string; dataDir: string }> {
-  const { readEnvironment } = await import("../../../shared/config/environment.ts");
+  const { readSettings } = await import("../../../shared/config/mesh-config.ts");
   const { hostDataDir } = await import("../../host-agent/identity.ts");
   const { findWsl } = await import("../../host-agent/wsl/find-wsl.ts");
   const { createWsl } = await import("../../host-agent/wsl/wsl.ts");
   const { distrosIn } = await import("../../host-agent/wsl/image/import.ts");
-  const environment = readEnvironment();
+  const environment = await readSettings();
   const dataDir = hostDataDir(environment);
   return {
     wsl: createWsl(orFail(await findWsl(environment.MESH_WSL_EXE))),

@@ -18,9 +18,10 @@ export const shellCommand = (): Command =>
     .action(async (taskId: string, command: string[], options: Options) => {
       if (process.platform !== "linux")
         throw new Failure("workspaces are kept on Linux hosts only: there is none on this machine");
-      const { defaultDataDir, readEnvironment } = await import("../../../shared/config/environment.ts");
+      const { defaultDataDir } = await import("../../../shared/config/environment.ts");
+      const { readSettings } = await import("../../../shared/config/mesh-config.ts");
       const { findKeptShell } = await import("../../host-agent/kept-shell.ts");
-      const environment = readEnvironment();
+      const environment = await readSettings();
       const dataDir = options.data ?? environment.MESH_DATA_DIR ?? defaultDataDir();
       const shell = await findKeptShell(path.resolve(dataDir), taskId, environment);
       if (shell === null)

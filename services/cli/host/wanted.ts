@@ -9,9 +9,8 @@ import {
   ConfigurationError,
   ENVIRONMENT_NAMES,
   type EnvironmentName,
-  readEnvironment,
 } from "../../../shared/config/environment.ts";
-import { readMeshConfig } from "../../../shared/config/mesh-config.ts";
+import { readMeshConfig, readSettings } from "../../../shared/config/mesh-config.ts";
 import { chooseHostId } from "../../host-agent/identity.ts";
 import { UsageError } from "../outcome.ts";
 import type { Machine, Platform, Wanted } from "./plan.ts";
@@ -58,7 +57,7 @@ export async function wantedOf(platform: Platform, flags: WantedFlags, env = pro
     throw new UsageError(
       "--account and --password-file go together: Windows asks for the account's password",
     );
-  const settings = readEnvironment(env);
+  const settings = await readSettings(env);
   const hostId = chooseHostId(settings);
   const { runners } = await readMeshConfig(settings.MESH_CONFIG);
   const names: string[] = ENVIRONMENT_NAMES.filter((name) => !NOT_OF_HOSTS.has(name));

@@ -6,7 +6,8 @@ import { type Bus, type BusError, type BusOptions, connectBus } from "../../../s
 import { provision } from "../../../shared/bus/provision.ts";
 import { removeMeshFile, writeMeshFile } from "../../../shared/client/mesh-file.ts";
 import { natsClient } from "../../../shared/client/nats-client.ts";
-import { ConfigurationError, readEnvironment } from "../../../shared/config/environment.ts";
+import { ConfigurationError } from "../../../shared/config/environment.ts";
+import { readSettings } from "../../../shared/config/mesh-config.ts";
 import { isPortBusy } from "../../../shared/nats-server/busy-port.ts";
 import { lockFolder } from "../../../shared/process/folder-lock.ts";
 import { makeFolder } from "../../../shared/process/make-folder.ts";
@@ -71,7 +72,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
       `port ${options.httpPort} on 127.0.0.1 is in use: choose another with --http-port, or 0 for a free one`,
     );
 
-  const given = readEnvironment(options.env);
+  const given = await readSettings(options.env);
   let own: OwnBus | null = null;
   if (given.NATS_URL === undefined) {
     onProgress("starting nats-server");

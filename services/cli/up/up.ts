@@ -34,11 +34,12 @@ export const upCommand = (): Command =>
 
 async function up(options: Options): Promise<void> {
   allowForStop(STOP_MS);
-  const { defaultDataDir, readEnvironment } = await import("../../../shared/config/environment.ts");
+  const { defaultDataDir } = await import("../../../shared/config/environment.ts");
+  const { readSettings } = await import("../../../shared/config/mesh-config.ts");
   const { wholeOf } = await import("../tasks/deploy-request.ts");
   const { startMesh } = await import("./mesh-in-one.ts");
   const { meshLogFile, openMeshLog } = await import("./mesh-log.ts");
-  const environment = await orSay(async () => readEnvironment());
+  const environment = await orSay(() => readSettings());
   const dataDir = options.data ?? environment.MESH_DATA_DIR ?? defaultDataDir();
   const wanted = {
     hosts: wholeOf("--hosts", options.hosts, 0, 100),
