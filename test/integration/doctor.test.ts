@@ -8,6 +8,8 @@ import type { Finding } from "../../services/cli/doctor/finding.ts";
 import { runMesh } from "../support/mesh-program.ts";
 import { startNats } from "../support/nats.ts";
 
+const LISTED = `printf '  NAME                 STATE           VERSION\\r\\n* agent-mesh-golden    Stopped         2\\r\\n'`;
+
 let folder = "";
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "mesh-doctor-"));
@@ -59,6 +61,27 @@ describe("`mesh doctor`", () => {
       "E_UNEXPECTED",
     ],
     ["answers nonsense", `head -c 100000 /dev/urandom; exit 1`, ""],
+    ["answers nonsense, and says that all is well", `head -c 100000 /dev/urandom`, "there is no agent-mesh"],
+    ["says nothing at all", "exit 0", "there is no agent-mesh"],
+    ["says nothing, and fails", "exit 255", "without a word"],
+    ["never stops talking", "yes 2>/dev/null; exit 0", "printed more than is kept"],
+    ["prints 100 MB", "head -c 104857600 /dev/zero", "printed more than is kept"],
+    ["hangs and hears no signal", `trap "" TERM INT HUP; while :; do sleep 1; done`, "did not end"],
+    [
+      "is old",
+      `case "$*" in *version*) printf 'WSL 版本: 1.2.5.0\r\nKernel: 5.15.90.1\r\nWindows: 10.0.22621.1\r\n';; *) ${LISTED};; esac`,
+      "1.2.5.0, kernel 5.15.90.1",
+    ],
+    [
+      "lists in UTF-16 and runs nothing",
+      `case "$*" in "-l -v") ( ${LISTED} ) | iconv -t UTF-16LE;; *) echo what; exit 3;; esac`,
+      "did not start",
+    ],
+    [
+      "starts what then says nothing of itself",
+      `case "$*" in "-l -v") ${LISTED};; *"echo started"*) echo started;; esac`,
+      "does not tell how it is",
+    ],
     [
       "is the one that came with Windows, which knows no version",
       `case "$*" in *version*) echo usage; exit 255;; *-q*) ;; *) echo none; exit 255;; esac`,
@@ -78,6 +101,27 @@ describe("`mesh doctor`", () => {
     expect(of(".wslconfig")).toMatchObject({ verdict: "fail" });
     // The other groups are looked at all the same.
     expect(of("node")).toMatchObject({ verdict: "ok" });
+  });
+
+  it.each([
+    ["is not there", () => path.join(folder, "none.exe"), "which is not there"],
+    ["is named by half a path", () => "wsl.exe", "expected a full path"],
+    ["is a folder", () => folder, "does not start"],
+    [
+      "is no program",
+      async () => {
+        const file = path.join(folder, "text.exe");
+        await writeFile(file, "x");
+        return file;
+      },
+      "does not start",
+    ],
+    ["only forwards to another", () => "C:\\Windows\\System32\\wsl.exe", "only forwards to the real program"],
+  ])("fails with the reason when wsl.exe %s", async (_, program, words) => {
+    const { ok, findings } = await examine({ MESH_WSL_EXE: await program() });
+    expect(ok).toBe(false);
+    const failed = findings.filter(({ group, verdict }) => group === "wsl" && verdict === "fail");
+    expect(failed.map(({ found }) => found).join("\n")).toContain(words);
   });
 
   it("fails for a bus that is not there, and refuses settings that nobody can run with", async () => {

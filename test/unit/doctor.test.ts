@@ -3,6 +3,7 @@ import { mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
+import { judgeAgentsInside } from "../../services/cli/doctor/agents.ts";
 import { type BusReading, judgeBus } from "../../services/cli/doctor/bus.ts";
 import type { Finding } from "../../services/cli/doctor/finding.ts";
 import { judgeGit } from "../../services/cli/doctor/git.ts";
@@ -135,6 +136,14 @@ describe("the bus", () => {
   });
 });
 
+it("agents in a distro are told, and whether they could log in", () => {
+  const judged = (agents: string[], env: NodeJS.ProcessEnv = {}) =>
+    amiss(judgeAgentsInside(agents, readEnvironment(env)));
+  expect(judged([])).toEqual(["agents: warn"]);
+  expect(judged(["claude", "codex"], { ANTHROPIC_AUTH_TOKEN: "t" })).toEqual(["codex: warn"]);
+  expect(judged(["claude", "codex"], { ANTHROPIC_API_KEY: "k", OPENAI_API_KEY: "k" })).toEqual([]);
+});
+
 it("what keeps attempts apart is told, and a host for strangers without it fails", () => {
   const limits = { freezer: true, memory: true, processes: true, cpu: true };
   const isolation = { isolation: "sandbox", wanted: true, takesStrangers: true, limits } as const;
@@ -202,11 +211,7 @@ describe("WSL", () => {
       wsl({ guest: { ...guest, interop: true, drives: true } }),
       ["interop: fail", "drives: fail"],
     ],
-    [
-      "limits that nothing holds, and no agent, are told",
-      wsl({ guest: { ...guest, controllers: [""], agents: [] } }),
-      ["limits: warn", "agents: warn"],
-    ],
+    ["limits that nothing holds are told", wsl({ guest: { ...guest, controllers: [""] } }), ["limits: warn"]],
     [
       "a full disk and no bubblewrap fail",
       wsl({ guest: { ...guest, disk: { usedBytes: GIB, freeBytes: GIB }, bubblewrap: false } }),
@@ -217,9 +222,14 @@ describe("WSL", () => {
   });
 
   it("tells what its disk would give back, if that is worth it", () => {
-    expect(amiss(judgeGrowth(80 * GIB, 20 * GIB))).toEqual(["disk growth: warn"]);
-    expect(judgeGrowth(20 * GIB, 15 * GIB)).toEqual([]);
-    expect(judgeGrowth(100 * GIB, 80 * GIB)).toEqual([]);
+    const file = "C:\\x\\ext4.vhdx";
+    const [grown] = judgeGrowth(file, 80 * GIB, 20 * GIB);
+    expect(grown).toMatchObject({
+      verdict: "warn",
+      fix: expect.stringContaining(`file="${file}"`) as string,
+    });
+    expect(amiss(judgeGrowth(file, 20 * GIB, 15 * GIB))).toEqual([]);
+    expect(amiss(judgeGrowth(file, 100 * GIB, 80 * GIB))).toEqual([]);
   });
 });
 

@@ -14,6 +14,22 @@ export const judgeAgents = (agents: AgentReading[]): Finding[] =>
       : warn(agent.name, agent.reason, "if this host is to run it: docs/agents.md tells what it needs"),
   );
 
+/** `inside`: programs of agents in the distro, which know nothing of how their keys get there. */
+export function judgeAgentsInside(inside: string[], environment: Environment): Finding[] {
+  const { ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, OPENAI_API_KEY } = environment;
+  const keys: Record<string, string | undefined> = {
+    claude: ANTHROPIC_API_KEY ?? ANTHROPIC_AUTH_TOKEN,
+    codex: OPENAI_API_KEY,
+  };
+  const fix = "if this host is to run it: docs/agents.md tells what it needs";
+  if (inside.length === 0) return [warn("agents", "no program of an agent is in the distro", fix)];
+  return inside.map((name) =>
+    keys[name] === undefined
+      ? warn(name, "in the distro; there is no key for its provider in these settings", fix)
+      : ok(name, "in the distro, with a key for its provider"),
+  );
+}
+
 export async function readAgents(environment: Environment, isolation: Isolation): Promise<AgentReading[]> {
   const { findRunners } = await import("../../host-agent/runner/here.ts");
   const { lookOn } = await import("../../host-agent/runner/program.ts");

@@ -10,7 +10,7 @@ import { defaultDataDir, type Environment } from "../../../shared/config/environ
 import { GOLDEN_DISTRO } from "../../host-agent/wsl/distro-layout.ts";
 import { wslConfigFile } from "../../host-agent/wsl/wslconfig.ts";
 import { messageOf } from "../outcome.ts";
-import { judgeAgents, readAgents } from "./agents.ts";
+import { judgeAgents, judgeAgentsInside, readAgents } from "./agents.ts";
 import { judgeBus, readBus } from "./bus.ts";
 import { type Finding, fail } from "./finding.ts";
 import { judgeGit, readGit } from "./git.ts";
@@ -60,11 +60,17 @@ export async function examine(
       ),
     bus: async () => judgeBus(await readBus(environment, env)),
   };
+  // PowerShell may fail where WSL does not.
+  if (process.platform === "win32")
+    groups.windows = async () => {
+      const found = await windows;
+      return found === null ? [] : judgeWindows(found);
+    };
   if (process.platform === "win32" || environment.MESH_WSL_EXE !== undefined)
     groups.wsl = async () => {
       const [wsl, found, config] = await Promise.all([
         readWsl(environment.MESH_WSL_EXE),
-        windows,
+        windows.catch(() => null),
         readFile(wslConfigFile(env)).catch(() => null),
       ]);
       const guest = "failure" in wsl || wsl.guest === null || "failure" in wsl.guest ? null : wsl.guest;
@@ -77,8 +83,8 @@ export async function examine(
           slots,
           pressure: guest?.pressure ?? null,
         }),
-        ...(found === null ? [] : judgeWindows(found)),
-        ...(guest && disk?.bytes ? judgeGrowth(disk.bytes, guest.disk.usedBytes) : []),
+        ...(guest === null ? [] : judgeAgentsInside(guest.agents, environment)),
+        ...(guest && disk?.bytes ? judgeGrowth(disk.file, disk.bytes, guest.disk.usedBytes) : []),
       ];
     };
   if (process.platform !== "win32") {

@@ -1,6 +1,6 @@
 // Checks of the machine itself: its Node, the data folder and its disk, memory for what may run at once, open files.
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { access, constants, statfs } from "node:fs/promises";
+import { access, constants, rm, statfs, writeFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import path from "node:path";
 import { diskFloorBytes } from "../../../shared/contracts/heartbeat.ts";
@@ -105,10 +105,7 @@ export async function readMachine(dataDir: string, slots: number): Promise<Machi
   const there = nearest(folder);
   const { blocks, bsize, bavail, type } = await statfs(there);
   const { mode, uid } = statSync(there);
-  const writable = await access(there, constants.W_OK).then(
-    () => true,
-    () => false,
-  );
+  const writable = await isWritable(there);
   return {
     nodeVersion: process.versions.node,
     dataDir: {
@@ -123,6 +120,19 @@ export async function readMachine(dataDir: string, slots: number): Promise<Machi
     slots,
     openFiles: openFilesLimit(),
   };
+}
+
+/** On Windows `access` knows nothing of who may do what: it is tried. */
+async function isWritable(folder: string): Promise<boolean> {
+  const probe = path.join(folder, `doctor.${process.pid}`);
+  const tried =
+    process.platform === "win32"
+      ? writeFile(probe, "").then(() => rm(probe))
+      : access(folder, constants.W_OK);
+  return tried.then(
+    () => true,
+    () => false,
+  );
 }
 
 /** It, or what of the way there is. */

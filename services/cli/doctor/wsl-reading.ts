@@ -3,7 +3,7 @@
 import { GOLDEN_DISTRO } from "../../host-agent/wsl/distro-layout.ts";
 import { findWsl } from "../../host-agent/wsl/find-wsl.ts";
 import { createWsl, type Wsl } from "../../host-agent/wsl/wsl.ts";
-import type { WslOutcome } from "../../host-agent/wsl/wsl-error.ts";
+import { failed, type WslOutcome } from "../../host-agent/wsl/wsl-error.ts";
 import type { GuestReading, WslReading } from "./wsl.ts";
 
 /** A first start of WSL's machine takes up to 10 s and more. */
@@ -51,6 +51,12 @@ async function readGuest(wsl: Wsl): Promise<WslOutcome<GuestReading>> {
   const middleMs = (sentMs + Date.now()) / 2;
   if (!end.ok) return end;
   const lines = end.value.stdout.toString().split("\n");
+  // Its words alone say that it was done, not its exit code.
+  if (!lines.some((line) => /^clock \d{13}$/.test(line)))
+    return failed(
+      "unknown",
+      `it does not tell how it is: exit code ${end.value.exitCode}, ${end.value.stderr.trim()}`,
+    );
   const after = (word: string) =>
     lines.flatMap((line) => (line.startsWith(`${word} `) ? [line.slice(word.length + 1)] : []));
   const [used = 0, free = 0] = (after("disk")[0] ?? "").split(" ").map(Number);

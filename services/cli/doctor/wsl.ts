@@ -89,15 +89,7 @@ function judgeSystemd(running: string[], version: WslVersion | { failure: WslFai
   );
 }
 
-function judgeGuest({
-  aheadMs,
-  interop,
-  drives,
-  disk,
-  bubblewrap,
-  agents,
-  controllers,
-}: GuestReading): Finding[] {
+function judgeGuest({ aheadMs, interop, drives, disk, bubblewrap, controllers }: GuestReading): Finding[] {
   const missing = CONTROLLERS.filter((name) => !controllers.includes(name));
   const left = `${formatSize(disk.usedBytes)} used, ${formatSize(disk.freeBytes)} free`;
   const conf = `correct /etc/wsl.conf in ${GOLDEN_DISTRO}, then \`wsl --terminate ${GOLDEN_DISTRO}\``;
@@ -131,25 +123,19 @@ function judgeGuest({
           `no control groups for ${missing.join(", ")}`,
           `cgroups=v2 under [automount]: ${conf}`,
         ),
-    agents.length > 0
-      ? ok("agents", agents.join(", "))
-      : warn(
-          "agents",
-          "no program of an agent is in the distro",
-          "if this host is to run any: docs/agents.md",
-        ),
   ];
 }
 
 /** The disk only grows: what it is larger than what is in it, a compaction gives back. */
-export function judgeGrowth(bytes: number, usedBytes: number): Finding[] {
+export function judgeGrowth(file: string, bytes: number, usedBytes: number): Finding[] {
+  const found = `the disk of ${GOLDEN_DISTRO} is ${formatSize(bytes)} for ${formatSize(usedBytes)} in it`;
   const wasted = bytes - usedBytes;
-  if (wasted < 10 * GIB || wasted < bytes / 3) return [];
+  if (wasted < 10 * GIB || wasted < bytes / 3) return [ok("disk growth", found)];
   return [
     warn(
       "disk growth",
-      `the disk of ${GOLDEN_DISTRO} is ${formatSize(bytes)} for ${formatSize(usedBytes)} in it`,
-      "`wsl --shutdown`, then diskpart: select vdisk file=…, compact vdisk",
+      found,
+      `as administrator: \`wsl -d ${GOLDEN_DISTRO} -u root -e fstrim /\`, \`wsl --shutdown\`, then in diskpart: select vdisk file="${file}", attach vdisk readonly, compact vdisk, detach vdisk`,
     ),
   ];
 }
