@@ -9,6 +9,7 @@ import { startCondition } from "../../services/host-agent/condition.ts";
 import { readPause, readPauses, removePause, writePause } from "../../services/host-agent/owner/pause.ts";
 import type { PlaceReading } from "../../services/host-agent/readings.ts";
 import { readEnvironment } from "../../shared/config/environment.ts";
+import { startSilentServer } from "../support/git-server.ts";
 import { DEADLINE, type Host, type HostMesh, startHostMesh } from "../support/host.ts";
 import { runMesh } from "../support/mesh-program.ts";
 
@@ -119,6 +120,21 @@ describe("a host agent on somebody's machine", () => {
     });
     await runMesh(["host", "resume", "--data", host.dataDir]);
     await untilWithheld("h1", null);
+  });
+
+  it("says its heartbeats while it clones from a remote that hangs", async () => {
+    await using remote = await startSilentServer();
+    const task = await mesh.submit("true", { cloneUrl: remote.url });
+    await task.run("h1");
+    await vi.waitUntil(() => remote.callers() > 0, DEADLINE);
+    const counter = async () => (await mesh.heartbeat("h1"))?.counter ?? 0;
+    const before = await counter();
+    await vi.waitUntil(async () => (await counter()) > before + 2, DEADLINE);
+    expect(remote.callers()).toBe(1);
+    expect((await mesh.heartbeat("h1"))?.attempts).toMatchObject([{ taskId: task.taskId }]);
+    await task.stop("h1", 1);
+    await task.said("faulted");
+    await vi.waitUntil(() => !isAlive(awake.held().at(-1)), DEADLINE);
   });
 
   it("keeps the machine awake no longer than it lives", async ({ skip }) => {

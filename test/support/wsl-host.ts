@@ -90,7 +90,7 @@ export async function startWslMesh(options: { leaseMs?: number } = {}): Promise<
   };
 }
 
-const isWslExe = (pid: number): boolean => withArguments("--list", "--verbose").includes(pid);
+const isWslExe = (pid: number): boolean => withArguments("-l", "-v").includes(pid);
 
 /** Its first argument, as long as it is there. */
 function programOf(pid: number): string | undefined {

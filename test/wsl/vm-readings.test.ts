@@ -47,6 +47,17 @@ describe.skipIf(!hasDistros)("a host with WSL2", () => {
     rmSync(config);
   });
 
+  it.runIf(isOurFake)("says its heartbeats while wsl.exe hangs and its supervisor has died", async () => {
+    host = await wsl.host();
+    wsl.windows.faults({ hang: "" });
+    process.kill(wsl.supervisor(host) ?? 0, "SIGKILL");
+    await vi.waitUntil(() => wsl.hanging() > 0, DEADLINE);
+    const counter = async () => (await wsl.mesh.heartbeat("h1"))?.counter ?? 0;
+    const before = await counter();
+    await vi.waitUntil(async () => (await counter()) > before + 2, DEADLINE);
+    expect(wsl.hanging()).toBeGreaterThan(0);
+  });
+
   it.runIf(isOurFake && hasFaketime)("tells of a clock in there that is wrong, and sets it", async () => {
     wsl.windows.faults({ clockOffMs: -90_000 });
     host = await wsl.host();
