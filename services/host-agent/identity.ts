@@ -4,7 +4,12 @@ import { randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
-import { ConfigurationError, defaultDataDir, type Environment } from "../../shared/config/environment.ts";
+import {
+  ConfigurationError,
+  defaultDataDir,
+  type Environment,
+  SettingError,
+} from "../../shared/config/environment.ts";
 import { HostId } from "../../shared/contracts/ids.ts";
 import { makeFolder } from "../../shared/process/make-folder.ts";
 import { systemErrorCode } from "../../shared/process/system-error.ts";
@@ -28,7 +33,7 @@ export function chooseHostId(environment: Environment): string {
     .replace(/^-+/, "");
   const id = HostId.safeParse(name);
   if (id.success) return id.data;
-  throw new ConfigurationError(
+  throw new SettingError(
     `this machine's name makes no host id; set MESH_HOST_ID (${id.error.issues[0]?.message})`,
   );
 }

@@ -181,6 +181,9 @@ export type Environment = z.infer<typeof Environment>;
 /** Thrown for a configuration nobody can run with; the message says what was expected. */
 export class ConfigurationError extends Error {}
 
+/** A variable, or a file of settings, that says what nobody understands: whoever wrote it has to correct it. */
+export class SettingError extends ConfigurationError {}
+
 /** Reads the variables; an empty one counts as not set. */
 export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
   const given = Object.fromEntries(
@@ -190,7 +193,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
   );
   const parsed = Environment.safeParse(given);
   if (parsed.success) return parsed.data;
-  throw new ConfigurationError(
+  throw new SettingError(
     parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; "),
   );
 }

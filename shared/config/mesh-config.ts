@@ -7,7 +7,7 @@ import { cloneUrlProblem } from "../contracts/clone-url.ts";
 import { RepositoryName } from "../contracts/ids.ts";
 import { DeployFields } from "../contracts/task.ts";
 import { AgentPrograms } from "./agent-programs.ts";
-import { ConfigurationError, type Environment, readEnvironment } from "./environment.ts";
+import { type Environment, readEnvironment, SettingError } from "./environment.ts";
 import { HostTable, withHostTable } from "./host-table.ts";
 import { RetryChanges } from "./retry-table.ts";
 import { parseToml } from "./toml.ts";
@@ -84,7 +84,7 @@ export async function readMeshConfig(file: string | undefined): Promise<MeshConf
   try {
     text = await readFile(file, "utf8");
   } catch (error) {
-    throw new ConfigurationError(`MESH_CONFIG: cannot read ${file}: ${String(error)}`);
+    throw new SettingError(`MESH_CONFIG: cannot read ${file}: ${String(error)}`);
   }
   return parseMeshConfig(text, file);
 }

@@ -2,9 +2,9 @@
 import { parse, TomlError } from "smol-toml";
 import type { z } from "zod";
 import { explainIssues } from "../contracts/unknown-field.ts";
-import { ConfigurationError } from "./environment.ts";
+import { SettingError } from "./environment.ts";
 
-/** `file` is named in the `ConfigurationError` that it throws. */
+/** `file` is named in the `SettingError` that it throws. */
 export function parseToml<Schema extends z.ZodType>(
   text: string,
   file: string,
@@ -16,9 +16,9 @@ export function parseToml<Schema extends z.ZodType>(
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const [summary] = error.message.split("\n");
-    throw new ConfigurationError(`${file}:${error.line}:${error.column}: ${summary}`);
+    throw new SettingError(`${file}:${error.line}:${error.column}: ${summary}`);
   }
   const parsed = schema.safeParse(table);
-  if (!parsed.success) throw new ConfigurationError(`${file}: ${explainIssues(parsed.error, schema)}`);
+  if (!parsed.success) throw new SettingError(`${file}: ${explainIssues(parsed.error, schema)}`);
   return parsed.data;
 }

@@ -61,7 +61,7 @@ describe("mesh up", () => {
 
   it("says what it expects where a variable is none", async () => {
     const { code, stdout, stderr } = await runMesh(["up"], { env: { MESH_NATS_SYNC_INTERVAL: "often" } });
-    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toBe("mesh: MESH_NATS_SYNC_INTERVAL: expected always, or a time such as 1s or 2m\n");
   });
 

@@ -130,7 +130,7 @@ describe("`mesh doctor`", () => {
     const file = path.join(folder, "host.env");
     await writeFile(file, "MESH_HOST_SLOTS='none'\n");
     expect(await runMesh(["doctor", "--environment", file])).toMatchObject({
-      code: 1,
+      code: 2,
       stderr: expect.stringContaining("MESH_HOST_SLOTS"),
     });
     expect(await runMesh(["doctor", "--environment", folder])).toMatchObject({ code: 2 });

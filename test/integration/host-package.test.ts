@@ -42,6 +42,17 @@ describe.skipIf(!HERE)("a single-file program", { timeout: 180_000 }, () => {
     });
   });
 
+  it.each([
+    ["a folder", () => folder, "is a folder"],
+    ["a folder that is not there", () => path.join(folder, "none/"), "is a folder"],
+    ["below a file", () => path.join(import.meta.filename, "mesh.exe"), "nothing can be written in"],
+  ])("is not begun where its place is %s", async (_, out, words) => {
+    const said: string[] = [];
+    const onProgress = (text: string) => void said.push(text);
+    await expect(buildSingleFile(out(), "win32-x64", { ...quiet, onProgress })).rejects.toThrow(words);
+    expect(said).toEqual([]);
+  });
+
   it("that is given up half-way leaves nothing", async () => {
     const out = path.join(folder, "given-up", "mesh.exe");
     const given = new AbortController();

@@ -8,8 +8,10 @@ import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type Carrier, carryOut } from "../../services/cli/host/carry-out.ts";
 import { systemdEnvironment } from "../../services/cli/host/environment-file.ts";
-import type { Step } from "../../services/cli/host/plan.ts";
+import { launchd } from "../../services/cli/host/launchd.ts";
+import type { Step, Wanted } from "../../services/cli/host/plan.ts";
 import { systemd } from "../../services/cli/host/systemd.ts";
+import { windows } from "../../services/cli/host/windows.ts";
 import { Failure } from "../../services/cli/outcome.ts";
 import { runMesh } from "../support/mesh-program.ts";
 
@@ -150,6 +152,88 @@ describe("carrying out a plan", () => {
   });
 });
 
+const { failed: noPython } = await execa("python3", ["--version"], { reject: false });
+
+/** As Python's own parsers read it: all texts of an XML document by the names of their elements, or a property list. */
+async function parsed(format: "xml" | "plist", text: string): Promise<Record<string, unknown>> {
+  const script =
+    format === "plist"
+      ? "import sys, plistlib, json; print(json.dumps(plistlib.loads(sys.stdin.buffer.read())))"
+      : `import sys, json, xml.etree.ElementTree as tree
+texts = {}
+for one in tree.fromstring(sys.stdin.buffer.read()).iter():
+    texts.setdefault(one.tag.split("}")[-1], []).append(one.text)
+print(json.dumps(texts))`;
+  const { stdout } = await execa("python3", ["-c", script], { input: text });
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+describe.skipIf(noPython)("what a service manager reads", () => {
+  const HOSTILE = `a "b" 'c' <d> & é 灾 ]]> --x %h`;
+  const wanted: Wanted = {
+    platform: "win32",
+    hostId: "attic",
+    program: { kind: "checkout", node: `C:\\${HOSTILE}\\node.exe`, main: `C:\\${HOSTILE}\\main.ts` },
+    account: null,
+    password: `p <&"'> 灾`,
+    winsw: "C:\\WinSW.exe",
+    image: null,
+    environment: { NATS_URL: "nats://127.0.0.1" },
+    machine: { home: "/Users/Ann & <Bo>", uid: 501, programFiles: "C:\\P & F", programData: "C:\\D <1>" },
+  };
+  const written = (steps: Step[], end: string): string[] =>
+    steps.flatMap((step) => (step.do === "write" && step.path.endsWith(end) ? [step.text] : []));
+
+  it("is XML for WinSW, with every value as it was", async () => {
+    const [withPassword = "", without = ""] = written(windows.install(wanted), "AgentMeshHost.xml");
+    const read = await parsed("xml", withPassword);
+    const { program } = wanted;
+    expect(read).toMatchObject({
+      executable: [program.kind === "checkout" ? program.node : ""],
+      password: [wanted.password],
+      workingdirectory: ["C:\\D <1>\\agent-mesh\\state"],
+    });
+    expect((read.argument as string[])[0]).toBe(program.kind === "checkout" ? program.main : "");
+    expect(Object.keys(await parsed("xml", without))).not.toContain("password");
+  });
+
+  it("is XML for the task scheduler, which starts the program with its own quotes", async () => {
+    const [file = ""] = written(windows.install({ ...wanted, winsw: null }), "task.xml");
+    const read = await parsed("xml", file);
+    expect(read).toMatchObject({ UserId: ["meshagent"], ExecutionTimeLimit: ["PT0S"] });
+    expect(String(read.Command)).toContain(HOSTILE);
+  });
+
+  it("is a property list for launchd, with every word of the command line", async () => {
+    const way: Wanted = {
+      ...wanted,
+      platform: "darwin",
+      winsw: null,
+      program: { kind: "checkout", node: `/${HOSTILE}/node`, main: "/main.ts" },
+    };
+    const [file = ""] = written(launchd.install(way), ".plist");
+    expect(await parsed("plist", file)).toMatchObject({
+      Label: "net.agent-mesh.host",
+      ProgramArguments: [
+        `/${HOSTILE}/node`,
+        "/main.ts",
+        "host",
+        "run",
+        "--environment",
+        expect.any(String),
+        "--log-file",
+        expect.any(String),
+      ],
+      KeepAlive: true,
+    });
+  });
+});
+
+it("what a service manager reads was parsed", ({ skip }) => {
+  skip(noPython, "NOT TESTED: this machine has no python3, whose parsers read it");
+  expect(noPython).toBe(false);
+});
+
 describe("`mesh host install`", () => {
   it("shows by --dry-run the plan for each platform on any, with nothing but defaults", async () => {
     const shown = await Promise.all(
@@ -163,6 +247,33 @@ describe("`mesh host install`", () => {
     }
     const removed = await runMesh(["host", "uninstall", "--dry-run", "--platform", "win32"]);
     expect(removed).toMatchObject({ code: 0, stderr: "", stdout: expect.stringContaining("Unregister") });
+  });
+
+  it("and its fellows show on any platform where they would look, and full paths of another as they are", async () => {
+    const there = ["--dry-run", "--platform", "win32"];
+    const [status, logs, install] = await Promise.all([
+      runMesh(["host", "status", ...there]),
+      runMesh(["host", "logs", ...there]),
+      runMesh(["host", "install", ...there, "--winsw", "C:\\Down loads\\WinSW.exe"]),
+    ]);
+    expect(status).toMatchObject({ code: 0, stdout: expect.stringContaining("Win32_Service") });
+    expect(logs).toMatchObject({
+      code: 0,
+      stdout: "read C:\\ProgramData\\agent-mesh\\state\\log\\host.log\n",
+    });
+    expect(install.stdout).toContain("copy C:\\Down loads\\WinSW.exe to");
+  });
+
+  it.each([
+    ["an address that is none", { NATS_URL: "not a url" }, "NATS_URL: "],
+    ["an authority that is not there", { NATS_CA_FILE: "/no/ca.pem" }, "NATS_CA_FILE: there is no file"],
+    ["a setting that is none", { MESH_HOST_SLOTS: "x" }, "MESH_HOST_SLOTS: expected a number"],
+    ["a host id that is none", { MESH_HOST_ID: "A B" }, "MESH_HOST_ID: expected a host id"],
+  ])("refuses %s before anything is planned", async (_, env, words) => {
+    const refused = await runMesh(["host", "install", "--dry-run"], {
+      env: { NATS_URL: "nats://127.0.0.1:1", ...env },
+    });
+    expect(refused).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(words) });
   });
 
   it("refuses what cannot be done here, and touches nothing", async () => {

@@ -262,7 +262,7 @@ describe("what is wanted", () => {
   it("is what the environment says that concerns a host, with full paths", async () => {
     const env = {
       NATS_URL: "nats://127.0.0.1",
-      NATS_CA_FILE: "bus/ca.pem",
+      NATS_CA_FILE: "package.json",
       MESH_HOST_ID: "attic",
       MESH_HOST_SLOTS: "4",
       MESH_GITHUB_WEBHOOK_SECRET: "of the gateway",
@@ -271,7 +271,7 @@ describe("what is wanted", () => {
     };
     expect((await wantedOf("linux", {}, env)).environment).toEqual({
       NATS_URL: "nats://127.0.0.1",
-      NATS_CA_FILE: path.resolve("bus/ca.pem"),
+      NATS_CA_FILE: path.resolve("package.json"),
       MESH_HOST_ID: "attic",
       MESH_HOST_SLOTS: "4",
     });

@@ -1,11 +1,12 @@
 // `mesh host install|uninstall`: the host agent as a service of this machine. Whatever runs on it is waited for before
 // anything is touched.
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { interruption } from "../interruption.ts";
 import { Failure, messageOf, UsageError } from "../outcome.ts";
 import { tell, withMesh } from "../session.ts";
 import { orSay } from "../up/up.ts";
 import type { Platform, ServiceManager, ServiceState, Step } from "./plan.ts";
+import { platformOption } from "./platform-option.ts";
 import type { WantedFlags } from "./wanted.ts";
 
 interface Options extends WantedFlags {
@@ -15,8 +16,6 @@ interface Options extends WantedFlags {
   now?: boolean;
   quiet?: boolean;
 }
-
-const HERE = process.platform as Platform;
 
 export const installCommand = (): Command =>
   withFlags(
@@ -41,16 +40,13 @@ export const uninstallCommand = (): Command =>
 const withFlags = (command: Command): Command =>
   command
     .option("--dry-run", "print what would be written and run, without what is secret, and do nothing")
-    .addOption(
-      new Option("--platform <name>", "with --dry-run: another platform's service manager")
-        .choices(["linux", "darwin", "win32"])
-        .default(HERE),
-    )
+    .addOption(platformOption())
     .option("--deadline <duration>", "how long what runs on this host may go on", "10m")
     .option("--now", "what runs on this host is ended at once, and runs elsewhere")
     .option("--quiet", "no messages on stderr but errors");
 
 async function install(options: Options): Promise<void> {
+  await deadlineOf(options);
   const { managerOf } = await import("./managers.ts");
   const { withoutSecrets } = await import("./plan.ts");
   const { wantedOf } = await import("./wanted.ts");
@@ -74,6 +70,7 @@ async function install(options: Options): Promise<void> {
 }
 
 async function uninstall(options: Options): Promise<void> {
+  await deadlineOf(options);
   const { managerOf } = await import("./managers.ts");
   const { machineOf } = await import("./wanted.ts");
   const manager = managerOf(options.platform);
@@ -93,6 +90,13 @@ async function uninstall(options: Options): Promise<void> {
     options,
     `removed; left are ${manager.left(machine).join(", ")} and the account, if it had one of its own`,
   );
+}
+
+async function deadlineOf({ deadline }: Options): Promise<number> {
+  const { parseDuration } = await import("../../../shared/config/quantities.ts");
+  const ms = parseDuration(deadline);
+  if (ms === null) throw new UsageError("--deadline: expected a duration such as 90s or 10m");
+  return ms;
 }
 
 async function show(steps: Step[]): Promise<void> {
@@ -127,9 +131,7 @@ async function perform(
   const { carryOut } = await import("./carry-out.ts");
   const { emptyingOf } = await import("./emptying.ts");
   const { createProgress } = await import("../terminal/progress.ts");
-  const { parseDuration } = await import("../../../shared/config/quantities.ts");
-  const deadlineMs = parseDuration(options.deadline);
-  if (deadlineMs === null) throw new UsageError("--deadline: expected a duration such as 90s or 10m");
+  const deadlineMs = await deadlineOf(options);
   using progress = createProgress(options.quiet);
   const emptying = emptyingOf((work) => withMesh({}, work), {
     hostId,

@@ -4,31 +4,49 @@ import { once } from "node:events";
 import { Command } from "commander";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
 import { interruption } from "../interruption.ts";
-import { Failure, messageOf } from "../outcome.ts";
-import type { Platform } from "./plan.ts";
+import { Failure, messageOf, UsageError } from "../outcome.ts";
+import type { Platform, Step } from "./plan.ts";
+import { platformOption } from "./platform-option.ts";
+
+interface Options {
+  platform: Platform;
+  dryRun?: boolean;
+}
 
 export const statusCommand = (): Command =>
-  new Command("status")
-    .description("how the service is; exit 1 if it does not run")
-    .option("--json", "print one line of JSON")
-    .action(status);
+  withFlags(
+    new Command("status")
+      .description("how the service is; exit 1 if it does not run")
+      .option("--json", "print one line of JSON"),
+  ).action(status);
 
 export const logsCommand = (): Command =>
-  new Command("logs")
-    .description("what the host agent says as a service, latest last")
-    .option("--lines <number>", "of what it has said so far", "100")
-    .option("--follow", "and what it says from now on")
-    .action(logs);
+  withFlags(
+    new Command("logs")
+      .description("what the host agent says as a service, latest last")
+      .option("--lines <number>", "of what it has said so far", "100")
+      .option("--follow", "and what it says from now on"),
+  ).action(logs);
 
-async function here() {
+const withFlags = (command: Command): Command =>
+  command.option("--dry-run", "print where that is looked for, and do nothing").addOption(platformOption());
+
+async function managerFor({ platform, dryRun }: Options) {
   const { managerOf } = await import("./managers.ts");
   const { machineOf } = await import("./wanted.ts");
-  const platform = process.platform as Platform;
+  if (!dryRun && platform !== process.platform) throw new UsageError("--platform: goes with --dry-run");
   return { manager: managerOf(platform), machine: machineOf(platform) };
 }
 
-async function status({ json }: { json?: boolean }): Promise<void> {
-  const { manager, machine } = await here();
+/** The command that would be run, as a plan shows one. */
+async function show(command: Omit<Extract<Step, { do: "run" }>, "do" | "why">): Promise<void> {
+  const { planText } = await import("./show-plan.ts");
+  process.stdout.write(planText([{ why: "", do: "run", ...command }]));
+}
+
+async function status({ json, ...options }: Options & { json?: boolean }): Promise<void> {
+  const { manager, machine } = await managerFor(options);
+  if (options.dryRun) return show(manager.ask(machine));
   const { stateOf } = await import("./carry-out.ts");
   const { jsonLine, plainLine } = await import("../terminal/plain-text.ts");
   const state = await stateOf(manager, machine);
@@ -42,11 +60,20 @@ async function status({ json }: { json?: boolean }): Promise<void> {
   if (!state.running) throw new Failure("");
 }
 
-async function logs({ lines, follow = false }: { lines: string; follow?: boolean }): Promise<void> {
+async function logs({
+  lines,
+  follow = false,
+  ...options
+}: Options & { lines: string; follow?: boolean }): Promise<void> {
   const { wholeOf } = await import("../tasks/deploy-request.ts");
   const count = wholeOf("--lines", lines, 0, 1_000_000);
-  const { manager, machine } = await here();
+  const { manager, machine } = await managerFor(options);
   const log = manager.log(machine);
+  if (options.dryRun) {
+    if ("file" in log) process.stdout.write(`read ${log.file}\n`);
+    else await show({ argv: log.argv(count, follow) });
+    return;
+  }
   if ("file" in log) return printFile(log.file, { lines: count, follow, signal: interruption });
   const [program = "", ...args] = log.argv(count, follow);
   const child = spawn(program, args, { stdio: ["ignore", "inherit", "inherit"] });

@@ -3,6 +3,7 @@
 import path from "node:path";
 import { Command } from "commander";
 import { Failure, messageOf } from "../outcome.ts";
+import { orSay } from "../up/up.ts";
 
 interface Options {
   data?: string;
@@ -21,7 +22,7 @@ export const shellCommand = (): Command =>
       const { defaultDataDir } = await import("../../../shared/config/environment.ts");
       const { readSettings } = await import("../../../shared/config/mesh-config.ts");
       const { findKeptShell } = await import("../../host-agent/kept-shell.ts");
-      const environment = await readSettings();
+      const environment = await orSay(() => readSettings());
       const dataDir = options.data ?? environment.MESH_DATA_DIR ?? defaultDataDir();
       const shell = await findKeptShell(path.resolve(dataDir), taskId, environment);
       if (shell === null)

@@ -1,18 +1,15 @@
 // What somebody who installs the service on a machine wants, from their flags and environment. It must never be shown
 // before its secrets are taken out.
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { access, constants, readFile, stat } from "node:fs/promises";
 import { homedir, userInfo } from "node:os";
 import path from "node:path";
 import { isSea } from "node:sea";
-import {
-  ConfigurationError,
-  ENVIRONMENT_NAMES,
-  type EnvironmentName,
-} from "../../../shared/config/environment.ts";
+import { connectionTarget } from "../../../shared/bus/connect.ts";
+import { ENVIRONMENT_NAMES, type EnvironmentName } from "../../../shared/config/environment.ts";
 import { readMeshConfig, readSettings } from "../../../shared/config/mesh-config.ts";
 import { chooseHostId } from "../../host-agent/identity.ts";
-import { UsageError } from "../outcome.ts";
+import { messageOf, UsageError } from "../outcome.ts";
 import type { Machine, Platform, Wanted } from "./plan.ts";
 
 export interface WantedFlags {
@@ -44,7 +41,7 @@ const NOT_OF_HOSTS = new Set<EnvironmentName>([
 /** The supervisor does not run on Windows itself. */
 const IN_WSL2 = { MESH_HOST_INSTANCES: "wsl2" } satisfies Partial<Record<EnvironmentName, string>>;
 
-/** Throws a `UsageError` or `ConfigurationError`. */
+/** Throws a `UsageError` or `SettingError`. */
 export async function wantedOf(platform: Platform, flags: WantedFlags, env = process.env): Promise<Wanted> {
   const { account, passwordFile, winsw, image } = flags;
   if (platform !== "win32" && (passwordFile ?? winsw ?? image) !== undefined)
@@ -66,8 +63,12 @@ export async function wantedOf(platform: Platform, flags: WantedFlags, env = pro
   const environment: Record<string, string> = Object.fromEntries(
     named.map((name) => [name, env[name] ?? ""]),
   );
-  if (settings.NATS_CA_FILE !== undefined) environment.NATS_CA_FILE = path.resolve(settings.NATS_CA_FILE);
-  if (settings.MESH_CONFIG !== undefined) environment.MESH_CONFIG = path.resolve(settings.MESH_CONFIG);
+  for (const name of ["NATS_CA_FILE", "MESH_CONFIG"] as const) {
+    const file = settings[name];
+    if (file !== undefined) environment[name] = await fileOf(name, file, platform);
+  }
+  // What the service could not begin with is said before anything is changed.
+  if (settings.NATS_URL !== undefined) refuseUnlessAddress(settings.NATS_URL);
   if (settings.MESH_HOST_SECRETS !== undefined)
     environment.MESH_HOST_SECRETS = path.resolve(settings.MESH_HOST_SECRETS);
   return {
@@ -77,10 +78,37 @@ export async function wantedOf(platform: Platform, flags: WantedFlags, env = pro
     account: account ?? null,
     password: passwordFile === undefined ? randomPassword() : await passwordIn(passwordFile),
     environment: { ...(platform === "win32" ? IN_WSL2 : {}), ...environment, MESH_HOST_ID: hostId },
-    winsw: winsw === undefined ? null : path.resolve(winsw),
-    image: image === undefined ? null : path.resolve(image),
+    winsw: winsw === undefined ? null : await fileOf("--winsw", winsw, platform),
+    image: image === undefined ? null : await fileOf("--image", image, platform),
     machine: machineOf(platform, env),
   };
+}
+
+function refuseUnlessAddress(url: string): void {
+  try {
+    connectionTarget(url);
+  } catch (error) {
+    throw new UsageError(`NATS_URL: ${messageOf(error)}`);
+  }
+}
+
+/** Its full path. Whether it is there can be told on the machine that it is for alone. */
+async function fileOf(what: string, file: string, platform: Platform): Promise<string> {
+  if (file === "") throw new UsageError(`${what}: expected a file`);
+  if (platform !== process.platform) {
+    const { isAbsolute } = platform === "win32" ? path.win32 : path.posix;
+    return isAbsolute(file) ? file : path.resolve(file);
+  }
+  const full = path.resolve(file);
+  const isFile = await stat(full).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+  if (!isFile) throw new UsageError(`${what}: there is no file ${full}`);
+  await access(full, constants.R_OK).catch(() => {
+    throw new UsageError(`${what}: ${full} cannot be read`);
+  });
+  return full;
 }
 
 /** Another platform's program is the single file that `mesh host package` makes. */
@@ -107,10 +135,10 @@ const randomPassword = (): string => `aA1-${randomBytes(24).toString("base64url"
 
 async function passwordIn(file: string): Promise<string> {
   const text = await readFile(file, "utf8").catch((error: Error) => {
-    throw new ConfigurationError(`--password-file: ${error.message}`);
+    throw new UsageError(`--password-file: ${error.message}`);
   });
   const password = text.replace(/\r?\n$/, "");
   if (password === "" || /[\u0000-\u001f]/.test(password))
-    throw new ConfigurationError(`--password-file: expected one line in ${file}`);
+    throw new UsageError(`--password-file: expected one line in ${file}`);
   return password;
 }

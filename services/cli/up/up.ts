@@ -103,7 +103,7 @@ const interrupted = (): Promise<null> =>
 
 /** Runs what may fail for reasons that a person can do something about, and has its words said without a stack. */
 export async function orSay<Value>(work: () => Promise<Value>): Promise<Value> {
-  const { ConfigurationError } = await import("../../../shared/config/environment.ts");
+  const { ConfigurationError, SettingError } = await import("../../../shared/config/environment.ts");
   const { BusError } = await import("../../../shared/bus/connect.ts");
   const { NatsServerNotStarted } = await import("../../../shared/nats-server/launch.ts");
   const { NatsServerNotFound } = await import("../../../shared/nats-server/locate.ts");
@@ -112,6 +112,7 @@ export async function orSay<Value>(work: () => Promise<Value>): Promise<Value> {
     return await work();
   } catch (error) {
     if (error instanceof UsageError || error instanceof Failure) throw error;
+    if (error instanceof SettingError) throw new UsageError(error.message);
     const known = [ConfigurationError, BusError, NatsServerNotStarted, NatsServerNotFound, MeshNotReady];
     if (known.some((kind) => error instanceof kind)) throw new Failure(messageOf(error));
     if (systemErrorCode(error) !== undefined) throw new Failure(messageOf(error));

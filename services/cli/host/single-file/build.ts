@@ -1,13 +1,13 @@
 // Makes the single-file program of this checkout: its code as one module, with what else it starts or carries as assets,
 // put into a Node. It must never leave half a program under the name that was asked for.
-import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
 import { TaskType } from "../../../../shared/contracts/task-type.ts";
 import { makeFolder } from "../../../../shared/process/make-folder.ts";
 import { templateOf } from "../../../host-agent/prompt/prompt.ts";
 import { bundleGuest, GUEST_ASSET } from "../../../host-agent/wsl/guest-bundle.ts";
-import { Failure } from "../../outcome.ts";
+import { Failure, messageOf, UsageError } from "../../outcome.ts";
 import { nodeFor, TARGETS, type Target, type Watched } from "./node-program.ts";
 import { removeSignature, resourceOf } from "./portable-executable.ts";
 
@@ -28,13 +28,11 @@ export async function buildSingleFile(
     throw new Failure(
       `expected to be run on ${TARGETS.join(" or ")}; this is ${process.platform}-${process.arch}`,
     );
-  const watched = { onProgress, signal };
-  const [node, builder] = [await nodeFor(target, watched), await nodeFor(here, watched)];
-  onProgress("bundling");
-  // On the disk of the outcome, so that it can be moved to its place whole.
-  makeFolder(path.dirname(path.resolve(out)));
-  const folder = await mkdtemp(path.join(path.dirname(path.resolve(out)), ".mesh-package-"));
+  const folder = await workFolder(out);
   try {
+    const watched = { onProgress, signal };
+    const [node, builder] = [await nodeFor(target, watched), await nodeFor(here, watched)];
+    onProgress("bundling");
     const place = (name: string) => path.join(folder, path.basename(name).replace(/\.ts$/, ".mjs"));
     for (const file of [ENTRY, ...APART]) await writeFile(place(file), await bundle(file));
     await writeFile(place(GUEST_ASSET), (await bundleGuest()).bytes);
@@ -75,6 +73,20 @@ export async function buildSingleFile(
     return { bytes: bytes.length };
   } finally {
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** On the disk of the outcome, so that it can be moved to its place whole; that this cannot be is known before the work. */
+async function workFolder(out: string): Promise<string> {
+  const there = await stat(out).catch(() => null);
+  if (there?.isDirectory() || /[\\/]$/.test(out))
+    throw new UsageError(`--out: ${out} is a folder; expected a file, such as mesh.exe`);
+  const parent = path.dirname(path.resolve(out));
+  try {
+    makeFolder(parent);
+    return await mkdtemp(path.join(parent, ".mesh-package-"));
+  } catch (error) {
+    throw new Failure(`--out: nothing can be written in ${parent}: ${messageOf(error)}`);
   }
 }
 
