@@ -14,9 +14,10 @@ import {
 } from "../services/host-agent/workspace/dependency-caches.ts";
 import { KEPT_MOST, KEPT_MS } from "../services/host-agent/workspace/kept-workspaces.ts";
 import { HUGE_BYTES } from "../services/host-agent/workspace/patch.ts";
-import { ORDERS_AT_ONCE, WAITING_RECEIPTS } from "../services/scheduler/dispatch.ts";
+import { ORDERS_AT_ONCE } from "../services/scheduler/dispatch.ts";
 import { ATTEMPTS_REMEMBERED, WORK_REMEMBERED } from "../services/scheduler/footprints.ts";
 import { REQUESTS_KEPT } from "../services/scheduler/queue-index.ts";
+import { WAITING_RECEIPTS } from "../services/scheduler/waiting-receipts.ts";
 import { TRACE_LIMITS } from "../services/simulator/trace.ts";
 import { MOST_WAITING } from "../services/simulator/world.ts";
 import { DEAD_LETTERS_KEPT } from "../services/status-tracker/dead-letters.ts";
@@ -266,7 +267,7 @@ export const limitRows = (): string[][] => [
   [
     "waiting tasks whose reason is kept up to date",
     String(WAITING_RECEIPTS),
-    "`services/scheduler/dispatch.ts`",
+    "`services/scheduler/waiting-receipts.ts`",
     "those further back have the reason they had last",
   ],
   [

@@ -1,31 +1,26 @@
 // Goes through the queue whenever something has changed, and asks the best host for each task. It places;
 // whether the attempt begins is for the host and the log to say.
-import { type RepositoryRules, ruleOf, type Settings } from "../../shared/config/settings.ts";
+import { ruleOf } from "../../shared/config/settings.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { Outlook, Usual } from "../../shared/contracts/outlook.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
-import type { Breakers, Guarded } from "../../shared/lifecycle/breakers.ts";
-import type { Budgets } from "./budgets.ts";
-import { type HeldUp, outlookOf } from "./explain.ts";
+import { outlookOf } from "./explain.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Work } from "./footprints.ts";
+import { type Asked, Leave, type LeavePorts } from "./leave.ts";
 import { MakingRoom, type RoomPorts } from "./making-room.ts";
-import { inWords, place, toReceipt } from "./placement.ts";
+import { place, toReceipt } from "./placement.ts";
 import { ahead } from "./position.ts";
 import type { Queue } from "./queue.ts";
 import type { QueueEntry } from "./queue-entry.ts";
 import { Round } from "./round.ts";
 import type { Situation } from "./situation.ts";
+import { WaitingReceipts } from "./waiting-receipts.ts";
 
-export interface DispatchPorts extends RoomPorts {
+export interface DispatchPorts extends RoomPorts, LeavePorts {
   leads(): boolean;
-  settings(): Settings;
-  breakers: Breakers;
-  budgets: Budgets;
-  /** Why an operator holds the repository's tasks up, in words; null if none does. */
-  held(repository: string): string | null;
   nowMs(): number;
   /** The clock of the times on the log, ms since the epoch. */
   brokerNowMs(): number;
@@ -51,8 +46,6 @@ const SHOWN_MS = 5_000;
 const LATER_MS = 25;
 /** Hosts are asked so many orders at once; more wait for the next answer, and the bus is not flooded. */
 export const ORDERS_AT_ONCE = 256;
-/** Tasks whose waiting is explained: the first in the queue are the ones people ask about. */
-export const WAITING_RECEIPTS = 100;
 
 export class Dispatcher {
   readonly #queue: Queue;
@@ -62,12 +55,12 @@ export class Dispatcher {
   #planned = false;
   #plannedLater = false;
   /** Orders of which the log shows nothing yet, by task. */
-  readonly #asking = new Map<string, { hostId: string; repository: string }>();
+  readonly #asking = new Map<string, Asked>();
   /** Of them, those that have no answer yet. */
   #unanswered = 0;
+  readonly #leave: Leave;
   readonly #room: MakingRoom;
-  /** Latest words about a task that fits nowhere, so that a receipt is written only when they change. */
-  readonly #waiting = new Map<string, string>();
+  readonly #waiting: WaitingReceipts;
 
   /** `silenceMs`: a host not heard of for so long is offline. */
   constructor(queue: Queue, fleet: Fleet, silenceMs: number, ports: DispatchPorts) {
@@ -75,7 +68,9 @@ export class Dispatcher {
     this.#fleet = fleet;
     this.#silenceMs = silenceMs;
     this.#ports = ports;
+    this.#leave = new Leave(fleet, this.#asking, ports);
     this.#room = new MakingRoom(queue, fleet, ports);
+    this.#waiting = new WaitingReceipts(queue, fleet, this.#leave, ports.publish);
   }
 
   /** Has a pass made a little later: who calls often, and is in no haste, has few made. */
@@ -103,7 +98,7 @@ export class Dispatcher {
     if (!this.#ports.leads()) return;
     const situation = this.#situation();
     const { nowMs, brokerNowMs } = situation;
-    const { admits, affords, mayBegin, rules, barred } = this.#admission(brokerNowMs);
+    const { admits, affords, mayBegin, rules, barred } = this.#leave.now(brokerNowMs);
     const passed = ({ taskId }: QueueEntry) => this.#room.passed(taskId, nowMs);
     const offer = (entry: QueueEntry): "asked" | "refused" | "too little memory" => {
       if (entry.asked !== null) this.#withdraw(entry);
@@ -116,8 +111,8 @@ export class Dispatcher {
       }
       void this.#ask(entry, host.id, toReceipt(entry, placement, situation, new Date()), nowMs);
       // It may be the one probe of a breaker.
-      if (this.#isBarred("host", host.id, brokerNowMs)) situation.barred.add(host.id);
-      if (this.#isBarred("repository", entry.repository, brokerNowMs)) barred.add(entry.repository);
+      if (this.#leave.isBarred("host", host.id, brokerNowMs)) situation.barred.add(host.id);
+      if (this.#leave.isBarred("repository", entry.repository, brokerNowMs)) barred.add(entry.repository);
       return "asked";
     };
     const shareOf = ({ repository }: QueueEntry) => ruleOf(repository, rules).share;
@@ -135,23 +130,9 @@ export class Dispatcher {
     }
   }
 
-  /** Writes why the first in the queue wait, where that has changed. Made at leisure: most tasks wait briefly. */
+  /** Writes why the first in the queue wait. */
   explainWaiting(): void {
-    if (!this.#ports.leads()) return;
-    const situation = this.#situation();
-    const rules = this.#ports.settings()["placement.repositories"];
-    let looked = 0;
-    for (const entry of this.#queue) {
-      if (entry.asked !== null) continue;
-      if (looked++ >= WAITING_RECEIPTS) return;
-      const placement = place(entry, this.#fleet, situation);
-      const heldUp = this.#heldUp(entry, rules, situation.brokerNowMs)?.words ?? null;
-      const words = heldUp ?? inWords(placement, situation.policy);
-      if ((placement.host !== null && heldUp === null) || this.#waiting.get(entry.taskId) === words) continue;
-      this.#waiting.set(entry.taskId, words);
-      // Where it would go says nothing while it may go nowhere.
-      this.#ports.publish(toReceipt(entry, { ...placement, host: null }, situation, new Date(), words));
-    }
+    if (this.#ports.leads()) this.#waiting.write(this.#situation());
   }
 
   /** The whole decision about a queued task as it would be made now; null if it is not queued. */
@@ -162,7 +143,7 @@ export class Dispatcher {
     const rules = this.#ports.settings()["placement.repositories"];
     return outlookOf(entry, this.#fleet, situation, {
       ahead: ahead(this.#queue, entry, rules),
-      heldUp: this.#heldUp(entry, rules, situation.brokerNowMs),
+      heldUp: this.#leave.heldUp(entry, situation.brokerNowMs),
       at: new Date(),
     });
   }
@@ -171,13 +152,13 @@ export class Dispatcher {
   makeRoom(): void {
     if (!this.#ports.leads()) return;
     const situation = this.#situation();
-    const { mayBegin } = this.#admission(situation.brokerNowMs);
+    const { mayBegin } = this.#leave.now(situation.brokerNowMs);
     this.#room.sweep(situation, this.#ports.settings(), mayBegin);
   }
 
   forget(taskId: string): void {
     this.#room.forget(taskId);
-    this.#waiting.delete(taskId);
+    this.#waiting.forget(taskId);
     this.#asking.delete(taskId);
     this.#ports.budgets.giveBack(taskId);
   }
@@ -191,69 +172,10 @@ export class Dispatcher {
       silenceMs: this.#silenceMs,
       policy: settings["placement.policy"],
       weights: settings["placement.weights"],
-      barred: this.#barred("host", brokerNowMs),
+      barred: this.#leave.barred("host", brokerNowMs),
       usual: this.#ports.usual,
       random: this.#ports.random,
     };
-  }
-
-  #barred(guarded: Guarded, brokerNowMs: number): Set<string> {
-    const barred = new Set<string>();
-    for (const name of this.#ports.breakers.notClosed(guarded))
-      if (this.#isBarred(guarded, name, brokerNowMs)) barred.add(name);
-    return barred;
-  }
-
-  /**
-   * Which repositories may have something placed (not held up, no open breaker, fewer attempts than they may have), and
-   * which tasks every budget has enough left for.
-   */
-  #admission(brokerNowMs: number) {
-    const barred = this.#barred("repository", brokerNowMs);
-    const settings = this.#ports.settings();
-    const rules = settings["placement.repositories"];
-    const affords = (task: QueueEntry) => this.#ports.budgets.affords(task, settings, brokerNowMs);
-    const admits = (repository: string) =>
-      this.#ports.held(repository) === null &&
-      !barred.has(repository) &&
-      !this.#isAtItsLimit(repository, rules);
-    const mayBegin = (task: QueueEntry) => admits(task.repository) && affords(task);
-    return { barred, rules, admits, affords, mayBegin };
-  }
-
-  #isAtItsLimit(repository: string, rules: RepositoryRules): boolean {
-    const { atOnce } = ruleOf(repository, rules);
-    return atOnce !== null && this.#fleet.runningOf(repository) >= atOnce;
-  }
-
-  /** Its breaker is open, or its one probe is under way or being asked for. */
-  #isBarred(guarded: Guarded, name: string, brokerNowMs: number): boolean {
-    const breaker = this.#ports.breakers.state(guarded, name, brokerNowMs);
-    if (breaker === null) return false;
-    if (breaker.state === "open" || breaker.probe !== null) return true;
-    for (const { hostId, repository } of this.#asking.values())
-      if ((guarded === "host" ? hostId : repository) === name) return true;
-    return false;
-  }
-
-  /** Why the task is not placed now; null if that is only for want of a host. */
-  #heldUp(task: QueueEntry, rules: RepositoryRules, brokerNowMs: number): HeldUp | null {
-    const words = this.#repositoryInWords(task.repository, rules, brokerNowMs);
-    if (words !== null) return { words, wouldRun: null, inMs: null };
-    return this.#ports.budgets.tooMuch(task, this.#ports.settings(), brokerNowMs);
-  }
-
-  /** Why none of its tasks is placed now. */
-  #repositoryInWords(repository: string, rules: RepositoryRules, brokerNowMs: number): string | null {
-    const held = this.#ports.held(repository);
-    if (held !== null) return held;
-    const breaker = this.#ports.breakers.state("repository", repository, brokerNowMs);
-    if (breaker === null)
-      return this.#isAtItsLimit(repository, rules)
-        ? `repository ${repository} has as many attempts under way as it may have at once (${ruleOf(repository, rules).atOnce})`
-        : null;
-    const then = breaker.probe === null ? `after ${new Date(breaker.probeAtMs).toISOString()}` : "under way";
-    return `repository ${repository} has an open breaker (${breaker.why}); probe ${then}`;
   }
 
   async #ask(entry: QueueEntry, hostId: string, receipt: Receipt, nowMs: number): Promise<void> {
