@@ -1,8 +1,8 @@
 // `npm run simulate:protocol -- --seed S --runs N [--mutant NAME]`: simulated runs of the product's own core, on every
 // processor. Exit 1 if one broke an invariant; then its shortest history is printed, and its seed makes it again.
 import { availableParallelism } from "node:os";
-import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { atLeast, readFlags, refuse } from "../support/flags.ts";
 import { type Found, runSeed, shorten, tell } from "./explore.ts";
 import { MUTANTS } from "./rules.ts";
 
@@ -20,16 +20,10 @@ if (isMainThread) await explore();
 else await work(workerData as Share);
 
 async function explore(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      seed: { type: "string", default: "1" },
-      runs: { type: "string", default: "2000" },
-      mutant: { type: "string" },
-    },
-  });
-  const first = whole("seed", values.seed, 0);
-  const runs = whole("runs", values.runs, 1);
-  const { mutant } = values;
+  const flags = readFlags("simulate:protocol", { seed: "1", runs: "2000", mutant: "" });
+  const first = Math.floor(atLeast("seed", flags.seed, 0));
+  const runs = Math.floor(atLeast("runs", flags.runs, 1));
+  const mutant = flags.mutant === "" ? undefined : flags.mutant;
   if (mutant !== undefined && !Object.hasOwn(MUTANTS, mutant))
     refuse(`--mutant must be one of: ${Object.keys(MUTANTS).join(" · ")}`);
   const workers = Math.min(runs, availableParallelism());
@@ -77,17 +71,6 @@ async function explain(found: Found, mutant: string | undefined): Promise<void> 
 async function work({ first, step, end, mutant }: Share): Promise<void> {
   const rules = mutant === undefined ? undefined : MUTANTS[mutant];
   for (let seed = first; seed < end; seed += step) parentPort?.postMessage(await runSeed(seed, rules));
-}
-
-function whole(flag: string, text: string, least: number): number {
-  const value = Number(text);
-  if (text.trim() !== "" && Number.isSafeInteger(value) && value >= least) return value;
-  return refuse(`--${flag} must be a whole number, at least ${least}; it is ${JSON.stringify(text)}`);
-}
-
-function refuse(message: string): never {
-  say(message);
-  process.exit(2);
 }
 
 function say(line: string): void {
