@@ -13,6 +13,12 @@ const STUBBORN = `trap "" TERM HUP INT
 (setsid sh -c 'trap "" TERM HUP; while :; do sleep 1; done' > /dev/null 2>&1 < /dev/null &)
 while :; do sleep 1; done`;
 
+/** Who signals 0 signals itself. */
+function known(pid: number | undefined): number {
+  if (pid === undefined) throw new Error("there is no such process at the moment");
+  return pid;
+}
+
 describe.skipIf(!hasDistros)("a host with WSL2", () => {
   let wsl: WslMesh;
   let host: Host;
@@ -62,8 +68,8 @@ describe.skipIf(!hasDistros)("a host with WSL2", () => {
   });
 
   it.each([
-    ["its supervisor is killed", () => process.kill(wsl.supervisor(host) ?? 0, "SIGKILL")],
-    ["wsl.exe is killed", () => process.kill(wsl.wslExe(host) ?? 0, "SIGKILL")],
+    ["its supervisor is killed", () => process.kill(known(wsl.supervisor(host)), "SIGKILL")],
+    ["wsl.exe is killed", () => process.kill(known(wsl.wslExe(host)), "SIGKILL")],
     ["the virtual machine crashes", () => wsl.windows.happens("vm-crash")],
     ["its owner terminates the distro", () => wsl.windows.wsl.terminate(GOLDEN_DISTRO)],
   ])("is of use again after %s, and its attempt ends as the host's fault", async (_, breakIt) => {
