@@ -13,9 +13,7 @@ import {
 } from "./fleet-host.ts";
 import type { QueueEntry } from "./queue-entry.ts";
 import { RAMP_MS } from "./room.ts";
-
-/** As many bits as the fast integers of JavaScript have. */
-const LAST_BIT = 2 ** 29;
+import { RunnerBits } from "./runner-bits.ts";
 
 /** What of a task changes how the hosts look to it. */
 type Regarded = Pick<QueueEntry, "repository" | "cacheKey">;
@@ -37,7 +35,7 @@ export class Fleet {
   /** Hosts that keep a clone of each repository. */
   readonly #warm = new Map<string, Set<KnownHost>>();
   #regarded: Regarded = { repository: "", cacheKey: "" };
-  readonly #runnerBits = new Map<string, number>();
+  readonly #runners = new RunnerBits();
 
   get hosts(): ReadonlyMap<string, FleetHost> {
     return this.#hosts;
@@ -61,7 +59,7 @@ export class Fleet {
   }
 
   /** The bit that stands for a runner on every host; 0 for one that has none: no host has it, or too many are known. */
-  runnerBit = (runner: string): number => this.#runnerBits.get(runner) ?? 0;
+  runnerBit = (runner: string): number => this.#runners.bitOf(runner);
 
   /** Memory of the largest host that could be given work; null if there is none. */
   largestBytes(nowMs: number, silenceMs: number): number | null {
@@ -82,7 +80,7 @@ export class Fleet {
     if (known) {
       this.#remember(known, heartbeat.caches);
       if (!sameNames(heartbeat.runners, known.heartbeat.runners))
-        known.runnerBits = this.#bitsOf(heartbeat.runners);
+        known.runnerBits = this.#runners.bitsOf(heartbeat.runners);
       known.heartbeat = heartbeat;
       known.heardAtMs = nowMs;
       known.freeBelowBytes = Number.POSITIVE_INFINITY;
@@ -90,7 +88,7 @@ export class Fleet {
       return;
     }
     const host = newHost(heartbeat, nowMs, this.#wishes.get(heartbeat.hostId) ?? null);
-    host.runnerBits = this.#bitsOf(heartbeat.runners);
+    host.runnerBits = this.#runners.bitsOf(heartbeat.runners);
     this.#hosts.set(host.id, host);
     this.#list.push(host);
     this.#remember(host, heartbeat.caches, []);
@@ -211,17 +209,6 @@ export class Fleet {
     else hosts.delete(host);
     if (hosts.size === 0) this.#repositories.delete(repository);
     if (repository === this.#regarded.repository) host.same = attempts;
-  }
-
-  #bitsOf(runners: readonly string[]): number {
-    let bits = 0;
-    for (const runner of runners) {
-      const bit = this.#runnerBits.get(runner) ?? 2 ** this.#runnerBits.size;
-      if (bit > LAST_BIT) continue;
-      this.#runnerBits.set(runner, bit);
-      bits |= bit;
-    }
-    return bits;
   }
 
   #remember(
