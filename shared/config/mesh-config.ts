@@ -53,7 +53,7 @@ const PushGrant = z.strictObject({
   author: z
     .strictObject({ name: NAME, email: NAME })
     .default({ name: "agent-mesh", email: "agent-mesh@noreply.invalid" }),
-  /** Patches may change what the forge runs by itself, `.github/workflows`. */
+  /** Patches may change what a forge or CI service runs by itself, as `.github/workflows`. */
   workflows: z.boolean().default(false),
 });
 export type PushGrant = z.infer<typeof PushGrant>;

@@ -306,6 +306,11 @@ describe("a patch becomes a commit", () => {
     ["workflows, behind more than can be looked at", "unsafe", MANY],
   ])("of %s: %s", async (_, code, patch) => {
     const gitDir = path.join(folder, "bare");
+    ["what GitLab runs", "workflows", made("echo x: y > .gitlab-ci.yml")],
+    ["what Jenkins runs", "workflows", file("Jenkinsfile", "100644", "x")],
+    ["what CircleCI runs", "workflows", file(".circleci/config.yml", "100644", "x")],
+    ["what CI services run, by a link", "workflows", made("ln -s README.md azure-pipelines.yml")],
+    ["what is called so elsewhere", null, made("mkdir docs && touch docs/.gitlab-ci.yml docs/Jenkinsfile")],
     const patchFile = path.join(folder, "patch");
     await execa("git", ["clone", "-q", "--bare", repository.path, gitDir]);
     await writeFile(patchFile, typeof patch === "string" ? patch : await patch());

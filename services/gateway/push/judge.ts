@@ -31,6 +31,24 @@ export interface Change {
   blob: string;
 }
 
+/**
+ * What forges and CI services run for every push, with secrets of their own: whoever may change it has those. Names
+ * are theirs; what such a file calls in its turn is code like any other.
+ */
+const RUN_BY_ITSELF = [
+  ...[".github/workflows/", ".gitea/workflows/", ".forgejo/workflows/", ".circleci/", ".buildkite/"],
+  ...[".semaphore/", ".teamcity/", ".tekton/", ".woodpecker/", ".azure-pipelines/", ".builds/"],
+  ...[".gitlab-ci.yml", "bitbucket-pipelines.yml", "jenkinsfile", "codefresh.yml", "wercker.yml"],
+  ...[".travis.yml", ".drone.yml", ".cirrus.yml", ".build.yml"],
+  ...["azure-pipelines.yml", "azure-pipelines.yaml", ".woodpecker.yml", ".woodpecker.yaml"],
+  ...["appveyor.yml", ".appveyor.yml", "buildspec.yml", "cloudbuild.yaml", "cloudbuild.yml"],
+];
+
+function isRunByItself(path: string): boolean {
+  const name = path.toLowerCase();
+  return RUN_BY_ITSELF.some((one) => (one.endsWith("/") ? name.startsWith(one) : name === one));
+}
+
 const LINK = "120000";
 const SUBMODULE = "160000";
 
@@ -44,8 +62,8 @@ export function changesProblem(
 ): PushOutcome | null {
   for (const { path, mode } of changes) {
     if (mode === SUBMODULE) return park("unsafe", `${path} is a submodule`);
-    if (!workflows && /^\.github\/workflows\//i.test(path))
-      return park("workflows", `the patch changes ${path}, which the forge runs by itself`);
+    if (!workflows && isRunByItself(path))
+      return park("workflows", `the patch changes ${path}, which a forge or CI service runs by itself`);
     const target = targets.get(path);
     if (target !== undefined && leadsOut(path, target))
       return park("unsafe", `${path} is a link that leads out of the tree: ${target.slice(0, 200)}`);
