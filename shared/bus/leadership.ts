@@ -4,7 +4,8 @@ import { JetStreamApiError } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import type { Bus } from "./connect.ts";
 import { isNoRoom } from "./no-room.ts";
-import { LEASES } from "./streams.ts";
+import { lastMessage } from "./read.ts";
+import { bucketStream, bucketSubject, LEASES } from "./streams.ts";
 
 export interface Leadership extends AsyncDisposable {
   leads(): boolean;
@@ -58,4 +59,11 @@ export async function standForLeader(
       renewedAt = Number.NEGATIVE_INFINITY;
     },
   };
+}
+
+/** Whether anybody has led within the time that a key lives. */
+export async function hasLeader(bus: Bus, role: string): Promise<boolean> {
+  const last = await lastMessage(bus, bucketStream(LEASES), bucketSubject(LEASES, role));
+  // A leader that went away by itself has left an empty message.
+  return last !== null && last.payload.length > 0;
 }

@@ -43,9 +43,9 @@ export const PushRecord = z.discriminatedUnion("state", [
 ]);
 export type PushRecord = z.infer<typeof PushRecord>;
 
-/** Of a task that asked for it; `wanted` until it is known. */
+/** Of a task that asked for it; `wanted` until it is known. `pusher`: once it has succeeded, whether any gateway pushes now. */
 export const PushView = z.discriminatedUnion("state", [
-  z.object({ state: z.literal("wanted") }),
+  z.object({ state: z.literal("wanted"), pusher: z.boolean().optional() }),
   z.object({ ...pushed, at: z.iso.datetime() }),
   z.object({ ...parked, at: z.iso.datetime() }),
 ]);

@@ -31,6 +31,7 @@ import {
 } from "../support/gateway.ts";
 import { type GitServer, startGitServer } from "../support/git-server.ts";
 import { openLink } from "../support/link.ts";
+import { runMesh } from "../support/mesh-program.ts";
 import { startNats } from "../support/nats.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { startServiceProcesses } from "../support/service-processes.ts";
@@ -195,6 +196,8 @@ describe("a succeeded task's patch", () => {
     {
       await using _ = await gateway();
       await vi.waitUntil(() => server.answers.filter((status) => status === 401).length > 3, DEADLINE);
+      const push = { state: "wanted", pusher: true };
+      expect(await askApi(bus, "get", { taskId })).toMatchObject({ value: { push } });
     }
     expect(await askApi(bus, "get", { taskId })).toMatchObject({ value: { push: { state: "wanted" } } });
     await configure();
@@ -303,14 +306,14 @@ describe("a patch becomes a commit", () => {
       made("mkdir -p .github/Workflows && echo x > .github/Workflows/ci"),
     ],
     ["a file of Git LFS", "large-files", made(POINTER)],
-    ["workflows, behind more than can be looked at", "unsafe", MANY],
-  ])("of %s: %s", async (_, code, patch) => {
-    const gitDir = path.join(folder, "bare");
     ["what GitLab runs", "workflows", made("echo x: y > .gitlab-ci.yml")],
     ["what Jenkins runs", "workflows", file("Jenkinsfile", "100644", "x")],
     ["what CircleCI runs", "workflows", file(".circleci/config.yml", "100644", "x")],
     ["what CI services run, by a link", "workflows", made("ln -s README.md azure-pipelines.yml")],
     ["what is called so elsewhere", null, made("mkdir docs && touch docs/.gitlab-ci.yml docs/Jenkinsfile")],
+    ["workflows, behind more than can be looked at", "unsafe", MANY],
+  ])("of %s: %s", async (_, code, patch) => {
+    const gitDir = path.join(folder, "bare");
     const patchFile = path.join(folder, "patch");
     await execa("git", ["clone", "-q", "--bare", repository.path, gitDir]);
     await writeFile(patchFile, typeof patch === "string" ? patch : await patch());
@@ -353,6 +356,29 @@ it("may change workflows where the operator says so, as the author that he names
   expect(await outcomeOf(await succeed(patch))).toMatchObject({ state: "pushed", sha: tip() });
   repository.git("fetch", "-q", "origin", repository.branch);
   expect(repository.git("log", "-1", "--format=%cn <%ce>", "FETCH_HEAD")).toBe("Bot <bot@example.invalid>");
+});
+
+it("of a mesh none of whose gateways may push is known to have no pusher, and is waited for no longer", async () => {
+  const priority = "normal";
+  const taskId = await succeed(await patchOf("echo more >> README.md"), { priority });
+  const push = { state: "wanted", pusher: false };
+  expect(await askApi(bus, "get", { taskId })).toMatchObject({ value: { push } });
+  const file = path.join(folder, "request.json");
+  const { branch, headSha: sha, url: cloneUrl } = repository;
+  await writeFile(
+    file,
+    JSON.stringify({ ...deployRequest({ branch, sha, cloneUrl, push: true, priority }), taskId }),
+  );
+  const env = { NATS_URL: url };
+  const ended = await runMesh(["deploy", "--file", file, "--wait", "--json"], { env });
+  expect(ended.stderr).toContain(
+    'no gateway that may push is there: [push."octo-org/website"] in its MESH_CONFIG',
+  );
+  expect(ended.code).toBe(1);
+  expect(JSON.parse(ended.stdout)).toMatchObject({ taskId, state: "succeeded", push });
+  // It is not lost: one that may finds it.
+  await using _ = await gateway();
+  expect(await outcomeOf(taskId)).toMatchObject({ state: "pushed" });
 });
 
 it("is refused at the door where nothing may be pushed, and is never wanted of a task that failed", async () => {

@@ -21,6 +21,8 @@ const SOURCE_MAX_BYTES = 1024 * 1024;
 /** A gateway gives up sooner; where none may push, nobody says so. */
 const PUSH_MS = 1_200_000;
 const PUSH_POLL_MS = 250;
+/** One gateway takes another's place sooner. */
+const NO_PUSHER_MS = 10_000;
 
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
@@ -209,11 +211,20 @@ async function untilPushed(
   tell(options, "its patch is to be pushed by a gateway");
   const deadline = performance.now() + PUSH_MS;
   let task = ended;
+  let pusherSeenMs = performance.now();
   while (task.push?.state === "wanted" && performance.now() < deadline) {
     signal.throwIfAborted();
     await new Promise((done) => setTimeout(done, PUSH_POLL_MS));
     const asked = await mesh.get(task.taskId);
-    if (asked.ok) task = asked.value;
+    if (!asked.ok) continue;
+    task = asked.value;
+    if (task.push?.state !== "wanted" || task.push.pusher !== false) pusherSeenMs = performance.now();
+    if (performance.now() - pusherSeenMs < NO_PUSHER_MS) continue;
+    tell(
+      options,
+      `no gateway that may push is there: [push."${task.repository}"] in its MESH_CONFIG lets one`,
+    );
+    return task;
   }
   return task;
 }

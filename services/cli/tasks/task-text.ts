@@ -75,7 +75,9 @@ function agentText({ runner, version, model, usage, denied, resumedFrom }: Agent
 function pushText(push: PushView): string {
   switch (push.state) {
     case "wanted":
-      return "wanted, by a gateway that may";
+      return push.pusher === false
+        ? "wanted, and no gateway that may push is there"
+        : "wanted, by a gateway that may";
     case "pushed":
       return `${styled("green", "pushed")} as ${plainLine(push.sha)}`;
     case "parked":

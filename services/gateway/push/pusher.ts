@@ -5,7 +5,7 @@ import type { Logger } from "pino";
 import type { Bus } from "../../../shared/bus/connect.ts";
 import { follow, followTasks } from "../../../shared/bus/follow.ts";
 import { standForLeader } from "../../../shared/bus/leadership.ts";
-import { recordPush } from "../../../shared/bus/pushes.ts";
+import { PUSHER_ROLE, recordPush } from "../../../shared/bus/pushes.ts";
 import { PUSHES } from "../../../shared/bus/streams.ts";
 import { grantOf, type MeshConfig } from "../../../shared/config/mesh-config.ts";
 import { type PushOutcome, park, pushSubject } from "../../../shared/contracts/push.ts";
@@ -105,7 +105,9 @@ export async function startPusher(
   await recorded.caughtUp;
   const tasks = stack.use(await followTasks(bus, onFolded));
   const leadership = stack.use(
-    await standForLeader(bus, "push", `${process.pid}`, (leads) => log.info({ leads }, "pushes patches")),
+    await standForLeader(bus, PUSHER_ROLE, `${process.pid}`, (leads) =>
+      log.info({ leads }, "pushes patches"),
+    ),
   );
   stack.defer(async () => {
     over.abort();
