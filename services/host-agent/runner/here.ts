@@ -25,18 +25,24 @@ export async function findRunners(
 }> {
   const { ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL } = environment;
   const { OPENAI_API_KEY, OPENAI_BASE_URL } = environment;
+  const { passed, withheld } = environmentOfAgents(process.env);
+  if (withheld.length > 0)
+    log.warn(
+      { withheld },
+      "agents do not get these: they name files by paths of Windows, where no agent runs",
+    );
   const agents = [
     claudeCodeRunner(
       { file: environment.MESH_CLAUDE_BIN, version: environment.MESH_CLAUDE_VERSION, look },
-      { ...process.env, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL },
+      { ...passed, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL },
     ),
     codexRunner(
       { file: environment.MESH_CODEX_BIN, version: environment.MESH_CODEX_VERSION, look },
-      { ...process.env, OPENAI_API_KEY, OPENAI_BASE_URL },
+      { ...passed, OPENAI_API_KEY, OPENAI_BASE_URL },
       isolation,
     ),
     ...Object.entries(configured).map(([name, program]) =>
-      configuredRunner(name, program, process.env, process.env.PATH ?? ""),
+      configuredRunner(name, program, passed, passed.PATH ?? ""),
     ),
   ];
   const runners: Runner[] = [commandRunner];
@@ -53,8 +59,24 @@ export async function findRunners(
   return { runners, versions, unusable };
 }
 
+/** Authorities that this machine trusts besides. */
+const AUTHORITIES = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"];
+
+/**
+ * What agents may be given of this host's environment. On Windows they run in a Linux of their own, whose image has to
+ * trust what the network there wants: a path of Windows is no file to them.
+ */
+export function environmentOfAgents(host: NodeJS.ProcessEnv): {
+  passed: NodeJS.ProcessEnv;
+  withheld: string[];
+} {
+  const withheld = AUTHORITIES.filter((name) => /^([A-Za-z]:|\\\\)/.test(host[name] ?? ""));
+  const passed = Object.entries(host).filter(([name]) => !withheld.includes(name));
+  return { passed: Object.fromEntries(passed), withheld };
+}
+
 /** What an agent needs of the host's environment to reach its provider at all. */
-const PROXY = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"];
+const PROXY = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", ...AUTHORITIES];
 
 function configuredRunner(
   name: string,
