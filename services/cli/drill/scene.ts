@@ -13,6 +13,7 @@ import { LEASES } from "../../../shared/bus/streams.ts";
 import { leaseTimes, readEnvironment } from "../../../shared/config/environment.ts";
 import type { Fact } from "../../../shared/contracts/fact.ts";
 import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
+import type { DeployRequest } from "../../../shared/contracts/task.ts";
 import { foldAll } from "../../../shared/lifecycle/fold.ts";
 import { isEnd } from "../../../shared/lifecycle/table.ts";
 import { Failure, messageOf } from "../outcome.ts";
@@ -102,12 +103,22 @@ export class Scene implements AsyncDisposable {
   }
 
   /** What must be so before anything is killed. */
-  async prepared(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+  async prepared(what: string, isSo: () => boolean | Promise<boolean>, withinMs = PREPARE_MS): Promise<void> {
     this.#options.onProgress(what);
-    if (!(await this.within(PREPARE_MS, isSo)))
+    if (!(await this.within(withinMs, isSo)))
       throw new Failure(
-        `not so within ${PREPARE_MS / 1_000} s: ${what}. The last of the drill's own services:\n${await this.#services.tail()}`,
+        `not so within ${withinMs / 1_000} s: ${what}. The last of the drill's own services:\n${await this.#services.tail()}`,
       );
+  }
+
+  /** A task of another kind, on a host that the drill has started. */
+  async submitRequest(request: Partial<DeployRequest>): Promise<string> {
+    const taskId = `drill-${this.#id}-${this.#taskIds.length + 1}`;
+    this.#taskIds.push(taskId);
+    const short = drillRequest(taskId, "short", this.#source, { [LABEL]: this.#id });
+    const { run: _, ...rest } = short;
+    await submitUntilTaken(this.bus, { ...rest, ...request }, this.#options.signal);
+    return taskId;
   }
 
   /** `anywhere`: on the user's hosts too; else on those that the drill has started. */
@@ -123,7 +134,7 @@ export class Scene implements AsyncDisposable {
     return this.heard.filter(({ fact }) => fact.taskId === taskId);
   }
 
-  async startHost(number: number): Promise<DrillService> {
+  async startHost(number: number, env: NodeJS.ProcessEnv = {}): Promise<DrillService> {
     const hostId = `drill-${number}`;
     const host = this.#services.start("host-agent", {
       MESH_HOST_ID: hostId,
@@ -131,6 +142,7 @@ export class Scene implements AsyncDisposable {
       MESH_HOST_LABELS: `${LABEL}=${this.#id}`,
       MESH_DATA_DIR: path.join(this.#services.folder, hostId),
       MESH_ALLOW_FILE_CLONES: "1",
+      ...env,
     });
     await this.prepared(`host ${hostId} of the drill's own is online`, async () => {
       const hosts = await askApi(this.bus, "hosts", {});
