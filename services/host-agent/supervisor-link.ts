@@ -35,7 +35,7 @@ export interface GuestProcess {
 
 type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
 /** A connection that the attempt has opened at this door of its instance. */
-export type OnStream = (attempt: string, door: string, stream: Duplex) => void;
+type OnStream = (attempt: string, door: string, stream: Duplex) => void;
 
 export interface SupervisorLink extends AsyncDisposable {
   readonly hello: Hello;

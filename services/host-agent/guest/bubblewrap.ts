@@ -1,7 +1,6 @@
 // The sandbox by bubblewrap: PID, mount, IPC and UTS namespaces of its own, its own folders writable, the machine's
 // programs to be read, nothing else there, and no power to change that. The network is the machine's, or its own.
 import { createHash } from "node:crypto";
-import { shellWord } from "../../../shared/process/shell-word.ts";
 import {
   DEPENDENCIES_PATH,
   DOORS_PATH,
@@ -45,11 +44,11 @@ const NODE_PATH = "/srv/mesh/node";
 const ENTER = `cd -- "$0" || exit 125; exec "$@"`;
 
 /** The same once the port is open; of what the task has in its environment, nothing has a say before. */
-const enterWithPort = (port: number): string => {
-  const opener = [NODE_PATH, ...openPortArguments(port)].map(shellWord).join(" ");
-  return `cd -- "$0" || exit 125; /usr/bin/env -i NODE_CHANNEL_FD=${CHANNEL} ${opener} || exit 125
-unset NODE_CHANNEL_FD NODE_CHANNEL_SERIALIZATION_MODE; exec "$@" ${CHANNEL}>&-`;
-};
+const ENTER_WITH_PORT = `
+cd -- "$0" || exit 125
+/usr/bin/env -i NODE_CHANNEL_FD=${CHANNEL} "$1" "$2" "$3" "$4" || exit 125
+unset NODE_CHANNEL_FD NODE_CHANNEL_SERIALIZATION_MODE; shift 4
+exec "$@" ${CHANNEL}>&-`;
 
 /** `visible`: the arguments that show the machine's programs. */
 export function bubblewrap(options: {
@@ -87,7 +86,7 @@ export function bubblewrap(options: {
       // What lies between the mounts is nobody's to write.
       ...["--remount-ro", "/", "--chdir", "/", "--"],
       ...[setpriv, ...as, ...none, "/bin/sh", "-c"],
-      ...[port === undefined ? ENTER : enterWithPort(port), cwd],
+      ...(port === undefined ? [ENTER, cwd] : [ENTER_WITH_PORT, cwd, NODE_PATH, ...openPortArguments(port)]),
       ...argv,
     ];
   }

@@ -16,7 +16,7 @@ export function openPort(port: number): void {
 }
 
 /** Arguments of this very Node, or of the single-file program, wherever it is shown. */
-export const openPortArguments = (port: number): string[] =>
+export const openPortArguments = (port: number): [string, string, string] =>
   isSea()
     ? ["services/host-agent/guest/main.ts", "open-port", String(port)]
     : // Few threads: they count as its attempt's processes.
