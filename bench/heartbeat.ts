@@ -42,6 +42,7 @@ async function costOfHeartbeats(): Promise<number> {
     allowFileClones: false,
   });
   using condition = await startCondition({
+    unable: () => null,
     environment: readEnvironment({}),
     hostId: "bench",
     dataDir: folder,

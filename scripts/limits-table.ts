@@ -5,6 +5,8 @@ import { APPLY_MEMORY_BYTES } from "../services/gateway/push/commit.ts";
 import { PUSHER_TIMES } from "../services/gateway/push/pusher.ts";
 import { BODY_MAX_BYTES } from "../services/gateway/request-body.ts";
 import { SSE_LIMITS } from "../services/gateway/sse.ts";
+import { STREAMS_MAX } from "../services/host-agent/guest/doors.ts";
+import { WINDOW_BYTES } from "../services/host-agent/guest/framed-streams.ts";
 import { DISK_FREE_BYTES } from "../services/host-agent/instance.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
 import { CACHES_KEPT, CACHES_MAX_BYTES } from "../services/host-agent/workspace/cache-room.ts";
@@ -317,6 +319,12 @@ export const limitRows = (): string[][] => [
     `${bytes(DEPENDENCIES_MAX_BYTES)}; ${DEPENDENCIES_KEPT} of them`,
     "`services/host-agent/workspace/dependency-caches.ts`",
     "one that is larger is begun anew; of too many, or while the disk is short of room, the oldest go",
+  ],
+  [
+    "connections of an attempt at its doors, and what of each is under way to a slow reader",
+    `${STREAMS_MAX}; ${bytes(WINDOW_BYTES)} each way`,
+    "`services/host-agent/guest/doors.ts`",
+    "a further one is closed; the writer waits",
   ],
   [
     "tasks of a simulation",

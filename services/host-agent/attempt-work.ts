@@ -19,6 +19,7 @@ import { Failed } from "./failed.ts";
 import { commandInWords } from "./gates.ts";
 import { createInstance, type Instance } from "./instance.ts";
 import { createLogSink } from "./log-sink.ts";
+import { networkProblem, openNetwork } from "./network/instance-network.ts";
 import { planOf } from "./plan.ts";
 import { type RunnerRunOptions, runRunner } from "./runner-run.ts";
 import { runInSession } from "./session/run.ts";
@@ -51,7 +52,7 @@ export async function attemptWork(
     sink.phase("preparing", `checking out ${request.repository} at ${request.sha.slice(0, 12)}`);
     const isAgents = isForAgent(request);
     const tree = await checkOutWork();
-    const planned = planOf(request, tree.base ?? NO_BASE);
+    const planned = planOf(request, tree.base ?? NO_BASE, options.network);
     if (!planned.ok) throw new Failed(planned.failure);
     const { plan } = planned;
     for (const note of plan.notes) sink.phase("preparing", note);
@@ -59,12 +60,22 @@ export async function attemptWork(
     // Another host may have them.
     if (!granted.ok) throw new Failed({ category: "setup", message: granted.message });
     const secrets = granted.values;
+    const unkept = networkProblem(plan.network, guest);
+    // Another host may have one.
+    if (unkept !== null) throw new Failed({ category: "setup", message: unkept });
+    using network = openNetwork(
+      plan.network,
+      { guest, attemptKey: work.attemptKey },
+      options.network,
+      (words) => sink.phase("running", words),
+    );
     const bounded = { ...work, order: { ...work.order, request: plan.request } };
     result.phases.prepareMs = performance.now() - beganMs;
     const instance = createInstance(bounded, tree, {
       hostId,
       redactor,
       secrets,
+      network,
       budgetMs: (plan.request.timeoutMs ?? timeoutMs) - result.phases.prepareMs,
       ...(isAgents ? { outOfPatch: TRUSTED_PATHS } : {}),
     });
@@ -75,7 +86,7 @@ export async function attemptWork(
     const problem = ran ?? patch.problem;
     if (problem !== null) throw new Failed(problem);
     await validate(bounded, plan.gates, { file: patch.file, gitDir: tree.gitDir }, result.phases, {
-      ...{ hostId, redactor, secrets, budgetMs: instance.budgetMs(), sink, fileOf },
+      ...{ hostId, redactor, secrets, network, budgetMs: instance.budgetMs(), sink, fileOf },
       onResult(check, exit) {
         countMemory(exit);
         result.checks.push(check);

@@ -8,6 +8,7 @@ import type { AttemptResult } from "../../shared/contracts/task.ts";
 import { attemptWork } from "./attempt-work.ts";
 import type { Executor, Stop } from "./executor.ts";
 import { keepWorkspace } from "./keep-workspace.ts";
+import type { OwnersNetwork } from "./network/plan.ts";
 import type { Redactor } from "./redaction.ts";
 import type { Runner } from "./runner/runner.ts";
 import type { GrantSecrets } from "./secrets/host-secrets.ts";
@@ -23,6 +24,8 @@ export interface AttemptOptions {
   secrets: GrantSecrets;
   /** Of an agent's session and work as much is kept, for as long as it runs, as another attempt needs to go on. */
   keepsSessions: boolean;
+  /** What its owner lets attempts reach. */
+  network: OwnersNetwork;
   log: Logger;
 }
 

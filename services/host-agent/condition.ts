@@ -33,6 +33,8 @@ export interface ConditionOptions
   readPlace: () => Promise<PlaceReading>;
   /** The virtual machine that attempts run in is up; null where there is none. */
   isVmUp: (() => boolean) | null;
+  /** Why this host can do no work at all as it is set up; null if it can. */
+  unable: () => string | null;
   log: Logger;
 }
 
@@ -72,7 +74,7 @@ export async function startCondition(options: ConditionOptions): Promise<Conditi
   };
   const memory = () => offeredMemory(meter.machine(), vm() ?? vmToCome(), keptBytes);
   const withheld = (): Withheld | null => {
-    const why = meter.stuck() ?? shortOfMemory(vm());
+    const why = options.unable() ?? meter.stuck() ?? shortOfMemory(vm());
     return consideration.withheld() ?? (why === null ? null : { why, until: null });
   };
   const owned = stack.move();

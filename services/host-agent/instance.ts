@@ -11,6 +11,7 @@ import { DEPENDENCIES_PATH, GIT_PATH, HOME_PATH, WORK_PATH } from "./guest/insid
 import { dependencyEnvironment, machineEnvironment, pathOf } from "./instance-environment.ts";
 import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
+import type { InstanceNetwork } from "./network/instance-network.ts";
 import type { Redactor } from "./redaction.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "./supervisor-link.ts";
 import { bundleCommand, HUGE_FILE, LEFT_OUT, passingPatchCommand, patchCommand } from "./workspace/patch.ts";
@@ -37,7 +38,7 @@ export interface Instance {
   budgetMs(): number;
 }
 
-type InstanceCommand = Pick<ExecSpec, "stretch" | "argv" | "env" | "silenceMs" | "stopSignals"> & {
+type InstanceCommand = Pick<ExecSpec, "stretch" | "argv" | "env" | "silenceMs" | "stopSignals" | "doors"> & {
   stdin?: "pipe";
 };
 interface OwnCommand extends Pick<ExecSpec, "argv" | "env"> {
@@ -71,6 +72,7 @@ export function createInstance(
     redactor: Redactor;
     /** Environment variables of what runs in it; what takes the patch has none of them. */
     secrets: Record<string, string>;
+    network: InstanceNetwork;
     outOfPatch?: readonly string[];
   },
 ): Instance {
@@ -81,6 +83,7 @@ export function createInstance(
   const workTree = apart ? WORK_PATH : tree.workTree;
   const home = apart ? HOME_PATH : tree.home;
   const inGit = { workTree, gitDir: apart ? GIT_PATH : tree.gitDir, sha: request.sha };
+  const { network } = options;
   let budgetMs = options.budgetMs;
   const base = {
     attempt: work.attemptKey,
@@ -91,6 +94,7 @@ export function createInstance(
       temporary: tree.temporary,
       ...(tree.dependencies === undefined ? {} : { dependencies: tree.dependencies }),
     },
+    network: network.kind,
     stdin: "none" as const,
     limits: {
       // The repository may have lowered what it was admitted with.
@@ -105,18 +109,20 @@ export function createInstance(
   );
   const environment = {
     ...machineEnvironment(work.machine.environment, isolation),
+    ...network.environment,
     HOME: home,
     MESH_TASK_ID: taskId,
     MESH_ATTEMPT: String(attempt),
     MESH_HOST_ID: options.hostId,
   };
 
-  function start({ env, ...command }: InstanceCommand, onOutput: OnOutput): GuestProcess {
+  function start({ env, doors = [], ...command }: InstanceCommand, onOutput: OnOutput): GuestProcess {
     const process = guest.exec(
       {
         ...base,
         limits: bounded,
         ...command,
+        doors: [...network.doors, ...doors],
         env: { ...dependencies, ...options.secrets, ...env, ...environment, ...pathOf(env) },
         timeoutMs: Math.max(1, budgetMs),
       },

@@ -29,6 +29,7 @@ import type { Machine } from "./instances/machine.ts";
 import { readPlace } from "./instances/place.ts";
 import { instanceRules, machinesOf } from "./instances/settings.ts";
 import { createLogSink } from "./log-sink.ts";
+import { networksGiven } from "./network/plan.ts";
 import { serveOrders } from "./orders.ts";
 import { startAwake } from "./owner/keep-awake.ts";
 import { createRedactor } from "./redaction.ts";
@@ -49,6 +50,8 @@ const CLOSE_MS = 8_000;
 /** Told over the bus to stop, it lets what runs go on for so long, unless told otherwise, ms. */
 const STOP_MS = 600_000;
 const LOOK_AGAIN_MS = 2_000;
+const NO_NETWORK =
+  "MESH_HOST_NETWORK keeps its attempts from the network, and it can give them none of their own (docs/isolation.md)";
 
 /** `executor` makes what attempts do; a benchmark gives one that does nothing. */
 export async function start(
@@ -117,12 +120,17 @@ export async function start(
   // Elsewhere that may take minutes, and fail for a while; the host says meanwhile that it has nothing free.
   if (isLocal) await (await instances.first).guest.firstStamp();
   instances.onOpened(({ guest }) => void guest.firstStamp().then(() => heartbeats?.beat()));
-  let lastIsolation: Hello["isolation"] | undefined;
+  let lastHello: Hello | undefined;
   /** Of all instances, which are made alike; while none is there, as it was. */
-  const isolation = () => {
-    lastIsolation = instances.machines()[0]?.guest.hello()?.isolation ?? lastIsolation;
-    return lastIsolation;
+  const hello = () => {
+    lastHello = instances.machines()[0]?.guest.hello() ?? lastHello;
+    return lastHello;
   };
+  const ownersNetwork = {
+    widest: environment.MESH_HOST_NETWORK,
+    allowed: environment.MESH_HOST_ALLOWED_HOSTS,
+  };
+  const networks = () => networksGiven(ownersNetwork, hello()?.ownNetwork === true);
   let lastResume: Heartbeat["lastResume"];
   stack.use(
     watchForStandstill({
@@ -170,7 +178,10 @@ export async function start(
     );
   // What can see the machine, or reach an agent on it, is never a stranger's, whatever the machine was told.
   const takesStrangers = () =>
-    environment.MESH_HOST_UNTRUSTED && listening === null && isolation() === "sandbox";
+    environment.MESH_HOST_UNTRUSTED &&
+    listening === null &&
+    hello()?.isolation === "sandbox" &&
+    networks().includes("none");
 
   const condition = stack.use(
     await startCondition({
@@ -182,6 +193,7 @@ export async function start(
       atWork: () => attempts.reserved().attempts,
       handBack: (count, message) => attempts.handBack(count, message),
       onChange: () => heartbeats?.beat(),
+      unable: () => (hello() === undefined || networks().length > 0 ? null : NO_NETWORK),
       log,
     }),
   );
@@ -200,6 +212,7 @@ export async function start(
           return found.runners;
         },
         redactor,
+        network: ownersNetwork,
         secrets,
         keepsSessions: environment.MESH_HOST_CHECKPOINTS,
         log,
@@ -261,7 +274,8 @@ export async function start(
           labels: environment.MESH_HOST_LABELS,
           runners: runnerNames(),
           secrets: secrets.offered(),
-          isolation: isolation() ?? "none",
+          isolation: hello()?.isolation ?? "none",
+          networks: networks(),
           limits: instances.machines()[0]?.guest.hello()?.limits ?? NOTHING_HELD,
           untrusted: takesStrangers(),
           draining: draining(),

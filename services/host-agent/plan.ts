@@ -5,6 +5,7 @@ import type { Failure } from "../../shared/contracts/failure.ts";
 import { type DeployRequest, findingsProblem, isForAgent } from "../../shared/contracts/task.ts";
 import { TASK_TYPES } from "../../shared/contracts/task-type.ts";
 import { type Gate, gatesOf } from "./gates.ts";
+import { type NetworkPlan, networkOf, type OwnersNetwork } from "./network/plan.ts";
 import { promptFor } from "./prompt/prompt.ts";
 import { readConfiguration, withLimits } from "./repository-configuration.ts";
 import { type BaseBranch, CONFIGURATION_FILE } from "./workspace/tree.ts";
@@ -16,6 +17,8 @@ export interface Plan {
   gates: Gate[];
   /** Names of the host's secrets that work and gates get: what the request asks for, and the base branch. */
   secrets: string[];
+  /** What their instances may reach. */
+  network: NetworkPlan;
   /** What the log is told of it, a sentence each. */
   notes: string[];
 }
@@ -23,6 +26,7 @@ export interface Plan {
 export function planOf(
   request: DeployRequest,
   { isThere, configuration, templates }: BaseBranch,
+  owner: OwnersNetwork,
 ): { ok: true; plan: Plan } | { ok: false; failure: Failure } {
   const read = readConfiguration(
     configuration,
@@ -36,6 +40,7 @@ export function planOf(
   const secrets = request.fork === true ? [] : named;
   const untold = findingsProblem(request);
   if (untold !== null) return { ok: false, failure: { category: "setup", permanent: true, message: untold } };
+  const network = networkOf(request, read.configuration.network, owner);
   const { request: limited, tooHigh } = withLimits(request, read.configuration);
   const ofGates = gates.filter(({ gate }) => gate !== "check").map(({ gate }) => gate);
   const notes = [
@@ -45,14 +50,16 @@ export function planOf(
     ...(named.length === 0
       ? []
       : [`secrets ${named.join(", ")}: ${request.fork === true ? NONE_FOR_STRANGERS : "given"}`]),
+    ...(network.note === null ? [] : [network.note]),
     ...tooHigh.map((name) => `limits.${name} there is above what is allowed here, which holds`),
   ];
-  if (!isForAgent(request)) return { ok: true, plan: { request: limited, gates, secrets, notes } };
+  const common = { gates, secrets, network, notes };
+  if (!isForAgent(request)) return { ok: true, plan: { request: limited, ...common } };
   const { prompts } = read.configuration;
   const told = promptFor(request, { prompts, templates }, gates, randomBytes(8).toString("hex"));
   if (!told.ok) return told;
   notes.push(isThere ? TRUSTED : UNTRUSTED);
-  return { ok: true, plan: { request: { ...limited, prompt: told.prompt }, gates, secrets, notes } };
+  return { ok: true, plan: { request: { ...limited, prompt: told.prompt }, ...common } };
 }
 
 const NOTHING_JUDGES = `nothing judges it: a validation needs checks, or gates in ${CONFIGURATION_FILE} of the base branch`;

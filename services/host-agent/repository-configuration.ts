@@ -4,6 +4,7 @@ import { z } from "zod";
 import { ConfigurationError } from "../../shared/config/environment.ts";
 import { parseToml } from "../../shared/config/toml.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
+import { AllowedHosts, NetworkName } from "../../shared/contracts/network.ts";
 import { SecretNames } from "../../shared/contracts/secret.ts";
 import { Command, DeployFields, type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { TaskType } from "../../shared/contracts/task-type.ts";
@@ -41,11 +42,13 @@ const RepositoryConfiguration = z.strictObject({
   prompts: z.partialRecord(TaskType, Template).default({}),
   /** Names of secrets of its host's, which work and gates get as environment variables. */
   secrets: SecretNames.default([]),
+  /** What work and gates may reach, as far as the host allows it. */
+  network: z.strictObject({ mode: NetworkName, allow: AllowedHosts }).partial().default({}),
   limits: DeployFields.shape.limits.unwrap().extend({ timeoutMs: DeployFields.shape.timeoutMs }).default({}),
 });
 export type RepositoryConfiguration = z.infer<typeof RepositoryConfiguration>;
 
-const EMPTY: RepositoryConfiguration = { gates: {}, prompts: {}, secrets: [], limits: {} };
+const EMPTY: RepositoryConfiguration = { gates: {}, prompts: {}, secrets: [], network: {}, limits: {} };
 
 /** `text` is null where the base branch has no such file; `file` is named in what is wrong with it. */
 export function readConfiguration(

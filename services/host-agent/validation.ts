@@ -5,6 +5,7 @@ import type { Work } from "./executor.ts";
 import { Failed } from "./failed.ts";
 import { type Gate, type GateRun, runGates } from "./gates.ts";
 import { createInstance } from "./instance.ts";
+import type { InstanceNetwork } from "./network/instance-network.ts";
 import type { Redactor } from "./redaction.ts";
 import type { Patch } from "./workspace/patch.ts";
 
@@ -13,6 +14,7 @@ interface ValidationOptions extends Pick<GateRun, "sink" | "fileOf" | "onResult"
   redactor: Redactor;
   /** As the work has them. */
   secrets: Record<string, string>;
+  network: InstanceNetwork;
   /** What the work has left of the attempt's time. */
   budgetMs: number;
 }
@@ -23,7 +25,7 @@ export async function validate(
   gates: Gate[],
   patch: Patch,
   phases: AttemptResult["phases"],
-  { hostId, redactor, secrets, budgetMs, sink, fileOf, onResult }: ValidationOptions,
+  { hostId, redactor, secrets, network, budgetMs, sink, fileOf, onResult }: ValidationOptions,
 ): Promise<void> {
   if (gates.length === 0) return;
   const beganMs = performance.now();
@@ -34,7 +36,7 @@ export async function validate(
   if (!applied.ok)
     throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
   const leftMs = budgetMs - (performance.now() - beganMs);
-  const instance = createInstance(work, tree, { hostId, redactor, secrets, budgetMs: leftMs });
+  const instance = createInstance(work, tree, { hostId, redactor, secrets, network, budgetMs: leftMs });
   const stretch = await work.stretch();
   const problem = await runGates(gates, {
     ...{ instance, stretch, sink, signal: work.signal, fileOf, onResult },

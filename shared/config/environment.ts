@@ -4,6 +4,7 @@ import path from "node:path";
 import { z } from "zod";
 import { HostId } from "../contracts/ids.ts";
 import { LEASE } from "../contracts/lease.ts";
+import { NETWORKS, OwnersHosts } from "../contracts/network.ts";
 import { flag, grace, labels, paths, size, syncInterval, when, whole } from "./text-values.ts";
 import { ALWAYS } from "./when.ts";
 
@@ -58,6 +59,15 @@ const VARIABLES = {
     .describe(
       "0: nothing of a running agent's session is kept on the bus, and none is gone on with on this host",
     ),
+  MESH_HOST_NETWORK: z
+    .enum(NETWORKS)
+    .default("open")
+    .describe(
+      "what attempts may reach at most: open (what this machine does), allowlist (MESH_HOST_ALLOWED_HOSTS alone) or none",
+    ),
+  MESH_HOST_ALLOWED_HOSTS: OwnersHosts.default([]).describe(
+    "what attempts may reach that are kept to an allowlist, those of forks always: hosts such as example.com,*.example.com:8443, or addresses of this network, with commas between",
+  ),
   MESH_HOST_WHEN: when
     .default(ALWAYS)
     .describe(

@@ -74,6 +74,8 @@ export const Heartbeat = z.object({
   secrets: z.array(OfferedSecret).max(100).default([]).catch([]),
   /** How attempts are kept apart: `namespaces`, or `process-group` where the kernel gives no more. */
   isolation: z.string(),
+  /** What it can give attempts of the network (`shared/contracts/network.ts`). */
+  networks: forPeople(z.array(z.string())),
   /** What holds attempts to their limits: `control-group`, `watched` (looked at now and then), or `none`. */
   limits: forPeople(z.object({ memory: z.string(), processes: z.string(), cpus: z.string() })),
   /** It takes the work of strangers: pull requests from forks. */

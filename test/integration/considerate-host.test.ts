@@ -207,6 +207,7 @@ describe("a pause", () => {
 
 it("readings that hang keep nobody waiting: what was never read is said so, and nothing begins on it", async () => {
   using condition = await startCondition({
+    unable: () => null,
     environment: readEnvironment({}),
     hostId: "h1",
     dataDir: ownFolder(),
@@ -232,6 +233,7 @@ it("tells of its virtual machine by its settings until it is up, and of none unt
   let isUp = false;
   let place: PlaceReading = { disk, caches: [], vmToComeBytes: GIB / 4 };
   using condition = await startCondition({
+    unable: () => null,
     environment: readEnvironment({}),
     hostId: "h1",
     dataDir: ownFolder(),

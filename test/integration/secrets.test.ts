@@ -71,7 +71,8 @@ describe("a secret of the host", () => {
     expect(await artifact(taskId, "patch")).toBe("");
   });
 
-  it("is not there for a pull request from a fork, which runs without", async () => {
+  it("is not there for a pull request from a fork, which runs without", async ({ skip }) => {
+    if (!host.hello.ownNetwork) skip("this machine cannot keep strangers' work from the network");
     const { taskId, failure, result } = await host.run(repository, {
       ...command('test -z "$API_TOKEN$DEPLOY_KEY"'),
       fork: true,

@@ -13,6 +13,7 @@ import { markOf } from "../../services/host-agent/guest/state.ts";
 import { keepGuest } from "../../services/host-agent/guest-keeper.ts";
 import { keptFolderIn } from "../../services/host-agent/kept-shell.ts";
 import { memoryLimitOf } from "../../services/host-agent/memory-limit.ts";
+import type { OwnersNetwork } from "../../services/host-agent/network/plan.ts";
 import { createRedactor } from "../../services/host-agent/redaction.ts";
 import { commandRunner } from "../../services/host-agent/runner/command.ts";
 import type { Run, Runner } from "../../services/host-agent/runner/runner.ts";
@@ -86,10 +87,12 @@ export async function startAttemptHost({
   runners = [],
   tools = [],
   through = [],
+  network = { widest: "open", allowed: [] },
 }: {
   runners?: Runner[];
   tools?: string[];
   through?: string[] | undefined;
+  network?: OwnersNetwork;
 } = {}): Promise<AttemptHost> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(tmpdir(), "mesh-attempts-"));
@@ -143,6 +146,7 @@ export async function startAttemptHost({
     redactor,
     secrets,
     keepsSessions: true,
+    network,
     log,
   });
   let started = 0;

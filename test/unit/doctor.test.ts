@@ -146,11 +146,16 @@ it("agents in a distro are told, and whether they could log in", () => {
 
 it("what keeps attempts apart is told, and a host for strangers without it fails", () => {
   const limits = { freezer: true, memory: true, processes: true, cpu: true };
-  const isolation = { isolation: "sandbox", wanted: true, takesStrangers: true, limits } as const;
+  const networks = ["open", "allowlist", "none"] as const;
+  const isolation = { isolation: "sandbox", wanted: true, takesStrangers: true, networks, limits } as const;
   expect(amiss(judgeIsolation(isolation))).toEqual([]);
   expect(amiss(judgeIsolation({ ...isolation, isolation: "namespaces" }))).toEqual(["sandbox: fail"]);
   const open = { ...isolation, wanted: false, takesStrangers: false, limits: { ...limits, memory: false } };
   expect(amiss(judgeIsolation(open))).toEqual(["sandbox: warn", "limits: warn"]);
+  const shared = { ...isolation, networks: ["open"] } as const;
+  expect(amiss(judgeIsolation(shared))).toEqual(["network: fail"]);
+  expect(amiss(judgeIsolation({ ...shared, takesStrangers: false }))).toEqual(["network: warn"]);
+  expect(amiss(judgeIsolation({ ...open, networks: [] }))).toContain("network: fail");
 });
 
 describe("WSL", () => {

@@ -30,7 +30,7 @@ describe("a repository's configuration", () => {
   });
 
   it("is not needed", () => {
-    expect(read(null)).toEqual({ gates: {}, prompts: {}, secrets: [], limits: {} });
+    expect(read(null)).toEqual({ gates: {}, prompts: {}, secrets: [], network: {}, limits: {} });
     expect(read("")).toEqual(read(null));
   });
 

@@ -35,6 +35,7 @@ export function hostText(host: HostView, nowMs: number): string {
       ["kept for owner", memoryOf?.keptBytes ? formatSize(memoryOf.keptBytes) : null],
       ["disk", `${formatSize(disk.freeBytes)} of ${formatSize(disk.totalBytes)} free`],
       ["isolation", plainLine(host.isolation)],
+      ["networks", host.networks === undefined ? null : plainLine(host.networks.join(", "))],
       ["labels", pairs(host.labels)],
       ["secrets", host.secrets.map(({ name }) => plainLine(name)).join(", ") || null],
       ["versions", pairs(host.versions)],

@@ -1,0 +1,170 @@
+// The only way out of an instance whose network is its own: an HTTP proxy at the host's end of a door, which no port
+// leads to. It connects to what is allowed, by CONNECT or by a plain http:// request, and to the very address that it
+// has judged; everything else is refused in words.
+import type { LookupAddress } from "node:dns";
+import { lookup } from "node:dns/promises";
+import {
+  type ClientRequest,
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
+import { connect, isIP } from "node:net";
+import { type Duplex, pipeline } from "node:stream";
+import type { AllowedHost } from "../../../shared/contracts/network.ts";
+import { isOnInternet } from "./address.ts";
+import { isOn, type NetworkPlan } from "./plan.ts";
+import type { Refusals } from "./refusals.ts";
+
+const CONNECT_MS = 15_000;
+const HTTP_PORT = 80;
+
+export interface WayOutOptions {
+  plan: Pick<NetworkPlan, "lists" | "remedy">;
+  /** Addresses that this host's owner has named are reached though they are nobody's on the internet. */
+  owners: readonly AllowedHost[];
+  refusals: Refusals;
+}
+
+type Answer = { ok: true; address: string } | { ok: false; status: 403 | 502; message: string };
+
+export interface WayOut {
+  /** A connection from inside. */
+  answer(stream: Duplex): void;
+}
+
+export function wayOut(options: WayOutOptions): WayOut {
+  const server = createServer((request, response) => void forward(request, response));
+  server.on("connect", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+    void lead(request, stream, head);
+  });
+  server.on("upgrade", (_request, stream: Duplex) => stream.destroy());
+  server.on("clientError", (_error, stream: Duplex) => stream.destroy());
+
+  async function lead({ url = "" }: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
+    stream.on("error", () => {});
+    const place = placeOf(`https://${url}`);
+    const answer = place === null ? NO_PLACE : await judge(place, options);
+    if (stream.destroyed) return;
+    if (place === null || !answer.ok) {
+      const { status, message } = answer as Extract<Answer, { ok: false }>;
+      stream.end(`HTTP/1.1 ${status} ${REASONS[status]}\r\nconnection: close\r\n${inText(message)}`);
+      return;
+    }
+    const socket = connect({ host: answer.address, port: place.port, timeout: CONNECT_MS });
+    const fail = (why: string) => {
+      const message = `agent-mesh: ${url} cannot be reached: ${why}\n`;
+      stream.end(`HTTP/1.1 502 ${REASONS[502]}\r\nconnection: close\r\n${inText(message)}`);
+    };
+    const onError = (error: Error) => fail(error.message);
+    socket.once("error", onError);
+    socket.once("timeout", () => socket.destroy(new Error("it does not answer")));
+    stream.once("close", () => socket.destroy());
+    socket.once("connect", () => {
+      socket.off("error", onError);
+      socket.setTimeout(0);
+      stream.write("HTTP/1.1 200 Connection established\r\n\r\n");
+      if (head.length > 0) socket.write(head);
+      const over = () => {};
+      pipeline(stream, socket, over);
+      pipeline(socket, stream, over);
+    });
+  }
+
+  async function forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const place = placeOf(request.url ?? "");
+    const answer = place === null ? NO_PLACE : await judge(place, options);
+    if (place === null || !answer.ok) {
+      const { status, message } = answer as Extract<Answer, { ok: false }>;
+      return refuse(response, status, message);
+    }
+    const { host, "proxy-connection": _, "proxy-authorization": __, ...headers } = request.headers;
+    const onward: ClientRequest = httpRequest({
+      ...{ host: answer.address, port: place.port, path: place.path, method: request.method },
+      headers: { ...headers, host: host ?? place.host, connection: "close" },
+      timeout: CONNECT_MS,
+    });
+    onward.once("timeout", () => onward.destroy(new Error("it does not answer")));
+    onward.once("response", (answered) => {
+      onward.setTimeout(0);
+      response.writeHead(answered.statusCode ?? 502, answered.headers);
+      pipeline(answered, response, () => {});
+    });
+    onward.once("error", (error) => {
+      if (response.headersSent) return void response.destroy();
+      return refuse(response, 502, `agent-mesh: ${place.host} cannot be reached: ${error.message}\n`);
+    });
+    response.once("close", () => onward.destroy());
+    pipeline(request, onward, () => {});
+  }
+
+  return { answer: (stream) => void server.emit("connection", stream) };
+}
+
+const REASONS = { 403: "Forbidden", 502: "Bad Gateway" };
+const NO_PLACE: Answer = {
+  ok: false,
+  status: 403,
+  message: "agent-mesh: this is an HTTP proxy: give it a whole http:// URL, or CONNECT host:port\n",
+};
+
+const inText = (message: string): string =>
+  `content-type: text/plain\r\ncontent-length: ${Buffer.byteLength(message)}\r\n\r\n${message}`;
+
+function refuse(response: ServerResponse, status: keyof typeof REASONS, message: string): void {
+  const headers = {
+    ...{ "content-type": "text/plain", "content-length": Buffer.byteLength(message) },
+    connection: "close",
+  };
+  response.writeHead(status, headers).end(message);
+}
+
+interface Place {
+  /** Without the brackets of an address of version 6. */
+  host: string;
+  port: number;
+  path: string;
+}
+
+function placeOf(text: string): Place | null {
+  if (!URL.canParse(text)) return null;
+  const { protocol, hostname, port, pathname, search } = new URL(text);
+  if (hostname === "" || (protocol !== "https:" && protocol !== "http:")) return null;
+  const usual = protocol === "https:" ? 443 : HTTP_PORT;
+  return {
+    host: hostname.replace(/^\[|\]$/g, ""),
+    port: port === "" ? usual : Number(port),
+    path: `${pathname}${search}`,
+  };
+}
+
+/** The address to connect to, which is the one that was judged: a name may mean another one a moment later. */
+async function judge({ host, port }: Place, { plan, owners, refusals }: WayOutOptions): Promise<Answer> {
+  const place = `${host}:${port}`;
+  const refuse = (why: string): Answer => {
+    refusals.add(place, why);
+    return { ok: false, status: 403, message: `agent-mesh: ${place} is refused: ${why}\n` };
+  };
+  if (!plan.lists.every((list) => isOn(list, host, port)))
+    return refuse(`it is not allowed (${plan.remedy})`);
+  const addresses = isIP(host) === 0 ? await addressesOf(host) : [host];
+  if (typeof addresses === "string")
+    return { ok: false, status: 502, message: `agent-mesh: ${host} is not found: ${addresses}\n` };
+  const mayBe = (address: string) => isOnInternet(address) || isOn(owners, address, port);
+  const address = addresses.find(mayBe);
+  if (address !== undefined) return { ok: true, address };
+  return refuse(
+    `it is ${addresses.join(", ")}, which is no address of the internet (this host's owner may name an address in MESH_HOST_ALLOWED_HOSTS)`,
+  );
+}
+
+/** Or why there is none. */
+async function addressesOf(host: string): Promise<string[] | string> {
+  try {
+    const found: LookupAddress[] = await lookup(host, { all: true });
+    return found.map(({ address }) => address);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+  }
+}
