@@ -149,6 +149,8 @@ export async function start(
     unusable: [],
   };
   const find = async ({ guest, look }: Machine) => {
+    if (secrets.offered().length > 0 && guest.hello()?.isolation !== "sandbox")
+      log.warn("attempts are in no sandbox: whatever runs here could read all of this host's secrets");
     found = await findRunners(environment, isLocal ? programs : {}, guest.hello()?.isolation, look, log);
   };
   if (isLocal) await find(await instances.first);

@@ -8,6 +8,7 @@ import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { DEADLINE, startHostMesh } from "../support/host.ts";
 import { runMesh } from "../support/mesh-program.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
+import { hasBubblewrap } from "../support/supervisor.ts";
 
 const VALUE = 'tok"en\\0123456789';
 const GATES = '[gates]\ntests = "test \\"$DEPLOY_KEY\\" = deploy-0123456789 && echo $DEPLOY_KEY"\n';
@@ -193,4 +194,15 @@ describe("mesh host secret", () => {
       expect(missing.output()).toContain("cannot be read (ENOENT)");
     },
   );
+
+  it.runIf(hasBubblewrap)("is said to keep nothing apart where attempts are in no sandbox", async () => {
+    await using mesh = await startHostMesh({ tracker: false });
+    const file = path.join(mesh.folder, "secrets.json");
+    await writeFile(file, JSON.stringify({ A: { value: "0123456789", repositories: [] } }), { mode: 0o600 });
+    const warning = "could read all of this host's secrets";
+    const open = await mesh.host("h1", { MESH_HOST_SECRETS: file, MESH_HOST_SANDBOX: "0" });
+    expect(open.output()).toContain(warning);
+    const sandboxed = await mesh.host("h2", { MESH_HOST_SECRETS: file, MESH_HOST_SANDBOX: "1" });
+    expect(sandboxed.output()).not.toContain(warning);
+  });
 });
