@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { askTracker } from "../../shared/bus/append.ts";
 import { ask } from "../../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
-import { listeningRunner, pathsOf } from "../../shared/config/agent-programs.ts";
+import { pathsOf } from "../../shared/config/agent-programs.ts";
 import { ConfigurationError, leaseTimes } from "../../shared/config/environment.ts";
 import { readMeshConfig } from "../../shared/config/mesh-config.ts";
 import { VERSION } from "../../shared/config/version.ts";
@@ -172,18 +172,9 @@ export async function start(
   let drained = false;
   let stopping = false;
   const draining = () => drained || stopping;
-  const listening = isLocal ? listeningRunner(programs) : null;
-  if (environment.MESH_HOST_UNTRUSTED && listening !== null)
-    log.warn(
-      { runner: listening },
-      "no work from forks is taken, though MESH_HOST_UNTRUSTED=1: this runner's agent could be typed into by it",
-    );
-  // What can see the machine, or reach an agent on it, is never a stranger's, whatever the machine was told.
+  // What can see the machine, or reach what listens on it, is never a stranger's, whatever the machine was told.
   const takesStrangers = () =>
-    environment.MESH_HOST_UNTRUSTED &&
-    listening === null &&
-    hello()?.isolation === "sandbox" &&
-    networks().includes("none");
+    environment.MESH_HOST_UNTRUSTED && hello()?.isolation === "sandbox" && networks().includes("none");
 
   const condition = stack.use(
     await startCondition({

@@ -61,7 +61,3 @@ export type AgentPrograms = z.infer<typeof AgentPrograms>;
 /** What its command names by a full path has to be there wherever it runs. */
 export const pathsOf = ({ acp = [], agentapi = [] }: AgentProgram): string[] =>
   [...acp, ...agentapi].filter((argument) => path.isAbsolute(argument));
-
-/** A runner whose server has no password: whatever runs on the same network can type into its agent. Null for none. */
-export const listeningRunner = (programs: AgentPrograms): string | null =>
-  Object.entries(programs).find(([, { agentapi }]) => agentapi !== undefined)?.[0] ?? null;

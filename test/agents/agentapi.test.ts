@@ -1,12 +1,15 @@
 // agentapi, the real program, around the real Claude Code in its terminal, as a runner of real attempts: what a screen
 // tells, and what it cannot.
+import { readFileSync, readlinkSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { agentapiRunner } from "../../services/host-agent/runner/agentapi/driver.ts";
+import type { Runner } from "../../services/host-agent/runner/runner.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { AROUND_CLAUDE, CLAUDE_SETTINGS, preparedClaude } from "../support/agentapi-claude.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { type MessagesApi, startMessagesApi, type Turn } from "../support/messages-api.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
+import { hasBubblewrap } from "../support/supervisor.ts";
 
 const agentapi = inject("agentapiProgram");
 const claude = inject("claudeProgram");
@@ -18,10 +21,22 @@ const ASKS: Turn = [
   { tool: "Bash", input: { command: `node -e "require('fs').writeFileSync('asked.txt', 'x')"` } },
 ];
 
+/** The network in which a process of agentapi listens. */
+function networkOfServer(pid: number): string[] {
+  try {
+    const isServer = readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("agentapi");
+    return isServer ? [readlinkSync(`/proc/${pid}/ns/net`)] : [];
+  } catch {
+    // It has just ended.
+    return [];
+  }
+}
+
 describe.skipIf(agentapi === null || claude === null)("an attempt by agentapi", () => {
   let api: MessagesApi;
   let host: AttemptHost;
   let repository: Repository;
+  let runners: Runner[];
 
   beforeAll(async () => {
     api = await startMessagesApi();
@@ -32,8 +47,9 @@ describe.skipIf(agentapi === null || claude === null)("an attempt by agentapi", 
     const prepared = runner("prepared", preparedClaude(claude ?? ""));
     const found = await prepared.probe();
     if (!found.ok) throw new Error(found.reason);
+    runners = [prepared, runner("unprepared", [claude ?? ""])];
     host = await startAttemptHost({
-      runners: [prepared, runner("unprepared", [claude ?? ""])],
+      runners,
       tools: [agentapi ?? "", claude ?? ""],
     });
     repository = makeRepository();
@@ -52,6 +68,26 @@ describe.skipIf(agentapi === null || claude === null)("an attempt by agentapi", 
     checks,
   });
   const patchOf = async (taskId: string) => Buffer.concat(await host.artifact(taskId, "patch")).toString();
+
+  it.runIf(hasBubblewrap)("has its server in the attempt's own network, where that has one", async () => {
+    await using apart = await startAttemptHost({
+      runners,
+      tools: [agentapi ?? "", claude ?? ""],
+      network: { widest: "none", allowed: [] },
+    });
+    const networks: (string | undefined)[] = [];
+    for (const where of [host, apart]) {
+      api.play(DONE);
+      const { taskId, ended } = where.start(repository, asked());
+      await vi.waitUntil(async () => (await where.events(taskId)).length > 0, DEADLINE);
+      networks.push(where.processes().flatMap(networkOfServer)[0]);
+      await ended;
+    }
+    const [shared, own] = networks;
+    expect(shared).toBe(readlinkSync("/proc/self/ns/net"));
+    expect(own).toMatch(/^net:/);
+    expect(own).not.toBe(shared);
+  });
 
   it("is denied by default what asks for leave, visibly", async () => {
     api.play(ASKS, DONE);

@@ -15,7 +15,6 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../../services/host-agent/log-sink.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
-import { startHostMesh } from "../support/host.ts";
 import { untilGone } from "../support/mesh-program.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { hasBubblewrap, isRoot, startSupervisor, WITHOUT_BUBBLEWRAP } from "../support/supervisor.ts";
@@ -206,20 +205,6 @@ describe.skipIf(!hasBubblewrap)("a supervisor's sandbox (needs bubblewrap)", () 
     } finally {
       rmSync(prefix, { recursive: true, force: true });
     }
-  });
-});
-
-describe.skipIf(!hasBubblewrap)("a host that takes the work of strangers (needs bubblewrap)", () => {
-  it("takes none beside an agent that they could type into, and says so", async () => {
-    await using mesh = await startHostMesh({ tracker: false });
-    const env = { MESH_HOST_SANDBOX: "1", MESH_HOST_UNTRUSTED: "1" };
-    await mesh.host("h1", env);
-    expect(await mesh.heartbeat("h1")).toMatchObject({ untrusted: true });
-    const config = path.join(mesh.folder, "mesh.toml");
-    writeFileSync(config, '[runners.aider]\nagentapi = ["agentapi", "server", "--", "aider"]\n');
-    const host = await mesh.host("h2", { ...env, MESH_CONFIG: config });
-    expect(await mesh.heartbeat("h2")).toMatchObject({ untrusted: false });
-    expect(host.output()).toContain("no work from forks is taken, though MESH_HOST_UNTRUSTED=1");
   });
 });
 
