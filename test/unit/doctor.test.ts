@@ -10,9 +10,12 @@ import { judgeGit } from "../../services/cli/doctor/git.ts";
 import { judgeIsolation } from "../../services/cli/doctor/isolation.ts";
 import { judgeMachine, judgeSettings, type MachineReading } from "../../services/cli/doctor/machine.ts";
 import { judgePause, readPauseFolder } from "../../services/cli/doctor/pause.ts";
+import { judgeSecrets } from "../../services/cli/doctor/secrets.ts";
 import { judgeWindows, type WindowsReading } from "../../services/cli/doctor/windows.ts";
 import { type GuestReading, judgeGrowth, judgeWsl, type WslReading } from "../../services/cli/doctor/wsl.ts";
 import { judgeWslConfig } from "../../services/cli/doctor/wslconfig.ts";
+import type { Isolation } from "../../services/host-agent/guest/inside.ts";
+import type { ReadStore } from "../../services/host-agent/secrets/store.ts";
 import { vmMemoryBytes, wslConfigText } from "../../services/host-agent/wsl/wslconfig.ts";
 import { readEnvironment } from "../../shared/config/environment.ts";
 
@@ -329,4 +332,25 @@ it("WSL's machine has what its settings say, within the machine's own; what WSL 
   expect(bytes("[wsl2]\nmemory=lots")).toBe(16 * GIB);
   expect(bytes("memory=12GB")).toBe(16 * GIB);
   expect(wslConfigText(Buffer.from("[wsl2]", "utf16le")).text).toBeNull();
+});
+
+describe("secrets of tasks", () => {
+  const store = (repositories: string[]): ReadStore => ({
+    ok: true,
+    store: { NPM_TOKEN: { value: "npm_0123456789", repositories } },
+  });
+  const granted = store(["github.com/a/b"]);
+
+  it.each<[string, ReadStore, Isolation | null, string[]]>([
+    ["of which there are none are well", { ok: true, store: {} }, "sandbox", []],
+    ["in a sandbox are well", granted, "sandbox", []],
+    ["beside instances in WSL2 are well", granted, null, []],
+    ["without a sandbox are everybody's", granted, "namespaces", ["secrets: warn"]],
+    ["granted to nobody are told", store([]), "sandbox", ["grants: warn"]],
+    ["that no host agent would begin with fail", { ok: false, problem: "mode 644" }, null, ["secrets: fail"]],
+  ])("%s", (_, read, isolation, verdicts) => {
+    const findings = judgeSecrets(read, isolation);
+    expect(amiss(findings)).toEqual(verdicts);
+    expect(JSON.stringify(findings)).not.toContain("npm_0123456789");
+  });
 });

@@ -17,6 +17,7 @@ import { judgeGit, readGit } from "./git.ts";
 import { judgeIsolation, readIsolation } from "./isolation.ts";
 import { judgeMachine, judgeSettings, readMachine } from "./machine.ts";
 import { judgePause, readPauseFolder } from "./pause.ts";
+import { judgeSecrets, readSecrets } from "./secrets.ts";
 import { judgeWindows, readWindows, type WindowsReading } from "./windows.ts";
 import { judgeGrowth, judgeWsl } from "./wsl.ts";
 import { readWsl } from "./wsl-reading.ts";
@@ -92,7 +93,9 @@ export async function examine(
     isolation.catch(() => {});
     groups.isolation = async () => judgeIsolation(await isolation);
     groups.agents = async () => judgeAgents(await readAgents(environment, (await isolation).isolation));
-  }
+    groups.secrets = async () =>
+      judgeSecrets(await readSecrets(environment, dataDir), (await isolation).isolation);
+  } else groups.secrets = async () => judgeSecrets(await readSecrets(environment, dataDir), null);
   return Promise.all(
     Object.entries(groups).map(async ([name, look]) => ({ name, findings: await within(name, look) })),
   );
