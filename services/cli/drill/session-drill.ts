@@ -5,10 +5,10 @@ import { gunzip } from "node:zlib";
 import { artifactBytes, artifactOf } from "../../../shared/bus/artifacts.ts";
 import { askApi } from "../../../shared/bus/ask.ts";
 import { checkpointChunk, latestCheckpoint } from "../../../shared/bus/checkpoints.ts";
+import { readEnvironment } from "../../../shared/config/environment.ts";
 import type { CheckpointView } from "../../../shared/contracts/checkpoint.ts";
 import type { DeployRequest, TaskView } from "../../../shared/contracts/task.ts";
-import { claudeCodeRunner } from "../../host-agent/runner/claude-code/driver.ts";
-import { lookOn } from "../../host-agent/runner/program.ts";
+import { readAgents } from "../doctor/agents.ts";
 import { Failure } from "../outcome.ts";
 import { type Asked, startProviderRelay } from "./provider-relay.ts";
 import { Scene, type SceneOptions } from "./scene.ts";
@@ -39,9 +39,11 @@ new file step-3.txt. Then write "four" into a new file step-4.txt. When all four
 const decompress = promisify(gunzip);
 
 export async function runSessionDrill(options: SceneOptions): Promise<SessionReport> {
-  const { MESH_CLAUDE_BIN: file, MESH_CLAUDE_VERSION: version, PATH = "" } = process.env;
-  const found = await claudeCodeRunner({ file, version, look: lookOn(PATH) }, process.env).probe();
-  if (!found.ok) throw new Failure(`the drill's hosts need Claude Code: ${found.reason}`);
+  const environment = readEnvironment();
+  const agents = await readAgents(environment, "namespaces");
+  const claude = agents.find(({ name }) => name === "claude-code");
+  if (claude !== undefined && "reason" in claude)
+    throw new Failure(`the drill's hosts need Claude Code: ${claude.reason}`);
   await using stack = new AsyncDisposableStack();
   const asked: (Asked & { attempt: number; hostId: string })[] = [];
   const third = Promise.withResolvers<void>();
@@ -60,7 +62,7 @@ export async function runSessionDrill(options: SceneOptions): Promise<SessionRep
   const scene = stack.use(await Scene.open(options));
   const env = {
     ANTHROPIC_BASE_URL: relay.url,
-    MESH_HOST_TOOLS: [process.env.MESH_HOST_TOOLS, file].filter(Boolean).join(":"),
+    MESH_HOST_TOOLS: [process.env.MESH_HOST_TOOLS, environment.MESH_CLAUDE_BIN].filter(Boolean).join(":"),
     NO_PROXY: [process.env.NO_PROXY, "127.0.0.1"].filter(Boolean).join(","),
     MESH_HOST_CHECKPOINTS: "1",
   };
