@@ -21,24 +21,26 @@ export interface ProviderRelay extends AsyncDisposable {
 /** Of this hop, or for what `fetch` has decoded. */
 const NOT_PASSED = ["host", "connection", "content-length", "transfer-encoding", "content-encoding"];
 
-/** `onAsked`: the request is passed on once it resolves. */
+/** `onAsked`: the request is passed on once it resolves, unless whoever asked is gone by then. */
 export async function startProviderRelay(
   provider: string,
-  onAsked: (asked: Asked) => Promise<void>,
+  onAsked: (asked: Asked, gone: AbortSignal) => Promise<void>,
 ): Promise<ProviderRelay> {
   const closing = new AbortController();
 
   async function pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once("close", () => gone.abort());
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
     const asked = askedIn(body);
-    if (asked !== null) await onAsked(asked);
+    if (asked !== null) await onAsked(asked, gone.signal);
+    // What nobody waits for any more is not asked either: it would cost all the same.
+    gone.signal.throwIfAborted();
     const headers = Object.entries(request.headers).flatMap(([name, value]): [string, string][] =>
       NOT_PASSED.includes(name) || value === undefined ? [] : [[name, String(value)]],
     );
-    const gone = new AbortController();
-    response.once("close", () => gone.abort());
     const answered = await fetch(new URL(`${provider.replace(/\/$/, "")}${request.url}`), {
       method: request.method ?? "GET",
       headers,

@@ -47,18 +47,16 @@ export async function runSessionDrill(options: SceneOptions): Promise<SessionRep
   await using stack = new AsyncDisposableStack();
   const asked: (Asked & { attempt: number; hostId: string })[] = [];
   const third = Promise.withResolvers<void>();
-  const held = Promise.withResolvers<void>();
   let now = { attempt: 1, hostId: "drill-1" };
   const relay = stack.use(
-    await startProviderRelay(process.env.ANTHROPIC_BASE_URL ?? PROVIDER, async (one) => {
+    await startProviderRelay(process.env.ANTHROPIC_BASE_URL || PROVIDER, async (one, gone) => {
       asked.push({ ...one, ...now });
       if (now.attempt > 1 || one.turn < KILLED_IN_TURN) return;
       third.resolve();
       // For as long as its host lives.
-      await held.promise;
+      await new Promise((resolve) => gone.addEventListener("abort", resolve));
     }),
   );
-  stack.defer(() => held.resolve());
   const scene = stack.use(await Scene.open(options));
   const env = {
     ANTHROPIC_BASE_URL: relay.url,
@@ -104,7 +102,6 @@ export async function runSessionDrill(options: SceneOptions): Promise<SessionRep
   const { killed } = await scene.kill(`host drill-1, process ${first.pid} of the drill's own`, () =>
     first.kill(),
   );
-  held.resolve();
   options.onProgress("another host goes on with the task");
   let ended: TaskView | null = null;
   await scene.within(TASK_MS, async () => {
