@@ -103,12 +103,23 @@ describe.skipIf(program === null)("the session of an agent", () => {
     }, DEADLINE);
   }
   const ended = (taskId: string) => until(taskId, ({ endedAt }) => endedAt !== null);
-  async function untilKept(taskId: string, turns: number): Promise<CheckpointView> {
-    const { hostId } = await until(taskId, ({ attempt }) => attempt === 1);
+  async function untilKept(
+    taskId: string,
+    isEnough: (turns: number) => boolean,
+    number = 1,
+  ): Promise<CheckpointView> {
+    const { hostId } = await until(taskId, ({ attempt }) => attempt === number);
     return vi.waitUntil(async () => {
-      const kept = await latestCheckpoint(bus, { taskId, attempt: 1, hostId: hostId ?? "" });
-      return kept?.turns === turns ? kept : null;
+      const kept = await latestCheckpoint(bus, { taskId, attempt: number, hostId: hostId ?? "" });
+      return kept !== null && isEnough(kept.turns) ? kept : null;
     }, DEADLINE);
+  }
+  /** Its host ends, as when it is shut down, and has gone from the mesh. */
+  async function preempt(taskId: string, hostId: string): Promise<void> {
+    const host = hosts.get(hostId);
+    host?.keepDown(GONE_MS);
+    host?.signal("SIGTERM");
+    await until(taskId, ({ hostId: now, active }) => !active || now !== hostId);
   }
   async function textOf(stream: string, subject: string): Promise<string> {
     const payloads: Uint8Array[] = [];
@@ -131,7 +142,7 @@ describe.skipIf(program === null)("the session of an agent", () => {
   it("goes on on another host when its own is killed in the third turn, with the turns before and their work", async () => {
     api.play(step(1), step(2), "hang", step(4), DONE);
     const taskId = await deploy();
-    const { hostId: first } = await untilKept(taskId, 2);
+    const { hostId: first } = await untilKept(taskId, (turns) => turns === 2);
     await vi.waitUntil(() => api.requests.length === 3, DEADLINE);
     const host = hosts.get(first);
     host?.keepDown(GONE_MS);
@@ -157,6 +168,25 @@ describe.skipIf(program === null)("the session of an agent", () => {
     );
   });
 
+  it("goes on again from where it has come to since it went on", async () => {
+    api.play(step(1), "hang", step(2), "hang", DONE);
+    const taskId = await deploy();
+    const { hostId: first, sessionId } = await untilKept(taskId, (turns) => turns === 1);
+    await preempt(taskId, first);
+    const second = await untilKept(taskId, (turns) => turns > 1, 2);
+    expect(second.sessionId).toBe(sessionId);
+    hosts.get(first)?.keepDown(0);
+    await preempt(taskId, second.hostId);
+    const task = await ended(taskId);
+    expect(task).toMatchObject({ state: "succeeded", attempt: 3, failures: 0 });
+    const { attempt, hostId, turns } = second;
+    expect(task.result?.agent?.resumedFrom).toEqual({ attempt, hostId, turns });
+    const shown = api.requests.at(-1)?.messages ?? "";
+    for (const said of ["This is step 1.", "This is step 2."]) expect(shown).toContain(said);
+    const patch = await patchOf(task);
+    for (const line of ["+done 1", "+done 2"]) expect(patch).toContain(line);
+  });
+
   it("goes on with the last turn where its provider has failed it", async () => {
     api.play(step(1), step(2), step(3), NO_KEY);
     const taskId = await deploy();
@@ -178,12 +208,9 @@ describe.skipIf(program === null)("the session of an agent", () => {
   ])("begins afresh from %s, on a clean tree, and says so", async (_, session, patch, why) => {
     api.play(step(1), "hang", step(2), DONE);
     const taskId = await deploy();
-    const kept = await untilKept(taskId, 1);
+    const kept = await untilKept(taskId, (turns) => turns === 1);
     expect(await askApi(bus, "pause", {})).toMatchObject({ ok: true });
-    const host = hosts.get(kept.hostId);
-    host?.keepDown(GONE_MS);
-    host?.signal("SIGTERM");
-    await until(taskId, ({ active }) => !active);
+    await preempt(taskId, kept.hostId);
     await putInItsPlace(taskId, kept, gzipSync(session), gzipSync(patch));
     expect(await askApi(bus, "resume", {})).toMatchObject({ ok: true });
 

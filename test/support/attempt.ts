@@ -3,6 +3,7 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { gunzipSync } from "node:zlib";
 import { pino } from "pino";
 import { attemptExecutor } from "../../services/host-agent/attempt.ts";
 import type { Outcome, Stop } from "../../services/host-agent/executor.ts";
@@ -22,12 +23,14 @@ import { storeFileIn } from "../../services/host-agent/secrets/store-file.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
 import { keptWorkspaces } from "../../services/host-agent/workspace/kept-workspaces.ts";
 import { localWorkspaces } from "../../services/host-agent/workspace/workspaces.ts";
+import { checkpointChunk, latestCheckpoint } from "../../shared/bus/checkpoints.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
 import { provision } from "../../shared/bus/provision.ts";
 import { storedMessages } from "../../shared/bus/read.ts";
 import { ARTIFACTS, LOGS } from "../../shared/bus/streams.ts";
 import type { AgentEvent } from "../../shared/contracts/agent-event.ts";
 import { artifactSubject } from "../../shared/contracts/artifact.ts";
+import type { CheckpointView } from "../../shared/contracts/checkpoint.ts";
 import { LogChunk, logSubject } from "../../shared/contracts/log.ts";
 import type { AttemptResult, DeployRequest } from "../../shared/contracts/task.ts";
 import { request } from "./facts.ts";
@@ -74,6 +77,8 @@ export interface AttemptHost extends AsyncDisposable {
   events(taskId: string): Promise<AgentEvent[]>;
   /** An artifact's bytes as they lie on the bus, message by message. */
   artifact(taskId: string, name: string): Promise<Buffer[]>;
+  /** The latest that its attempt has kept, with its session; null if there is none. */
+  checkpoint(taskId: string): Promise<(CheckpointView & { session: string }) | null>;
   /** Names of attempts' folders that are there now. */
   folders(): Promise<string[]>;
   /** Living processes of its attempts. */
@@ -208,6 +213,13 @@ export async function startAttemptHost({
     events: async (taskId) => (await chunks(taskId)).flatMap(({ event }) => event ?? []),
     artifact: (taskId, name) =>
       messages(ARTIFACTS, artifactSubject.build({ taskId, attempt: "1", hostId: HOST_ID, name })),
+    async checkpoint(taskId) {
+      const owner = { taskId, attempt: 1, hostId: HOST_ID };
+      const kept = await latestCheckpoint(bus, owner);
+      const bytes = kept && (await checkpointChunk(bus, owner, kept.slot, 0));
+      if (kept === null || bytes === null) return null;
+      return { ...kept, session: gunzipSync(bytes.subarray(0, kept.sessionBytes)).toString() };
+    },
     folders,
     processes,
     async seeNothingLeft() {

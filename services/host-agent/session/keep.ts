@@ -19,6 +19,7 @@ import {
 import type { Instance } from "../instance.ts";
 import type { Redactor } from "../redaction.ts";
 import type { RunSpec, SessionRules } from "../runner/runner.ts";
+import { namesLargeFiles } from "../workspace/large-files.ts";
 
 export interface KeepOptions {
   bus: Bus;
@@ -54,6 +55,9 @@ const READ = ["/bin/sh", "-c", 'test ! -e "$1" || exec cat -- "$1"', "sh"];
 
 const compress = promisify(gzip);
 
+/** To look at it again would change nothing. */
+class Unkeepable extends Error {}
+
 export function keepCheckpoints(options: KeepOptions): CheckpointKeeper {
   const { bus, owner, about, rules, instance, redactor } = options;
   const ending = new AbortController();
@@ -76,9 +80,10 @@ export function keepCheckpoints(options: KeepOptions): CheckpointKeeper {
       wanted = null;
       const beganMs = performance.now();
       // Whatever is wrong with it is no matter of the agent's.
-      const problem = await take(done).catch((error: unknown) =>
-        error instanceof Error ? error.message : String(error),
-      );
+      const problem = await take(done).catch((error: unknown) => {
+        if (error instanceof Unkeepable) looks = LOOKS;
+        return error instanceof Error ? error.message : String(error);
+      });
       looks = problem === null ? 0 : looks + 1;
       if (problem !== null && looks < LOOKS) wanted ??= done;
       else if (problem !== null && !ending.signal.aborted) tell(problem);
@@ -100,11 +105,13 @@ export function keepCheckpoints(options: KeepOptions): CheckpointKeeper {
 
   async function keep(sessionId: string, whole: { text: string; turns: number }): Promise<void> {
     const patch = await takePart(instance.passingPatch, "its work");
-    if (redactor.finder()(patch)) throw new Error("its work holds a secret of this host");
+    if (redactor.finder()(patch)) throw new Unkeepable("its work holds a secret of this host");
+    if (namesLargeFiles(patch))
+      throw new Unkeepable("its work has files of Git LFS, which a patch only names");
     const parts = [await compress(whole.text), await compress(patch)] as const;
     const bytes = Buffer.concat(parts);
     if (bytes.length > CHECKPOINT_MAX_BYTES)
-      throw new Error(`it would have ${bytes.length} bytes; ${CHECKPOINT_MAX_BYTES} are allowed`);
+      throw new Unkeepable(`it would have ${bytes.length} bytes; ${CHECKPOINT_MAX_BYTES} are allowed`);
     ending.signal.throwIfAborted();
     const [session, work] = parts;
     await publish(bytes, {
@@ -117,7 +124,7 @@ export function keepCheckpoints(options: KeepOptions): CheckpointKeeper {
   async function takePart(command: Parameters<Instance["call"]>[0], what: string): Promise<Buffer> {
     const maxBytes = CHECKPOINT_PART_MAX_BYTES;
     const { exit, output, complaint } = await instance.call(command, { maxBytes, signal: ending.signal });
-    if (output === null) throw new Error(`${what} has more than ${maxBytes} bytes`);
+    if (output === null) throw new Unkeepable(`${what} has more than ${maxBytes} bytes`);
     if (exit.exitCode === 0) return output;
     throw new Error(`${what} could not be taken: ${redactor.text(complaint.trim())}`);
   }

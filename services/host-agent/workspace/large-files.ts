@@ -64,6 +64,11 @@ export async function fetchLargeFiles(
   return checkedOut.ok ? null : { category: "host", message: inWords(checkedOut) };
 }
 
+const NAMED = /^\+oid sha256:([0-9a-f]{64})$/m;
+
+/** The patch has files of LFS in it, which it only names. */
+export const namesLargeFiles = (patch: Buffer): boolean => NAMED.test(patch.toString("latin1"));
+
 /**
  * Takes the large files that a patch names into a tree's store; the settings under which git then writes them out.
  * What the work did not leave, or left as something else, stays the pointer that the patch has.
@@ -74,7 +79,7 @@ export async function takeChangedFiles(
 ): Promise<{ config: string[]; env: Record<string, string> }> {
   const named = new Set<string>();
   for await (const line of createInterface({ input: createReadStream(patch.file, "latin1") })) {
-    const [, sha256] = /^\+oid sha256:([0-9a-f]{64})$/.exec(line) ?? [];
+    const [, sha256] = NAMED.exec(line) ?? [];
     if (sha256 !== undefined) named.add(sha256);
   }
   if (named.size === 0) return { config: [], env: {} };

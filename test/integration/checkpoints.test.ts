@@ -1,0 +1,133 @@
+// Checkpoints that a host keeps of an agent which works: real attempts, git and nats-server, with an agent that is a shell
+// script and writes its session by hand.
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import type { Runner } from "../../services/host-agent/runner/runner.ts";
+import { type AttemptHost, OWN_SECRET, startAttemptHost } from "../support/attempt.ts";
+import { makeRepository, type Repository } from "../support/repository.ts";
+
+const DEADLINE = { timeout: 30_000, interval: 50 };
+/** Prints each line of its session once that is written, and goes on when it is told something. */
+const TURN = 'turn() { echo "$1" >> "$HOME/session"; echo "$1"; }; wait_for_word() { read word; };';
+
+let script = "";
+const scripted: Runner = {
+  name: "scripted",
+  probe: async () => ({ ok: true, version: "1" }),
+  sessions: {
+    fileOf: () => "session",
+    read(text) {
+      const lines = text.split("\n").filter((line) => line !== "");
+      return { whole: lines.length === 0 ? null : { text, turns: lines.length }, toolIds: new Set(lines) };
+    },
+  },
+  start({ session }, transport) {
+    const process = transport.start(
+      { argv: ["/bin/sh", "-c", `${TURN}\n${script}`], env: {}, stdin: "pipe" },
+      {
+        stdout: (bytes) => {
+          for (const toolId of bytes.toString().split("\n"))
+            if (toolId !== "") session?.onDone({ sessionId: "s1", toolId });
+        },
+        stderr: () => {},
+      },
+    );
+    return {
+      events: (async function* () {})(),
+      say(text) {
+        process.write(Buffer.from(`${text}\n`));
+        return true;
+      },
+      interrupt: () => false,
+      answer: () => false,
+      outcome: process.finished.then((exit) => ({
+        exit,
+        failure: exit.exitCode === 0 ? null : { category: "agent", message: `exit ${exit.exitCode}` },
+      })),
+    };
+  },
+};
+
+let host: AttemptHost;
+let repository: Repository;
+beforeAll(async () => {
+  host = await startAttemptHost({ runners: [scripted] });
+  repository = makeRepository();
+});
+afterAll(async () => {
+  await host[Symbol.asyncDispose]();
+  repository[Symbol.dispose]();
+});
+afterEach(() => host.seeNothingLeft());
+
+const start = (lines: string) => {
+  script = lines;
+  return host.start(repository, { runner: "scripted", prompt: "Work." });
+};
+const untilTold = (taskId: string, words: RegExp) =>
+  vi.waitUntil(async () => (await host.chunks(taskId)).some(({ text }) => words.test(text)), DEADLINE);
+
+describe("checkpoints of an attempt", () => {
+  it("follow its turns, and leave its own work, index and end as they are", async () => {
+    const attempt = start(`
+      echo one > one.txt; turn first; wait_for_word
+      git add one.txt; echo two > two.txt; turn second; wait_for_word
+      test "$(git status --porcelain | tr '\\n' ' ')" = "A  one.txt ?? two.txt "`);
+    const { taskId } = attempt;
+    const first = await vi.waitUntil(() => host.checkpoint(taskId), DEADLINE);
+    expect(first).toMatchObject({
+      turns: 1,
+      sessionId: "s1",
+      runner: "scripted",
+      workTree: "/srv/mesh/work",
+    });
+    attempt.run()?.say("on");
+    expect(first.session).toBe("first\n");
+    const second = await vi.waitUntil(async () => {
+      const kept = await host.checkpoint(taskId);
+      return kept?.turns === 2 ? kept : null;
+    }, DEADLINE);
+    expect(second.slot).not.toBe(first.slot);
+    expect(second.sha256).not.toBe(first.sha256);
+    attempt.run()?.say("on");
+    expect(await attempt.ended).toMatchObject({ ok: true, failure: null });
+    const patch = Buffer.concat(await host.artifact(taskId, "patch")).toString();
+    expect(patch).toContain("+one");
+    expect(patch).toContain("+two");
+  });
+
+  it("wait for what their agent has told and not written down yet", async () => {
+    const attempt = start('echo first; wait_for_word; echo first >> "$HOME/session"; wait_for_word');
+    await vi.waitUntil(async () => attempt.run() !== null, DEADLINE);
+    expect(await host.checkpoint(attempt.taskId)).toBeNull();
+    attempt.run()?.say("on");
+    await vi.waitUntil(() => host.checkpoint(attempt.taskId), DEADLINE);
+    attempt.run()?.say("on");
+    expect(await attempt.ended).toMatchObject({ ok: true });
+  });
+
+  const pointer = `version https://git-lfs.github.com/spec/v1\\noid sha256:${"a".repeat(64)}\\nsize 1\\n`;
+  it.each([
+    ["a secret of the host", `echo ${OWN_SECRET} > leak.txt`, "rm leak.txt", /its work holds a secret/],
+    ["files of Git LFS", `printf '${pointer}' > big.bin`, "rm big.bin", /its work has files of Git LFS/],
+    [
+      "more than they may be",
+      "head -c 40000000 /dev/urandom > random",
+      "rm random",
+      /its work has more than \d+ bytes/,
+    ],
+  ])("are not kept of work with %s, which the log says, and it goes on", async (_, make, unmake, words) => {
+    const attempt = start(`${make}; turn first; wait_for_word; ${unmake}; echo fine > fine.txt`);
+    await untilTold(attempt.taskId, words);
+    expect(await host.checkpoint(attempt.taskId)).toBeNull();
+    attempt.run()?.say("on");
+    expect(await attempt.ended).toMatchObject({ ok: true, failure: null });
+  });
+
+  it("have secrets taken out of the session", async () => {
+    const attempt = start(`turn "first ${OWN_SECRET}"; wait_for_word`);
+    const kept = await vi.waitUntil(() => host.checkpoint(attempt.taskId), DEADLINE);
+    expect(kept).toMatchObject({ turns: 1, session: "first [redacted]\n" });
+    attempt.run()?.say("on");
+    expect(await attempt.ended).toMatchObject({ ok: true });
+  });
+});
