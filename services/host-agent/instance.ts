@@ -2,6 +2,7 @@
 // environment they need and nothing else, within the time that is left.
 import { createWriteStream } from "node:fs";
 import { truncate } from "node:fs/promises";
+import type { Duplex } from "node:stream";
 import { finished } from "node:stream/promises";
 import { PATCH_MAX_BYTES } from "../../shared/contracts/artifact.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
@@ -27,6 +28,8 @@ export interface Instance {
   readonly passingPatch: OwnCommand;
   /** Its time is what is left of the attempt's. */
   start(command: InstanceCommand, onOutput: OnOutput): GuestProcess;
+  /** Connections at this door, of commands that have it, for as long as the attempt lasts. */
+  answerAt(door: string, answer: (stream: Duplex) => void): void;
   run(command: InstanceCommand, output: OutputSink): Promise<ExitRecord>;
   /** Writes what was changed in the tree to a file; tells what that lacks, or why there is none. */
   writePatch(file: string): Promise<{ leftOut: string[]; failure: Failure | null }>;
@@ -144,6 +147,7 @@ export function createInstance(
     passingPatch: { ...passingPatchCommand({ ...inGit, leaveOut }), usesGit: true },
     budgetMs: () => budgetMs,
     start,
+    answerAt: (door, answer) => guest.answerAt(work.attemptKey, door, answer),
     run: (command, output) => start(command, (stream, bytes) => output.write(stream, bytes)).finished,
     async writePatch(file) {
       const isSecret = options.redactor.finder();

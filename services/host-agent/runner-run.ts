@@ -4,6 +4,7 @@ import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Instance } from "./instance.ts";
 import type { LogSink, OutputSink } from "./log-sink.ts";
 import { eventText } from "./runner/event-text.ts";
+import { openProviderDoor } from "./runner/provider-door.ts";
 import type { Run, Runner, RunOutcome, RunSpec, Transport } from "./runner/runner.ts";
 
 export interface RunnerRunOptions {
@@ -26,11 +27,15 @@ export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> 
   const { runner, request, allowance, session, instance, stretch, sink, fileOf } = options;
   const output = sink.open("output", fileOf("log"));
   let transcript: OutputSink | null = null;
+  const provider = runner.provider && openProviderDoor(runner.provider, allowance);
+  if (provider) instance.answerAt(provider.door.name, provider.answer);
   const transport: Transport = {
     workTree: instance.workTree,
     start(command, listener) {
       if (listener !== undefined) transcript = sink.open("transcript", fileOf("transcript"));
-      return instance.start({ stretch, ...command }, (stream, bytes) => {
+      const env = { ...command.env, ...provider?.environment };
+      const doors = provider ? [provider.door] : [];
+      return instance.start({ stretch, ...command, env, doors }, (stream, bytes) => {
         const kept = stream === "stdout" ? (transcript ?? output) : output;
         kept.write(stream, bytes);
         listener?.[stream](bytes);
@@ -48,5 +53,5 @@ export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> 
   options.onRun(null);
   await output.end();
   await (transcript as OutputSink | null)?.end();
-  return outcome;
+  return provider?.judge(outcome) ?? outcome;
 }

@@ -1,5 +1,6 @@
-// What an attempt's agent has used and cost, as the artifact `usage` tells it: all by the agent's own account, with whose
-// account that is, and for each model where the agent tells them apart. Pure.
+// What an attempt's agent has used and cost, as the artifact `usage` tells it: by the agent's own account, with whose
+// account that is, its tokens by its host's where that has seen more, and for each model where the agent tells them apart.
+// Pure.
 import type { AgentUsage } from "../../shared/contracts/agent-event.ts";
 import type { AgentResult } from "../../shared/contracts/task.ts";
 

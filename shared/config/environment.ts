@@ -139,7 +139,9 @@ const VARIABLES = {
   ANTHROPIC_API_KEY: z
     .string()
     .optional()
-    .describe("provider key of this host's agents; they alone get it, and no output keeps it"),
+    .describe(
+      "provider key of this host's agents: Claude Code is never given it, the host asks in its place; no output keeps it",
+    ),
   ANTHROPIC_AUTH_TOKEN: z.string().optional().describe("the same, for a gateway that takes a bearer token"),
   ANTHROPIC_BASE_URL: z.string().optional().describe("where agents reach the provider, or a gateway to it"),
   MESH_CODEX_BIN: z

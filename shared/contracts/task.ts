@@ -54,7 +54,7 @@ const agentFields = {
   maxTurns: z.int().positive().max(10_000).optional(),
   /** The same once all attempts of the task have cost so much. */
   maxBudgetUsd: z.number().positive().max(100_000).optional(),
-  /** No attempt follows once all of them have used so many, of all kinds. */
+  /** No attempt follows once all of them have used so many, of all kinds; Claude Code is ended there. */
   maxTokens: z.int().positive().max(1e12).optional(),
   /** It is ended as `timeout` once it has said nothing for so long, ms. */
   silenceMs: z.int().positive().max(86_400_000).optional(),
@@ -182,7 +182,7 @@ export function isForAgent(request: Ran): boolean {
   return isAgent(runnerOf(request));
 }
 
-/** It would hold the provider's key. */
+/** What its account pays for is not for strangers to use. */
 export const NO_AGENT_FOR_STRANGERS = "no agent works on a pull request from a fork";
 
 function runnerProblem(request: Running): string | null {

@@ -147,6 +147,41 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
     });
   });
 
+  describe("that asks its provider", () => {
+    it("does so without the key, which nothing inside has, whatever its tools show", async () => {
+      const show = "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; ls $HOME/.claude /srv/mesh/doors";
+      api.play(bash(show), DONE);
+      const { failure } = await host.run(repository, asked({ approvals: "allow" }));
+      expect(failure).toBeNull();
+      const [first, second] = api.requests;
+      expect([first?.key, second?.key]).toEqual([KEY, KEY]);
+      expect(second?.messages).toContain("ANTHROPIC_UNIX_SOCKET=");
+      expect(second?.messages).toContain("ANTHROPIC_API_KEY=mesh-");
+      expect(second?.messages).not.toContain(KEY);
+    });
+
+    it("does so from a network that has nothing else in it", async ({ skip }) => {
+      if (!host.hello.ownNetwork) skip("this machine gives no network of its own");
+      using closed = makeRepository({ files: { ".agent-mesh.toml": '[network]\nmode = "none"\n' } });
+      api.play(bash("echo found-$(grep -c : /proc/net/dev)-interfaces"), WRITE, DONE);
+      const { taskId, failure } = await host.run(closed, asked({ approvals: "allow" }));
+      expect(failure).toBeNull();
+      expect(await textOf(taskId, "patch")).toContain("mended.sh");
+      expect(api.requests[1]?.messages).toContain("found-1-interfaces");
+    });
+
+    it("ends as budget once it has used the tokens that it may, in the midst of its work", async () => {
+      api.play(bash("echo one"), bash("echo two"), bash("echo three"), DONE);
+      const { failure, result } = await host.run(repository, asked({ approvals: "allow", maxTokens: 1_500 }));
+      expect(failure).toEqual({
+        category: "budget",
+        message: expect.stringMatching(/was allowed 1500 tokens, and has used \d+/),
+      });
+      expect(api.requests).toHaveLength(2);
+      expect(result?.agent?.usage).toMatchObject({ inputTokens: 2_000, outputTokens: 100 });
+    });
+  });
+
   describe("that is asked for findings", () => {
     const FOUND = { file: "src/sum.sh", line: 1, severity: "error", message: "It subtracts." };
     const tells = (findings: unknown[]): Turn => [{ tool: "StructuredOutput", input: { findings } }];

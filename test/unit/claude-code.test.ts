@@ -231,9 +231,9 @@ describe("how it is started", () => {
     ]);
   });
 
-  it("gives it the provider's key and no other of the host's secrets", () => {
+  it("gives it none of the host's secrets, its provider's key neither", () => {
     const { env } = start({}, { ANTHROPIC_API_KEY: "k", NATS_TOKEN: "t", AWS_SECRET_ACCESS_KEY: "s" });
-    expect(env).toMatchObject({ ANTHROPIC_API_KEY: "k", CLAUDE_CODE_MAX_RETRIES: "4" });
-    expect(Object.keys(env).filter((name) => /NATS|AWS/.test(name))).toEqual([]);
+    expect(env).toMatchObject({ CLAUDE_CODE_MAX_RETRIES: "4" });
+    expect(Object.keys(env).filter((name) => /NATS|AWS|ANTHROPIC/.test(name))).toEqual([]);
   });
 });

@@ -14,6 +14,7 @@ const OF_ONE_PROCESS_TO_ANOTHER = new Set([
   "MESH_LAUNCHER_PID",
   "MESH_SUPERVISOR_STATE",
   "MESH_SUPERVISOR_COMMAND",
+  "ANTHROPIC_UNIX_SOCKET",
 ]);
 
 const filesIn = (...folders: string[]): string[] =>

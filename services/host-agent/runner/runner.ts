@@ -7,6 +7,7 @@ import type { AgentResult, DeployRequest, RunnerName } from "../../../shared/con
 import type { Finding } from "../../../shared/contracts/task-type.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "../supervisor-link.ts";
 import type { ModelUsed } from "../usage-report.ts";
+import type { Provider } from "./provider.ts";
 
 export interface Runner {
   readonly name: RunnerName;
@@ -16,6 +17,8 @@ export interface Runner {
   start(spec: RunSpec, transport: Transport, signal: AbortSignal): Run;
   /** How its sessions are kept, for a runner that can go on with one on another host. */
   readonly sessions?: SessionRules;
+  /** Whom its program asks at a door of its instance, for a runner that never gives it the host's key. */
+  readonly provider?: Provider;
 }
 
 /** Pure. */

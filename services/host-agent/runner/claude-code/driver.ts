@@ -14,6 +14,7 @@ import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
 import { type Line, type Result, readLine } from "./events.ts";
 import { denial, interruption, invocation, permission, userMessage } from "./invocation.ts";
 import { type Evidence, verdict } from "./outcome.ts";
+import { anthropic } from "./provider.ts";
 import { GO_ON, SESSIONS } from "./session.ts";
 
 export const CLAUDE: ProgramKind = {
@@ -25,14 +26,16 @@ export const CLAUDE: ProgramKind = {
 
 export function claudeCodeRunner(program: ProgramOptions, environment: NodeJS.ProcessEnv): Runner {
   let file = program.file ?? "claude";
+  const provider = anthropic(environment);
   return {
     name: "claude-code",
+    ...(provider === null ? {} : { provider }),
     sessions: SESSIONS,
     async probe() {
       const found = await findProgram(CLAUDE, program);
       if (!found.ok) return found;
       file = found.file;
-      if (!environment.ANTHROPIC_API_KEY && !environment.ANTHROPIC_AUTH_TOKEN)
+      if (provider === null)
         return {
           ok: false,
           reason: "no key for its provider: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",

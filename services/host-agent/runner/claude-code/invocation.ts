@@ -5,16 +5,8 @@ import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import { FINDINGS_SCHEMA } from "../findings.ts";
 import type { RunCommand, RunSpec } from "../runner.ts";
 
-/** Of the host's environment, what an agent needs to reach its provider. */
-const PROVIDER = [
-  "ANTHROPIC_API_KEY",
-  "ANTHROPIC_AUTH_TOKEN",
-  "ANTHROPIC_BASE_URL",
-  "HTTPS_PROXY",
-  "HTTP_PROXY",
-  "NO_PROXY",
-  "NODE_EXTRA_CA_CERTS",
-];
+/** Of the host's environment, what its tools need to reach anything; its provider it reaches by a door. */
+const PROXY = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS"];
 
 const SETTINGS = {
   // 10 of its own would take three minutes, and the mesh tries again anyway.
@@ -71,7 +63,7 @@ export function invocation(
   const { model, maxTurns, allowedTools = [], silenceMs = AGENT_DEFAULTS.silenceMs } = agent;
   const { readsOnly, findings } = TASK_TYPES[type];
   const denied = readsOnly ? [...USELESS_TOOLS, ...EDITING_TOOLS] : USELESS_TOOLS;
-  const provider = PROVIDER.flatMap((name) => {
+  const proxy = PROXY.flatMap((name) => {
     const value = hostEnvironment[name];
     return value === undefined || value === "" ? [] : [[name, value]];
   });
@@ -91,7 +83,7 @@ export function invocation(
       // With "=", so that none of them is taken for a flag.
       ...allowedTools.map((tool) => `--allowedTools=${tool}`),
     ],
-    env: { ...SETTINGS, ...(Object.fromEntries(provider) as Record<string, string>) },
+    env: { ...SETTINGS, ...(Object.fromEntries(proxy) as Record<string, string>) },
     stdin: "pipe",
     silenceMs,
     // By the first it says what it has used, and ends its tools itself.
