@@ -7,7 +7,6 @@ import { BODY_MAX_BYTES } from "../services/gateway/request-body.ts";
 import { SSE_LIMITS } from "../services/gateway/sse.ts";
 import { STREAMS_MAX } from "../services/host-agent/guest/doors.ts";
 import { WINDOW_BYTES } from "../services/host-agent/guest/framed-streams.ts";
-import { DISK_FREE_BYTES } from "../services/host-agent/instance.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
 import { CACHES_KEPT, CACHES_MAX_BYTES } from "../services/host-agent/workspace/cache-room.ts";
 import {
@@ -42,6 +41,7 @@ import { readEnvironment } from "../shared/config/environment.ts";
 import { DEFAULT_SETTINGS } from "../shared/config/settings.ts";
 import { PATCH_MAX_BYTES } from "../shared/contracts/artifact.ts";
 import { CHECKPOINT_MAX_BYTES } from "../shared/contracts/checkpoint.ts";
+import { ATTEMPT_FLOOR_BYTES } from "../shared/contracts/disk-floor.ts";
 import { CANDIDATES_MAX } from "../shared/contracts/outlook.ts";
 import { AGENT_DEFAULTS, REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
 import { CELLS_KEPT } from "../shared/lifecycle/spending.ts";
@@ -111,8 +111,8 @@ export const limitRows = (): string[][] => [
   ],
   [
     "disk that attempts leave free",
-    bytes(DISK_FREE_BYTES),
-    "`services/host-agent/instance.ts`",
+    bytes(ATTEMPT_FLOOR_BYTES),
+    "`shared/contracts/disk-floor.ts`",
     "the one that has the most of it is ended; failure `resource`",
   ],
   [

@@ -5,6 +5,7 @@ import { truncate } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import { finished } from "node:stream/promises";
 import { PATCH_MAX_BYTES } from "../../shared/contracts/artifact.ts";
+import { ATTEMPT_FLOOR_BYTES } from "../../shared/contracts/disk-floor.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { Work } from "./executor.ts";
@@ -61,8 +62,6 @@ interface Called {
 }
 type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
 
-/** With less of its disk left, an attempt may not go on filling it. */
-export const DISK_FREE_BYTES = 512 * 1_048_576;
 /** Taking the patch has this long, whatever the work has used up. */
 const PATCH_MS = 120_000;
 
@@ -106,7 +105,7 @@ export function createInstance(
       processes: request.limits?.processes ?? REQUEST_DEFAULTS.processLimit,
     },
   };
-  const bounded = { ...base.limits, diskFreeBytes: DISK_FREE_BYTES };
+  const bounded = { ...base.limits, diskFreeBytes: ATTEMPT_FLOOR_BYTES };
   const dependencies = dependencyEnvironment(
     apart && tree.dependencies ? DEPENDENCIES_PATH : tree.dependencies,
   );

@@ -95,9 +95,6 @@ export type Heartbeat = z.infer<typeof Heartbeat>;
 /** A virtual machine's clock that is further off than this is wrong: less may be the time that its word took, ms. */
 export const CLOCK_WRONG_MS = 2_000;
 
-/** A host with less free disk than this takes nothing new: work, git's copy of it and the patch would fill it. */
-export const diskFloorBytes = (totalBytes: number): number => Math.min(1_073_741_824, 0.05 * totalBytes);
-
 /** Whose heartbeat it is, by its subject; null for what no reader understands, or what speaks for another host. */
 export function decodeHeartbeat(
   subjectText: string,

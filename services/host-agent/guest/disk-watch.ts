@@ -19,7 +19,7 @@ export interface DiskUser {
 }
 
 const LOOK_MS = 500;
-/** Of a disk, for small ones. */
+/** Of a disk, for small ones: half the share below which a host begins nothing (`shared/contracts/disk-floor.ts`). */
 const FREE_SHARE = 0.025;
 /** One that has been ended leaves room once its folders are removed, which takes a while, ms. */
 const REMOVAL_MS = 10_000;

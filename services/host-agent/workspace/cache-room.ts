@@ -2,14 +2,13 @@
 // The latest one stays.
 import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
+import { cacheFloorBytes } from "../../../shared/contracts/disk-floor.ts";
 import { diskOf } from "./disk.ts";
 
 /** Caches kept on a host. */
 export const CACHES_KEPT = 50;
 /** What they may come to. A virtual machine's own disk seems large; the one that it grows on need not be. */
 export const CACHES_MAX_BYTES = 20 * 1_073_741_824;
-/** They give way before the host has too little room to take work: that begins at half of this. */
-const KEEP_FREE = { bytes: 2 * 1_073_741_824, share: 0.1 };
 
 export interface KeptCache {
   folder: string;
@@ -19,18 +18,15 @@ export interface KeptCache {
 
 type Disk = Awaited<ReturnType<typeof diskOf>>;
 
-const keepFreeBytes = ({ totalBytes }: Disk): number =>
-  Math.min(KEEP_FREE.bytes, KEEP_FREE.share * totalBytes);
-
 /** So little is free that caches give way. */
-export const isShort = (disk: Disk): boolean => disk.freeBytes < keepFreeBytes(disk);
+export const isShort = (disk: Disk): boolean => disk.freeBytes < cacheFloorBytes(disk.totalBytes);
 
 /** Pure. */
 export function cachesToDrop(caches: KeptCache[], disk: Disk): KeptCache[] {
   const oldestFirst = caches.toSorted((one, other) => one.usedAtMs - other.usedAtMs);
   let count = caches.length;
   let bytes = caches.reduce((sum, cache) => sum + cache.bytes, 0);
-  let lackingBytes = keepFreeBytes(disk) - disk.freeBytes;
+  let lackingBytes = cacheFloorBytes(disk.totalBytes) - disk.freeBytes;
   const dropped: KeptCache[] = [];
   for (const cache of oldestFirst.slice(0, -1)) {
     if (count <= CACHES_KEPT && bytes <= CACHES_MAX_BYTES && lackingBytes <= 0) break;
