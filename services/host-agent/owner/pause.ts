@@ -1,6 +1,7 @@
 // The pause that a machine's owner has said, as a file in the host's data folder, or in one that is there for owners who
 // may not write to that: it needs no bus and no living host agent to be said, and outlives both. The host agent looks at it
 // every second, and must take no harm from whatever somebody has put there.
+import { randomUUID } from "node:crypto";
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
@@ -52,8 +53,9 @@ export async function readPauses(folders: string[]): Promise<Pause | null> {
 }
 
 export async function writePause(dataDir: string, pause: Pause): Promise<void> {
-  const draft = `${fileIn(dataDir)}.${process.pid}`;
-  await writeFile(draft, `${JSON.stringify(pause)}\n`, { mode: 0o644, flush: true });
+  // The folder may be somebody else's than who says it, perhaps root: what lies there already is never written into.
+  const draft = `${fileIn(dataDir)}.${randomUUID()}`;
+  await writeFile(draft, `${JSON.stringify(pause)}\n`, { mode: 0o644, flush: true, flag: "wx" });
   await rename(draft, fileIn(dataDir));
 }
 
