@@ -9,6 +9,7 @@ import {
   type ExecSpec,
   type GuestProcess,
   type SupervisorLink,
+  type Thawing,
 } from "./supervisor-link.ts";
 
 export interface Guest extends AsyncDisposable {
@@ -31,8 +32,8 @@ export interface Guest extends AsyncDisposable {
   clockSkewMs(): number | null;
   /** Tells the supervisor that the machine has slept. */
   freeze(): void;
-  /** Lets a frozen attempt run under the stretch; false if that no longer lasts. */
-  thaw(attemptKey: string, stretch: string): Promise<boolean>;
+  /** Lets a frozen attempt run under the stretch, if that still lasts. */
+  thaw(attemptKey: string, stretch: string): Promise<Thawing>;
   /** Has connections at this door of the attempt's instances answered, until the attempt is released. */
   answerAt(attemptKey: string, door: string, answer: (stream: Duplex) => void): void;
   /** Ends whatever the attempt has; resolves when it is gone. */
@@ -155,7 +156,7 @@ export async function keepGuest(options: {
     },
     clockSkewMs: () => link?.clockSkewMs() ?? null,
     freeze: () => link?.freeze(),
-    thaw: async (attemptKey, stretch) => (link === null ? false : link.thaw(attemptKey, stretch)),
+    thaw: async (attemptKey, stretch) => (link === null ? "gone" : link.thaw(attemptKey, stretch)),
     answerAt(attemptKey, door, answer) {
       const doors = answering.get(attemptKey) ?? new Map<string, (stream: Duplex) => void>();
       answering.set(attemptKey, doors.set(door, answer));

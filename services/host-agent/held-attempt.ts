@@ -51,8 +51,6 @@ export class HeldAttempt {
   /** Its tree stands still, and nobody has been allowed yet to let it go on. */
   #frozen = false;
   #resuming = false;
-  /** What it had to do has been done, or ended: there is nothing left that could go on. */
-  #ended = false;
 
   constructor(ports: HeldAttemptPorts, claim: Claim, room: Room, instance: HeldInstance | null) {
     this.#ports = ports;
@@ -110,7 +108,6 @@ export class HeldAttempt {
   /** Does what was ordered, sees nothing of it left, and has its end said; resolves when that is settled. */
   async work(order: RunOrder): Promise<void> {
     const outcome = await this.#execute(order);
-    this.#ended = true;
     await this.guest?.release(this.key);
     this.#instance?.giveBack();
     // Nothing is said of an attempt before the log has decided whether it is one.
@@ -199,8 +196,7 @@ export class HeldAttempt {
   async #tryToResume(): Promise<boolean> {
     const { guest } = this;
     const stretch = (await guest?.nextStretch(this.#stop.signal)) ?? null;
-    // What has ended asks no more: the supervisor knows nothing of it, so it would be asked for again for ever.
-    if (guest === null || stretch === null || this.#ended) return false;
+    if (guest === null || stretch === null) return false;
     const standing = await this.#ports.voice.begin(this.claim, "resumed", {}, this.#stop.signal);
     if (standing !== "mine") {
       this.stop(standing === "gone" ? "dropped" : CANCELLED);
@@ -209,8 +205,9 @@ export class HeldAttempt {
     this.#stretch = Promise.withResolvers<string>();
     this.#stretch.resolve(stretch);
     this.#frozen = false;
-    if (!(await guest.thaw(this.key, stretch))) this.#frozen = true;
-    return true;
+    const thawing = await guest.thaw(this.key, stretch);
+    if (thawing === "frozen") this.#frozen = true;
+    return thawing !== "gone";
   }
 }
 

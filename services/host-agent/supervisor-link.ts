@@ -37,6 +37,9 @@ type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
 /** A connection that the attempt has opened at this door of its instance. */
 type OnStream = (attempt: string, door: string, stream: Duplex) => void;
 
+/** `frozen`: the stretch no longer lasts, and the attempt stands still. `gone`: there is nothing of it. */
+export type Thawing = "thawed" | "frozen" | "gone";
+
 export interface SupervisorLink extends AsyncDisposable {
   readonly hello: Hello;
   latestTick(): Tick | null;
@@ -45,8 +48,7 @@ export interface SupervisorLink extends AsyncDisposable {
   renewLease(stamp: Stamp): void;
   /** The machine has slept: nothing may run before a newer stamp. */
   freeze(): void;
-  /** False if the stretch no longer lasts: the attempt stays frozen. */
-  thaw(attempt: string, stretch: string): Promise<boolean>;
+  thaw(attempt: string, stretch: string): Promise<Thawing>;
   exec(spec: ExecSpec, onOutput: OnOutput): GuestProcess;
   /** A program of the guest's own, by the arguments of `guest/main.ts`. */
   serve(args: string[], onOutput: OnOutput): GuestProcess;
@@ -88,7 +90,7 @@ export async function connectSupervisor(options: {
   });
   const running = new Map<number, { onOutput: OnOutput; resolve: (exit: ExitRecord) => void }>();
   const gone = new Map<string, PromiseWithResolvers<void>>();
-  const thawing = new Map<string, (thawed: boolean) => void>();
+  const thawing = new Map<string, (thawing: Thawing) => void>();
   const frozenListeners: ((attempt: string) => void)[] = [];
   let onStream: OnStream = (_attempt, _door, stream) => stream.destroy();
   const hello = Promise.withResolvers<Hello>();
@@ -112,7 +114,7 @@ export async function connectSupervisor(options: {
     dead = true;
     child.kill("SIGKILL");
     streams.destroy();
-    for (const resolve of thawing.values()) resolve(false);
+    for (const resolve of thawing.values()) resolve("gone");
     void options.endLeftovers().then(() => {
       for (const { resolve } of running.values())
         resolve({ exitCode: null, signal: null, durationMs: 0, cause: "supervisor-died", message: reason });
@@ -163,13 +165,13 @@ export async function connectSupervisor(options: {
         streams.hold(message.attempt, true);
         const waiting = thawing.get(message.attempt);
         thawing.delete(message.attempt);
-        if (waiting) waiting(false);
+        if (waiting) waiting("frozen");
         else for (const listener of frozenListeners) listener(message.attempt);
         return;
       }
       case "thawed":
         streams.hold(message.attempt, false);
-        thawing.get(message.attempt)?.(true);
+        thawing.get(message.attempt)?.("thawed");
         thawing.delete(message.attempt);
         return;
       case "exit": {
@@ -180,6 +182,8 @@ export async function connectSupervisor(options: {
       }
       case "gone":
         streams.destroy(message.attempt);
+        thawing.get(message.attempt)?.("gone");
+        thawing.delete(message.attempt);
         gone.get(message.attempt)?.resolve();
         gone.delete(message.attempt);
         return;
@@ -219,8 +223,8 @@ export async function connectSupervisor(options: {
     renewLease: (stamp) => send({ type: "lease", stamp }),
     freeze: () => send({ type: "freeze" }),
     thaw(attempt, stretch) {
-      if (dead) return Promise.resolve(false);
-      const { promise, resolve } = Promise.withResolvers<boolean>();
+      if (dead) return Promise.resolve("gone");
+      const { promise, resolve } = Promise.withResolvers<Thawing>();
       thawing.set(attempt, resolve);
       send({ type: "thaw", attempt, stretch });
       return promise;

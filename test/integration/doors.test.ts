@@ -116,7 +116,7 @@ describe("a door", () => {
     expect(heard).toBe("before");
     expect(command.stdout()).toBe("");
     const stretch = await supervisor.lease(await supervisor.stamp());
-    expect(await supervisor.link.thaw("a", stretch)).toBe(true);
+    expect(await supervisor.link.thaw("a", stretch)).toBe("thawed");
     await vi.waitUntil(() => heard === "before and after" && command.stdout() === "an answer", DEADLINE);
   });
 

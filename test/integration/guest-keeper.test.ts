@@ -82,7 +82,7 @@ it("no stretch of lease has the name of one in a former life", async () => {
   guest.takeStamp()?.();
   const second = await guest.nextStretch(new AbortController().signal);
   expect(second).not.toBe(first);
-  expect(await guest.thaw("a", String(first))).toBe(false);
+  expect(await guest.thaw("a", String(first))).toBe("gone");
 });
 
 it("tells of a death, and what it kept running is over by then", async () => {

@@ -95,7 +95,7 @@ describe.concurrent.each(MODES)("a supervisor $mode", ({ through, isolation, fre
     expect(await standsStill(supervisor)).toBe(true);
     const stretch = await supervisor.lease(await newStamp(supervisor));
     expect(await standsStill(supervisor)).toBe(true);
-    expect(await supervisor.link.thaw("a", stretch)).toBe(true);
+    expect(await supervisor.link.thaw("a", stretch)).toBe("thawed");
     await untilActs(supervisor);
   });
 
@@ -189,7 +189,7 @@ describe.concurrent.each(MODES)("a supervisor $mode", ({ through, isolation, fre
     await vi.waitUntil(() => supervisor.frozen.length > 0, DEADLINE);
     expect(await standsStill(supervisor)).toBe(true);
     const stretch = await supervisor.lease(await newStamp(supervisor));
-    expect(await supervisor.link.thaw("a", stretch)).toBe(true);
+    expect(await supervisor.link.thaw("a", stretch)).toBe("thawed");
     await untilActs(supervisor);
   });
 });
@@ -199,9 +199,9 @@ describe("the lease", () => {
     await using supervisor = await startSupervisor();
     const command = supervisor.exec("echo ran > acts", { stretch: "made-up" });
     await vi.waitUntil(() => supervisor.frozen.length > 0, DEADLINE);
-    expect(await supervisor.link.thaw("a", "made-up")).toBe(false);
+    expect(await supervisor.link.thaw("a", "made-up")).toBe("frozen");
     expect(acts(supervisor)).toBe(0);
-    expect(await supervisor.link.thaw("a", await supervisor.lease())).toBe(true);
+    expect(await supervisor.link.thaw("a", await supervisor.lease())).toBe("thawed");
     expect(await command.finished).toMatchObject({ exitCode: 0 });
     expect(acts(supervisor)).toBeGreaterThan(0);
   });
@@ -234,8 +234,8 @@ describe("the lease", () => {
     }, DEADLINE);
     await vi.waitUntil(() => supervisor.frozen.length > 0, DEADLINE);
     expect(await standsStill(supervisor)).toBe(true);
-    expect(await supervisor.link.thaw("a", stretch)).toBe(false);
-    expect(await supervisor.link.thaw("a", next)).toBe(true);
+    expect(await supervisor.link.thaw("a", stretch)).toBe("frozen");
+    expect(await supervisor.link.thaw("a", next)).toBe("thawed");
     await untilActs(supervisor);
   });
 
@@ -272,7 +272,7 @@ describe("the lease", () => {
 
   it("is answered for an attempt that is gone, or never was", async () => {
     await using supervisor = await startSupervisor();
-    expect(await supervisor.link.thaw("nobody", await supervisor.lease())).toBe(false);
+    expect(await supervisor.link.thaw("nobody", await supervisor.lease())).toBe("gone");
   });
 
   it.each(["timeoutMs", "silenceMs"] as const)(

@@ -9,6 +9,7 @@ import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import { startHeartbeats } from "../../services/host-agent/heartbeats.ts";
 import { serveOrders } from "../../services/host-agent/orders.ts";
 import { watchForStandstill } from "../../services/host-agent/standstill.ts";
+import type { Thawing } from "../../services/host-agent/supervisor-link.ts";
 import { Voice } from "../../services/host-agent/voice.ts";
 import { askTracker } from "../../shared/bus/append.ts";
 import type { LeaseTimes } from "../../shared/contracts/lease.ts";
@@ -226,7 +227,7 @@ export class Agent {
     const running = new Map<string, (how: "exited" | "killed" | "died") => void>();
     const used = new Set<string>();
     const gone = new Map<string, () => void>();
-    const thawing = new Map<string, (thawed: boolean) => void>();
+    const thawing = new Map<string, (thawing: Thawing) => void>();
     let tick: { stamp: Stamp; stretch: string | null } | null = null;
     let supervisor: Supervisor;
 
@@ -240,16 +241,20 @@ export class Agent {
         frozen: (attemptKey) =>
           toAgent(() => {
             const waiting = thawing.get(attemptKey);
-            if (waiting) waiting(false);
+            if (waiting) waiting("frozen");
             else for (const listener of frozenListeners) listener(attemptKey);
           }),
-        thawed: (attemptKey) => toAgent(() => thawing.get(attemptKey)?.(true)),
+        thawed: (attemptKey) => toAgent(() => thawing.get(attemptKey)?.("thawed")),
         exited: (attemptKey, how) =>
           toAgent(() => {
             running.get(attemptKey)?.(how);
             running.delete(attemptKey);
           }),
-        gone: (attemptKey) => toAgent(() => gone.get(attemptKey)?.()),
+        gone: (attemptKey) =>
+          toAgent(() => {
+            thawing.get(attemptKey)?.("gone");
+            gone.get(attemptKey)?.();
+          }),
       });
       supervisor = connected;
       this.#supervisor = connected;
@@ -257,7 +262,7 @@ export class Agent {
         time.after(life, SUPERVISOR_RESTART_MS, () => {
           if (!connected.life.dead) return watch();
           tick = null;
-          for (const resolve of thawing.values()) resolve(false);
+          for (const resolve of thawing.values()) resolve("gone");
           for (const resolve of running.values()) resolve("died");
           for (const resolve of gone.values()) resolve();
           running.clear();
@@ -311,7 +316,7 @@ export class Agent {
             thawing.delete(attemptKey);
             resolve(thawed);
           });
-          if (supervisor.life.dead) return resolve(false);
+          if (supervisor.life.dead) return resolve("gone");
           toSupervisor((to) => to.thaw(attemptKey, stretch));
         }),
       answerAt() {},

@@ -211,7 +211,8 @@ export class Supervisor {
   thaw(attemptKey: string, stretch: string): void {
     const group = this.#groups.get(attemptKey);
     const { rules } = this.#machine.options;
-    if (group === undefined || (rules.stretches ? this.#stretch !== stretch : this.#stretch === null))
+    if (group === undefined) return this.#say.gone(attemptKey);
+    if (rules.stretches ? this.#stretch !== stretch : this.#stretch === null)
       return this.#say.frozen(attemptKey);
     group.permission.thaw(stretch);
     if (group.begun) group.tree.state = "running";

@@ -231,13 +231,10 @@ function obey(message: ToGuest): void {
       return ownPrograms.start(message.process, message.args);
     case "thaw": {
       const group = groups.get(message.attempt);
+      const lasts = lease.look(now) === message.stretch;
+      if (lasts) group?.thaw(message.stretch);
       // Asked for too late, or for nothing: whoever asks is answered, and nothing runs.
-      if (group === undefined || lease.look(now) !== message.stretch) {
-        say({ type: "frozen", attempt: message.attempt });
-        return;
-      }
-      group.thaw(message.stretch);
-      say({ type: "thawed", attempt: message.attempt });
+      say({ type: group === undefined ? "gone" : lasts ? "thawed" : "frozen", attempt: message.attempt });
       return;
     }
     case "kill":
