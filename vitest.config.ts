@@ -1,6 +1,11 @@
 import path from "node:path";
 import { defineConfig } from "vitest/config";
 
+/** A whole mesh under load or faults, which has to be well again in time: one of these at a time, after all others. */
+const ALONE = ["chaos", "drill", "failover", "restore", "rolling-upgrade", "two-versions"].map(
+  (name) => `test/e2e/${name}.test.ts`,
+);
+
 // Unit tests touch no server and no process; integration tests start their own on free ports.
 export default defineConfig({
   test: {
@@ -48,10 +53,19 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          exclude: ALONE,
           testTimeout: 180_000,
           hookTimeout: 120_000,
           globalSetup: ["test/setup/nats-server.ts"],
-          // They measure how soon a mesh is well again: one at a time, after the others.
+        },
+      },
+      {
+        test: {
+          name: "e2e-alone",
+          include: ALONE,
+          testTimeout: 180_000,
+          hookTimeout: 120_000,
+          globalSetup: ["test/setup/nats-server.ts"],
           fileParallelism: false,
           sequence: { groupOrder: 1 },
         },
