@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { signalAll, treeOf } from "../../services/host-agent/guest/processes.ts";
 import { start as startScheduler } from "../../services/scheduler/main.ts";
 import { askApi } from "../../shared/bus/ask.ts";
-import { submitTask } from "../../shared/bus/submit.ts";
+import { factSubject } from "../../shared/contracts/fact.ts";
 import type { RunReply } from "../../shared/contracts/order.ts";
 import { contextFor } from "../support/bus.ts";
 import { request } from "../support/facts.ts";
@@ -171,11 +171,13 @@ describe("a task that is cancelled", () => {
 
   it(`while it is queued behind ${QUEUED} others is cancelled before them`, async () => {
     const labels = { nobody: "has-it" };
+    // As whoever submits without the API.
+    const payload = JSON.stringify({ ...request({ labels }), after: 0 });
     const others = Array.from({ length: QUEUED }, (_, number) =>
-      request({ taskId: `before-${number}`, labels }),
+      factSubject.build({ taskId: `before-${number}`, kind: "requested", speaker: "normal" }),
     );
     while (others.length > 0)
-      await Promise.all(others.splice(0, 200).map((other) => submitTask(mesh.bus, other)));
+      await Promise.all(others.splice(0, 500).map((other) => mesh.bus.js.publish(other, payload)));
     const task = await mesh.submit("true", { labels });
     await expectGoneInTime(task);
     expect(await task.story()).toEqual(["requested", "cancelRequested", "cancelled"]);
