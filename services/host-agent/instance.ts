@@ -14,6 +14,7 @@ import { dependencyEnvironment, machineEnvironment, pathOf } from "./instance-en
 import { infrastructureFailure } from "./judgement.ts";
 import type { OutputSink } from "./log-sink.ts";
 import type { InstanceNetwork } from "./network/instance-network.ts";
+import { type Called, type CallOptions, hearWhole, type OwnCommand } from "./own-command.ts";
 import type { Redactor } from "./redaction.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "./supervisor-link.ts";
 import { bundleCommand, HUGE_FILE, LEFT_OUT, passingPatchCommand, patchCommand } from "./workspace/patch.ts";
@@ -45,21 +46,6 @@ export interface Instance {
 type InstanceCommand = Pick<ExecSpec, "stretch" | "argv" | "env" | "silenceMs" | "stopSignals" | "doors"> & {
   stdin?: "pipe";
 };
-interface OwnCommand extends Pick<ExecSpec, "argv" | "env"> {
-  /** It has the host's own git folder. */
-  usesGit?: true;
-}
-interface CallOptions {
-  maxBytes: number;
-  stdin?: Buffer;
-  /** Ends it at once. */
-  signal?: AbortSignal;
-}
-interface Called {
-  exit: ExitRecord;
-  output: Buffer | null;
-  complaint: string;
-}
 type OnOutput = (stream: "stdout" | "stderr", bytes: Buffer) => void;
 
 /** Taking the patch has this long, whatever the work has used up. */
@@ -165,25 +151,8 @@ export function createInstance(
       await truncate(file);
       return complaint.trim() || `it has ${bytes} bytes, or was ended`;
     },
-    async call(command, { maxBytes, stdin, signal }) {
-      const pieces: Buffer[] = [];
-      let bytes = 0;
-      const { process, complaint } = await own(command, stdin === undefined ? "none" : "pipe", (chunk) => {
-        bytes += chunk.length;
-        if (bytes <= maxBytes) pieces.push(chunk);
-        else process.signal("SIGKILL");
-      });
-      const end = () => process.signal("SIGKILL");
-      if (signal?.aborted) end();
-      signal?.addEventListener("abort", end);
-      if (stdin !== undefined) {
-        process.write(stdin);
-        process.endStdin();
-      }
-      const exit = await process.finished;
-      signal?.removeEventListener("abort", end);
-      return { exit, output: bytes > maxBytes ? null : Buffer.concat(pieces), complaint: complaint() };
-    },
+    call: (command, callOptions) =>
+      hearWhole((hear) => own(command, callOptions.stdin === undefined ? "none" : "pipe", hear), callOptions),
   };
 
   /** A command of the host's own, in the instance. */

@@ -1,5 +1,7 @@
 // Checkpoints that a host keeps of an agent which works: real attempts, git and nats-server, with an agent that is a shell
 // script and writes its session by hand.
+import { readdir } from "node:fs/promises";
+import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Runner } from "../../services/host-agent/runner/runner.ts";
 import { type AttemptHost, OWN_SECRET, startAttemptHost } from "../support/attempt.ts";
@@ -63,6 +65,11 @@ const start = (lines: string) => {
   script = lines;
   return host.start(repository, { runner: "scripted", prompt: "Work." });
 };
+/** Of the host's own git folder of the tree that is worked on. */
+const objectsOf = async (taskId: string): Promise<string[]> => {
+  const folder = path.join(host.folder, "attempts", `${taskId}.1`, "work", "git", "objects");
+  return (await readdir(folder, { recursive: true })).sort();
+};
 const untilTold = (taskId: string, words: RegExp) =>
   vi.waitUntil(async () => (await host.chunks(taskId)).some(({ text }) => words.test(text)), DEADLINE);
 
@@ -80,6 +87,8 @@ describe("checkpoints of an attempt", () => {
       runner: "scripted",
       workTree: "/srv/mesh/work",
     });
+    const objects = await objectsOf(taskId);
+    expect(objects.length).toBeGreaterThan(0);
     attempt.run()?.say("on");
     expect(first.session).toBe("first\n");
     const second = await vi.waitUntil(async () => {
@@ -87,6 +96,7 @@ describe("checkpoints of an attempt", () => {
       return kept?.turns === 2 ? kept : null;
     }, DEADLINE);
     expect(second.slot).not.toBe(first.slot);
+    expect(await objectsOf(taskId)).toEqual(objects);
     expect(second.sha256).not.toBe(first.sha256);
     attempt.run()?.say("on");
     expect(await attempt.ended).toMatchObject({ ok: true, failure: null });

@@ -48,10 +48,13 @@ const BUNDLE = `
 commit=$(git "$@" commit-tree "$(git "$@" write-tree)" -p "$SHA" -m "$MESSAGE") &&
 git "$@" update-ref "$REF" "$commit" && git "$@" bundle create --quiet - "$REF" "^$SHA"`;
 
-/** An index of its own, so that a patch that is given up in the middle is in nobody's way. */
+/**
+ * With an index and objects of its own, anew each time: one that is given up in the middle is in nobody's way, and a file
+ * that changes again and again does not fill the disk.
+ */
 const TAKE_ASIDE = `
-rm -f "$GIT_INDEX_FILE.lock"
-test -e "$GIT_INDEX_FILE" || cp -p "$GIT_DIR/index" "$GIT_INDEX_FILE" || exit 1
+rm -rf "$GIT_INDEX_FILE" "$GIT_INDEX_FILE.lock" "$GIT_OBJECT_DIRECTORY"
+mkdir "$GIT_OBJECT_DIRECTORY" && cp -p "$GIT_DIR/index" "$GIT_INDEX_FILE" || exit 1
 ${TAKE}`;
 
 interface Inside {
@@ -78,6 +81,8 @@ export const passingPatchCommand = ({
   shellCommand(TAKE_ASIDE, inside, {
     LEAVE_OUT: leaveOut.join(" "),
     GIT_INDEX_FILE: `${inside.gitDir}/passing-index`,
+    GIT_OBJECT_DIRECTORY: `${inside.gitDir}/passing-objects`,
+    GIT_ALTERNATE_OBJECT_DIRECTORIES: `${inside.gitDir}/objects`,
   });
 
 /** Of the process that puts such a patch, from its stdin, onto a tree that nobody has worked on, but for some paths. */
