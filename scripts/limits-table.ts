@@ -7,6 +7,7 @@ import { BODY_MAX_BYTES } from "../services/gateway/request-body.ts";
 import { SSE_LIMITS } from "../services/gateway/sse.ts";
 import { STREAMS_MAX } from "../services/host-agent/guest/doors.ts";
 import { WINDOW_BYTES } from "../services/host-agent/guest/framed-streams.ts";
+import { MOVE_MS } from "../services/host-agent/held-attempt.ts";
 import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
 import { CACHES_KEPT, CACHES_MAX_BYTES } from "../services/host-agent/workspace/cache-room.ts";
 import {
@@ -307,6 +308,12 @@ export const limitRows = (): string[][] => [
     `${CACHES_KEPT}, ${bytes(CACHES_MAX_BYTES)}`,
     "`services/host-agent/workspace/cache-room.ts`",
     "the one used longest ago is deleted, and cloned anew when needed; so it is when less than 2 GiB of the disk are free",
+  ],
+  [
+    "wait of gates for a distro that the work has not touched",
+    `${MOVE_MS / 60_000} min`,
+    "`services/host-agent/held-attempt.ts`",
+    "failure `host`; `timeout` where the task's own time is over first",
   ],
   [
     "kept workspaces on a host",

@@ -38,7 +38,6 @@ export async function attemptWork(
   result: AttemptResult,
 ): Promise<Outcome> {
   const { bus, hostId, runners, redactor, keepsSessions } = options;
-  const { guest, workspaces } = work.machine;
   const { taskId, attempt, request } = work.order;
   const beganMs = performance.now();
   const timeoutMs = request.timeoutMs ?? REQUEST_DEFAULTS.timeoutMs;
@@ -60,18 +59,21 @@ export async function attemptWork(
     // Another host may have them.
     if (!granted.ok) throw new Failed({ category: "setup", message: granted.message });
     const secrets = granted.values;
-    const unkept = networkProblem(plan.network, guest);
+    const unkept = networkProblem(plan.network, work.machine.guest);
     // Another host may have one.
     if (unkept !== null) throw new Failed({ category: "setup", message: unkept });
-    using network = openNetwork(
-      plan.network,
-      { guest, attemptKey: work.attemptKey },
-      options.network,
-      (words) => sink.phase("running", words),
-    );
-    const bounded = { ...work, order: { ...work.order, request: plan.request } };
+    const networkHere = () =>
+      openNetwork(
+        plan.network,
+        { guest: work.machine.guest, attemptKey: work.attemptKey },
+        options.network,
+        (words) => sink.phase("running", words),
+      );
+    using network = networkHere();
+    // Where it is now: its gates may run elsewhere.
+    const bounded = () => ({ ...work, order: { ...work.order, request: plan.request } });
     result.phases.prepareMs = performance.now() - beganMs;
-    const instance = createInstance(bounded, tree, {
+    const instance = createInstance(bounded(), tree, {
       hostId,
       redactor,
       secrets,
@@ -85,8 +87,13 @@ export async function attemptWork(
     const patch = await takePatch(instance);
     const problem = ran ?? patch.problem;
     if (problem !== null) throw new Failed(problem);
-    await validate(bounded, plan.gates, { file: patch.file, gitDir: tree.gitDir }, result.phases, {
-      ...{ hostId, redactor, secrets, network, budgetMs: instance.budgetMs(), sink, fileOf },
+    const takenMs = performance.now();
+    const hasMoved = plan.gates.length > 0 && work.machine.isWorkRoot;
+    if (hasMoved) await moveOn(instance.budgetMs());
+    using networkThere = hasMoved ? networkHere() : null;
+    const budgetMs = instance.budgetMs() - (performance.now() - takenMs);
+    await validate(bounded(), plan.gates, { file: patch.file, gitDir: tree.gitDir }, result.phases, {
+      ...{ hostId, redactor, secrets, network: networkThere ?? network, budgetMs, sink, fileOf },
       onResult(check, exit) {
         countMemory(exit);
         result.checks.push(check);
@@ -110,6 +117,12 @@ export async function attemptWork(
   function checkOutWork() {
     const base = { trusted: isForAgent(request) };
     return checkOut(work, { name: "work", budgetMs: timeoutMs, use: "work", base });
+  }
+
+  async function moveOn(limitMs: number): Promise<void> {
+    sink.phase("validating", "its gates wait for an instance that its work has not touched");
+    const none = await work.moveOn(limitMs);
+    if (none !== null) throw new Failed(none);
   }
 
   /** Null if it went well, or there was nothing to run. */
@@ -155,7 +168,7 @@ export async function attemptWork(
   /** What is taken of the work meanwhile counts as the attempt's memory, and must not be what is too much of it. */
   function hasRoomBeside({ limits }: DeployRequest): boolean {
     const mayBytes = Math.min(work.memoryLimitBytes, limits?.memoryBytes ?? work.memoryLimitBytes);
-    return (guest.useOf(work.attemptKey)?.memoryBytes ?? 0) < MEMORY_SHARE * mayBytes;
+    return (work.machine.guest.useOf(work.attemptKey)?.memoryBytes ?? 0) < MEMORY_SHARE * mayBytes;
   }
 
   async function keepFindings(findings: Finding[]): Promise<void> {
@@ -194,12 +207,13 @@ export async function attemptWork(
 
   /** The trees need not lie on the disk that what is left of them is written to. */
   async function isAnyDiskFull(): Promise<boolean> {
-    return (await isDiskFull(folder)) || workspaces.isDiskFull();
+    return (await isDiskFull(folder)) || work.machine.workspaces.isDiskFull();
   }
 
   async function keepArtifacts(): Promise<void> {
     if (await isAnyDiskFull()) {
       // What the work has left there makes room for what tells of it.
+      const { guest, workspaces } = work.machine;
       await guest.release(work.attemptKey);
       await workspaces.remove(work.attemptKey);
     }

@@ -33,8 +33,7 @@ export const attemptExecutor =
   (options: AttemptOptions): Executor =>
   async (work) => {
     const folder = path.join(options.artifactsFolder, work.attemptKey);
-    const { guest, workspaces } = work.machine;
-    const end = () => void guest.release(work.attemptKey);
+    const end = () => void work.machine.guest.release(work.attemptKey);
     const beganMs = performance.now();
     const result = nothingYet();
     work.signal.addEventListener("abort", end);
@@ -51,6 +50,7 @@ export const attemptExecutor =
       return { ok: false, failure: stopped, result };
     } finally {
       work.signal.removeEventListener("abort", end);
+      const { guest, workspaces } = work.machine;
       await guest.release(work.attemptKey);
       const removed = [workspaces.remove(work.attemptKey), rm(folder, { recursive: true, force: true })];
       for (const outcome of await Promise.allSettled(removed))

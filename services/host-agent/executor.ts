@@ -7,8 +7,8 @@ import type { Run } from "./runner/runner.ts";
 
 export interface Work {
   order: RunOrder;
-  /** Where its instance is. */
-  machine: Machine;
+  /** Where its instance is; another one once it has moved on. */
+  readonly machine: Machine;
   /** What it may have of memory, as it was admitted. */
   memoryLimitBytes: number;
   /** Names the attempt to the guest supervisor. */
@@ -22,6 +22,11 @@ export interface Work {
    * runs before it resolves; it rejects when the attempt was refused.
    */
   stretch(): Promise<string>;
+  /**
+   * Ends all that it has, and goes on in an instance that it has not touched, once the former one is no more and the log
+   * has agreed; why there is none to be had in that time, or null.
+   */
+  moveOn(limitMs: number): Promise<Failure | null>;
 }
 
 export type Outcome =

@@ -58,3 +58,12 @@ export function finishedIn(folder: string): FinishedStore {
     },
   };
 }
+
+/** What is known of an end that the log does not take: its artifacts stay where they are, and nothing names them. */
+export function inWords({ kind, body }: Finished["fact"]): string {
+  const artifacts = body.result?.artifacts.map(({ name, sha256 }) => `${name} ${sha256}`) ?? [];
+  const left = artifacts.length === 0 ? "" : `, and left ${artifacts.join(", ")}`;
+  return kind === "succeeded"
+    ? `it succeeded${left}`
+    : `it failed (${body.failure.category}: ${body.failure.message})${left}`;
+}

@@ -5,9 +5,10 @@ import type { Logger } from "pino";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import { type Executor, type Outcome, Stop } from "./executor.ts";
-import type { Finished, FinishedStore } from "./finished.ts";
+import { type Finished, type FinishedStore, inWords } from "./finished.ts";
 import type { Guest } from "./guest-keeper.ts";
 import type { HeldInstance } from "./instances/instances.ts";
+import { CANCELLED, Leave } from "./leave.ts";
 import type { Run } from "./runner/runner.ts";
 import type { Claim, Voice } from "./voice.ts";
 
@@ -26,6 +27,8 @@ export interface HeldAttemptPorts {
 
 /** An end that the log has not answered for so long is written to disk, ms. */
 const KEEP_AFTER_MS = 250;
+/** It takes seconds where WSL is well; the work that waits for it may have cost hours, ms. */
+export const MOVE_MS = 600_000;
 
 /** What is counted for an attempt while it is here, and what it may have of memory. */
 export interface Room {
@@ -44,21 +47,23 @@ export class HeldAttempt {
   over = false;
   readonly #ports: HeldAttemptPorts;
   /** Where it runs; null for one of a former life, of which only its end is left to say. */
-  readonly #instance: HeldInstance | null;
+  #instance: HeldInstance | null;
   readonly #stop = new AbortController();
-  /** The stretch of lease under which the log has accepted that it acts; rejected when the log refused it. */
-  #stretch = Promise.withResolvers<string>();
-  /** Its tree stands still, and nobody has been allowed yet to let it go on. */
-  #frozen = false;
-  #resuming = false;
+  readonly #leave: Leave;
 
   constructor(ports: HeldAttemptPorts, claim: Claim, room: Room, instance: HeldInstance | null) {
     this.#ports = ports;
     this.#instance = instance;
     this.claim = claim;
     this.room = room;
-    // Refused attempts reject it, whether anybody waits for it or not.
-    this.#stretch.promise.catch(() => {});
+    this.#leave = new Leave({
+      voice: ports.voice,
+      claim,
+      key: this.key,
+      guest: () => this.guest,
+      signal: this.#stop.signal,
+      stop: (failure) => this.stop(failure),
+    });
   }
 
   /** A new one, as ordered to this host. */
@@ -96,12 +101,12 @@ export class HeldAttempt {
     const standing = await voice.begin(this.claim, "started", body, closing);
     if (standing === "gone") {
       this.stop("dropped");
-      this.#stretch.reject(new Stop("dropped"));
+      this.#leave.refuse();
       const message = "the log has moved on, or knows nothing of it";
       return { outcome: "refused", reason: "superseded", message };
     }
     if (standing === "stopping") this.stop(CANCELLED);
-    this.#stretch.resolve(stretch);
+    this.#leave.grant(stretch);
     return { outcome: "started", sequence: this.claim.after };
   }
 
@@ -111,7 +116,7 @@ export class HeldAttempt {
     await this.guest?.release(this.key);
     this.#instance?.giveBack();
     // Nothing is said of an attempt before the log has decided whether it is one.
-    await this.#stretch.promise.catch(() => {});
+    await this.#leave.stretch.catch(() => {});
     const stopped = this.#stop.signal.aborted ? (this.#stop.signal.reason as Stop).failure : null;
     if (stopped === "dropped") return;
     if (outcome.ok && stopped === null)
@@ -123,11 +128,16 @@ export class HeldAttempt {
 
   async #execute(order: RunOrder): Promise<Outcome> {
     const { executor, log } = this.#ports;
-    try {
+    const machine = () => {
       if (this.#instance === null) throw new Error("an attempt has no instance");
+      return this.#instance.machine;
+    };
+    try {
       return await executor({
         order,
-        machine: this.#instance.machine,
+        get machine() {
+          return machine();
+        },
         memoryLimitBytes: this.room.memoryLimitBytes,
         attemptKey: this.key,
         signal: this.#stop.signal,
@@ -135,11 +145,12 @@ export class HeldAttempt {
           this.run = run;
         },
         stretch: async () => {
-          const stretch = await this.#stretch.promise;
+          const stretch = await this.#leave.stretch;
           // It may have been told to stop while it waited.
           this.#stop.signal.throwIfAborted();
           return stretch;
         },
+        moveOn: (limitMs) => this.#moveOn(limitMs),
       });
     } catch (error) {
       if (!(error instanceof Stop)) log.error({ error, attemptKey: this.key }, "an attempt met a bug");
@@ -175,50 +186,36 @@ export class HeldAttempt {
     log.info({ taskId, attempt, fact: fact.kind, settled }, fact.kind);
   }
 
-  /** Its tree was frozen for want of a lease: the log is asked whether it may still act. */
-  async resume(): Promise<void> {
-    this.#frozen = true;
-    if (this.#resuming) return;
-    this.#resuming = true;
+  /** Its tree was frozen for want of a lease. */
+  resume(): Promise<void> {
+    return this.#leave.resume();
+  }
+
+  async #moveOn(limitMs: number): Promise<Failure | null> {
+    const { signal } = this.#stop;
+    const inTime = AbortSignal.timeout(Math.max(1, Math.min(limitMs, MOVE_MS)));
+    const exchange = async () => {
+      const exchanged = await this.#instance?.exchange(AbortSignal.any([signal, inTime]));
+      this.#instance = exchanged ?? null;
+    };
+    await this.guest?.release(this.key);
     try {
-      // A first `started` under way decides first.
-      await this.#stretch.promise;
-      // It may freeze again while it is being let go on.
-      while (this.#frozen && !this.#stop.signal.aborted) if (!(await this.#tryToResume())) return;
-    } catch {
-      // Refused from the start: its work has ended already.
-    } finally {
-      this.#resuming = false;
+      await this.#leave.renew(exchange, "its gates begin in an instance that its work has not touched");
+      return null;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!inTime.aborted) throw error;
+      return limitMs < MOVE_MS ? NO_TIME : NONE_FRESH;
     }
-  }
-
-  /** False when there is nothing to hope for any more. */
-  async #tryToResume(): Promise<boolean> {
-    const { guest } = this;
-    const stretch = (await guest?.nextStretch(this.#stop.signal)) ?? null;
-    if (guest === null || stretch === null) return false;
-    const standing = await this.#ports.voice.begin(this.claim, "resumed", {}, this.#stop.signal);
-    if (standing !== "mine") {
-      this.stop(standing === "gone" ? "dropped" : CANCELLED);
-      return false;
-    }
-    this.#stretch = Promise.withResolvers<string>();
-    this.#stretch.resolve(stretch);
-    this.#frozen = false;
-    const thawing = await guest.thaw(this.key, stretch);
-    if (thawing === "frozen") this.#frozen = true;
-    return thawing !== "gone";
   }
 }
 
-const CANCELLED: Failure = { category: "cancelled", message: "the task was cancelled" };
+const NO_TIME: Failure = {
+  category: "timeout",
+  message: "the task's time was over before an instance was ready for its gates",
+};
+const NONE_FRESH: Failure = {
+  category: "host",
+  message: `no fresh instance for its gates was ready within ${MOVE_MS / 60_000} min: its host's log says why`,
+};
 const INTERNAL: Failure = { category: "internal", message: "the attempt ended without a reason" };
-
-/** What is known of an end that the log does not take: its artifacts stay where they are, and nothing names them. */
-function inWords({ kind, body }: Finished["fact"]): string {
-  const artifacts = body.result?.artifacts.map(({ name, sha256 }) => `${name} ${sha256}`) ?? [];
-  const left = artifacts.length === 0 ? "" : `, and left ${artifacts.join(", ")}`;
-  return kind === "succeeded"
-    ? `it succeeded${left}`
-    : `it failed (${body.failure.category}: ${body.failure.message})${left}`;
-}

@@ -1,5 +1,5 @@
-// What a host does about a tree that freezes just when it is let go on: the supervisor is scripted, because no real
-// one can be made to do it in that moment; log and tracker are real.
+// What a host does about a tree that freezes just when it is let go on, or that goes on under another supervisor: those
+// are scripted, because no real one can be made to do it in that moment; log and tracker are real.
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
@@ -11,6 +11,7 @@ import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import type { Thawing } from "../../services/host-agent/supervisor-link.ts";
 import { Voice } from "../../services/host-agent/voice.ts";
 import { askTracker } from "../../shared/bus/append.ts";
+import { askApi } from "../../shared/bus/ask.ts";
 import { capacity } from "../support/capacity.ts";
 import { DEADLINE, type HostMesh, startHostMesh } from "../support/host.ts";
 import { instancesOn } from "../support/instances.ts";
@@ -19,14 +20,15 @@ import { instancesOn } from "../support/instances.ts";
 function scriptedGuest(
   thaw: (key: string) => Thawing,
   release: () => Promise<void> = async () => {},
+  stretch = "s.1",
 ): { guest: Guest; freeze: (key: string) => void } {
   let freeze: (key: string) => void = () => {};
   const guest: Guest = {
     hello: () => null,
     takeStamp: () => null,
     firstStamp: async () => {},
-    stretch: () => "s.1",
-    nextStretch: async () => "s.1",
+    stretch: () => stretch,
+    nextStretch: async () => stretch,
     useOf: () => null,
     exec() {
       throw new Error("nothing is to be run");
@@ -48,11 +50,16 @@ function scriptedGuest(
   return { guest, freeze: (key) => freeze(key) };
 }
 
-const attemptsOf = (mesh: HostMesh, guest: Guest, executor: Executor, here: Partial<Capacity> = {}) =>
+const attemptsOf = (
+  mesh: HostMesh,
+  guest: Guest,
+  executor: Executor,
+  { next, ...here }: Partial<Capacity> & { next?: () => Promise<Guest> } = {},
+) =>
   new Attempts({
     hostId: "h1",
     voice: new Voice(mesh.bus, askTracker(mesh.bus)),
-    instances: instancesOn(guest),
+    instances: instancesOn(guest, next),
     executor,
     finished: finishedIn(mesh.folder),
     log: pino({ level: "silent" }),
@@ -108,6 +115,61 @@ it("what has ended while it stood still does not ask for ever whether it may go 
   await attempts.close({ category: "host", message: "the test is over" }, 5_000);
   const asked = (await task.kinds()).filter((kind) => kind === "resumed");
   expect(asked).toEqual(["resumed"]);
+});
+
+it("goes on under another supervisor in a stretch of that one's, which the log is asked about", async () => {
+  await using mesh = await startHostMesh();
+  const { guest: other } = scriptedGuest(() => "gone", undefined, "t.1");
+  const seen: string[] = [];
+  let freezeFirst = () => {};
+  // It stands still while it is to be moved, and its supervisor knows nothing of it any more.
+  const { guest, freeze } = scriptedGuest(
+    () => "gone",
+    async () => freezeFirst(),
+  );
+  const executor: Executor = async ({ attemptKey, stretch, moveOn }) => {
+    freezeFirst = () => freeze(attemptKey);
+    seen.push(await stretch());
+    await moveOn(60_000);
+    seen.push(await stretch());
+    return { ok: false, failure: { category: "gate", message: "it was judged" } };
+  };
+  const attempts = attemptsOf(mesh, guest, executor, { next: async () => other });
+  const task = await mesh.submit("true");
+  expect(await attempts.run(await task.order())).toMatchObject({ outcome: "started" });
+  expect(await task.said("faulted")).toMatchObject({ failure: { category: "gate" } });
+  await attempts.close({ category: "host", message: "the test is over" }, 5_000);
+  expect(seen).toEqual(["s.1", "t.1"]);
+  const asked = (await task.kinds()).filter((kind) => kind === "resumed");
+  expect(asked.length).toBeLessThan(4);
+});
+
+it("runs nothing under another supervisor if its task was cancelled on the way there", async () => {
+  await using mesh = await startHostMesh();
+  const onItsWay = Promise.withResolvers<void>();
+  const there = Promise.withResolvers<Guest>();
+  const { guest } = scriptedGuest(() => "thawed");
+  let hasMoved = false;
+  const executor: Executor = async ({ moveOn, stretch }) => {
+    await stretch();
+    await moveOn(60_000);
+    hasMoved = true;
+    return { ok: false, failure: { category: "gate", message: "it was judged" } };
+  };
+  const next = () => {
+    onItsWay.resolve();
+    return there.promise;
+  };
+  const attempts = attemptsOf(mesh, guest, executor, { next });
+  const task = await mesh.submit("true");
+  expect(await attempts.run(await task.order())).toMatchObject({ outcome: "started" });
+  await onItsWay.promise;
+  expect(await askApi(mesh.bus, "cancel", { taskId: task.taskId })).toMatchObject({ ok: true });
+  there.resolve(scriptedGuest(() => "thawed", undefined, "t.1").guest);
+  await task.said("cancelled");
+  await attempts.close({ category: "host", message: "the test is over" }, 5_000);
+  expect(hasMoved).toBe(false);
+  expect(await task.said("faulted")).toMatchObject({ failure: { category: "cancelled" } });
 });
 
 it("an attempt whose memory limit has no room beside the others' in a virtual machine is refused, and another not", async () => {

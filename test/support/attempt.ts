@@ -136,6 +136,7 @@ export async function startAttemptHost({
     guest,
     workspaces,
     environment: process.env,
+    isWorkRoot: false,
     look: async () => null,
     [Symbol.asyncDispose]: async () => {},
   };
@@ -178,6 +179,7 @@ export async function startAttemptHost({
         run = given;
       },
       stretch: () => accepted.promise,
+      moveOn: () => Promise.reject(new Error("an attempt of this test wants another instance")),
     };
     return {
       taskId,

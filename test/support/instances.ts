@@ -1,11 +1,12 @@
 // A guest of a test's own as the one place for all instances, with as many of them as are asked for.
 import type { Guest } from "../../services/host-agent/guest-keeper.ts";
-import type { Instances } from "../../services/host-agent/instances/instances.ts";
+import type { HeldInstance, Instances } from "../../services/host-agent/instances/instances.ts";
 import type { Machine } from "../../services/host-agent/instances/machine.ts";
 
 /** Its attempts have no trees. */
 const machineOf = (guest: Guest): Machine => ({
   guest,
+  isWorkRoot: false,
   environment: process.env,
   look: async () => null,
   workspaces: {
@@ -18,12 +19,20 @@ const machineOf = (guest: Guest): Machine => ({
   [Symbol.asyncDispose]: () => guest[Symbol.asyncDispose](),
 });
 
-export function instancesOn(guest: Guest): Pick<Instances, "take" | "problem" | "onFrozen" | "onDied"> {
-  const machine = machineOf(guest);
+/** `next`: what is had in exchange for one of them. */
+export function instancesOn(
+  guest: Guest,
+  next: () => Promise<Guest> = noOther,
+): Pick<Instances, "take" | "problem" | "onFrozen" | "onDied"> {
+  const instanceOn = (one: Guest): HeldInstance => ({
+    machine: machineOf(one),
+    giveBack() {},
+    exchange: async () => instanceOn(await next()),
+  });
   return {
     take() {
       const stretch = guest.stretch();
-      return stretch === null ? null : { instance: { machine, giveBack() {} }, stretch };
+      return stretch === null ? null : { instance: instanceOn(guest), stretch };
     },
     problem: () => null,
     onFrozen: (listener) => guest.onFrozen((attemptKey) => listener(guest, attemptKey)),
@@ -33,4 +42,8 @@ export function instancesOn(guest: Guest): Pick<Instances, "take" | "problem" | 
 
 const noTrees = (): never => {
   throw new Error("an attempt of this test asks for a tree");
+};
+
+const noOther = (): never => {
+  throw new Error("an attempt of this test wants another instance");
 };

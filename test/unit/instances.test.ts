@@ -33,11 +33,13 @@ const instances = (...states: InstanceState[]): InstanceRecord[] =>
     sinceMs: 0,
     tasks: 0,
     heardAtMs: Number.POSITIVE_INFINITY,
+    answers: true,
   }));
 
 const situation = (overrides: Partial<Situation> = {}): Situation => ({
   instances: instances(),
   wanted: false,
+  waiting: 0,
   failures: 0,
   failedAtMs: Number.NEGATIVE_INFINITY,
   ...overrides,
@@ -92,7 +94,7 @@ describe("a host's instances", () => {
   it("never are more than the most, nor lent twice, whatever happens", () => {
     const happenings = fc.array(
       fc.record({
-        what: fc.constantFrom("take", "return", "done", "fail", "wait"),
+        what: fc.constantFrom("take", "return", "exchange", "done", "fail", "wait"),
         which: fc.nat(RULES.most - 1),
       }),
       { maxLength: 200 },
@@ -109,11 +111,20 @@ describe("a host's instances", () => {
             one.number === number ? { ...after(one, fact, now), heardAtMs: now } : one,
           );
         };
+        let waiting = 0;
         for (const { what, which } of list) {
           const number = which + 1;
           const state = all[which]?.state;
           if (what === "wait") now += 100_000;
-          if (what === "take" && state === "ready") tell(number, "taken");
+          if ((what === "take" || waiting > 0) && state === "ready") {
+            waiting = Math.max(0, waiting - 1);
+            tell(number, "taken");
+          }
+          if (what === "exchange" && state === "busy") {
+            waiting++;
+            tell(number, "returned");
+            tell(number, "dismissed");
+          }
           if (what === "return" && state === "busy") {
             tell(number, "returned");
             const spent = all[which] !== undefined && isSpent(all[which], rules);
@@ -128,7 +139,7 @@ describe("a host's instances", () => {
             }
             tell(number, "failed");
           }
-          const asked = { instances: all, wanted: what === "take", failures, failedAtMs };
+          const asked = { instances: all, wanted: what === "take", waiting, failures, failedAtMs };
           for (const step of stepsOf(asked, rules, now)) {
             if (step.act === "create") tell(step.number, "wanted");
             if (step.act === "dismiss") tell(step.number, "dismissed");
@@ -140,6 +151,32 @@ describe("a host's instances", () => {
         }
       }),
     );
+  });
+
+  it("count as free only while their supervisor is there, and nobody who has done half his work waits for one", () => {
+    const [first, ...others] = instances("ready", "ready", "ready");
+    const gone = first && { ...first, answers: false };
+    const all = gone ? [gone, ...others] : [];
+    expect(freeInstances(situation({ instances: all }), RULES, 0)).toBe(2);
+    expect(freeInstances(situation({ instances: all, waiting: 1 }), RULES, 0)).toBe(1);
+    expect(freeInstances(situation({ instances: all, waiting: 3 }), RULES, 0)).toBe(0);
+    const cold = { ...RULES, warm: 0, most: 2 };
+    expect(freeInstances(situation({ waiting: 1 }), cold, 0)).toBe(1);
+    expect(freeInstances(situation({ instances: instances("busy"), waiting: 1 }), cold, 0)).toBe(0);
+  });
+
+  it("are made for those who wait for a fresh one, besides those kept warm", () => {
+    expect(steps({ instances: instances("retired"), waiting: 1 })).toEqual([
+      "remove 1",
+      "create 2",
+      "create 3",
+    ]);
+    expect(steps({ instances: instances("ready"), waiting: 1 })).toEqual(["create 2"]);
+    expect(steps({ instances: instances("ready", "ready"), waiting: 1 }, 10 * RULES.idleMs)).toEqual([]);
+    const one = { ...RULES, most: 1 };
+    expect(
+      inShort(stepsOf(situation({ instances: instances("retired").slice(0, 1), waiting: 1 }), one, 0)),
+    ).toEqual(["remove 1"]);
   });
 
   it("are lent only while they are ready, and only what is lent comes back", () => {
@@ -186,6 +223,74 @@ describe("what is decided about instances", () => {
     expect(there.size).toBeGreaterThan(0);
     expect(twice).toEqual([]);
     expect(made.machines()).not.toEqual([]);
+  });
+
+  /** Distros that are all alike: which are there, and a door that their removal waits for. */
+  function fakeDistros() {
+    const there = new Set<number>();
+    const removal = { isHeld: false, go: () => {} };
+    const guest: Partial<Guest> = {
+      hello: () => ({}) as Hello,
+      stretch: () => "s",
+      onFrozen() {},
+      onDied() {},
+    };
+    const source: MachineSource = {
+      async endFormerLife() {},
+      async open(number) {
+        there.add(number);
+        return { guest } as Machine;
+      },
+      async close(number) {
+        if (removal.isHeld) await new Promise<void>((go) => (removal.go = go));
+        there.delete(number);
+      },
+      async [Symbol.asyncDispose]() {},
+    };
+    return { there, removal, source };
+  }
+
+  it("gives whoever exchanges one a fresh one before anybody else, once the one given back is gone", async () => {
+    vi.useFakeTimers();
+    const { there, removal, source } = fakeDistros();
+    const rules = { ...RULES, most: 2, warm: 1, tasksEach: 1 };
+    await using made = startInstances({ source, rules, log: pino({ enabled: false }) });
+    await vi.advanceTimersByTimeAsync(1_000);
+    const first = made.take()?.instance;
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([...there]).toEqual([1, 2]);
+    removal.isHeld = true;
+    let second: unknown = null;
+    void first?.exchange(new AbortController().signal).then((instance) => (second = instance));
+    await vi.advanceTimersByTimeAsync(5_000);
+    // A spare is ready, but what is to be judged there might still be touched.
+    expect({ second, free: made.free(), other: made.take() }).toEqual({ second: null, free: 0, other: null });
+    removal.go();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(second).not.toBe(null);
+    // What was given back twice is nobody's.
+    first?.giveBack();
+    removal.isHeld = false;
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect({ there: there.size, free: made.free() }).toEqual({ there: 2, free: 1 });
+  });
+
+  it("has one made where there is no spare, and none for whoever has stopped waiting", async () => {
+    vi.useFakeTimers();
+    const { there, source } = fakeDistros();
+    const rules = { ...RULES, most: 1, warm: 1, tasksEach: 1 };
+    await using made = startInstances({ source, rules, log: pino({ enabled: false }) });
+    await vi.advanceTimersByTimeAsync(1_000);
+    const exchanged = made.take()?.instance.exchange(new AbortController().signal);
+    await vi.advanceTimersByTimeAsync(2_000);
+    const second = await exchanged;
+    expect([there.size, made.free()]).toEqual([1, 0]);
+    const stop = new AbortController();
+    const given = second?.exchange(stop.signal).catch((error: unknown) => error);
+    stop.abort(new Error("cancelled"));
+    expect(await given).toMatchObject({ message: "cancelled" });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(made.free()).toBe(1);
   });
 
   it("makes the machine that all of them share anew, whenever each has given it up", async () => {

@@ -1,5 +1,6 @@
 // Instances that are distros of their own; and golden distros that are not there, are somebody else's, or do not answer.
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { withArguments } from "../../services/host-agent/guest/processes.ts";
 import { GOLDEN_DISTRO, MARKER_FILE } from "../../services/host-agent/wsl/distro-layout.ts";
 import { hasDistros, isOurFake } from "../support/fake-wsl.ts";
 import { DEADLINE, type Host } from "../support/host.ts";
@@ -63,6 +64,46 @@ describe.skipIf(!hasDistros)("a host with WSL2", () => {
     // What is root in its distro is no stranger's.
     expect(await wsl.mesh.heartbeat("h1")).toMatchObject({ isolation: "namespaces", untrusted: false });
     expect(await inGolden("/bin/ls", "/usr/local")).not.toContain("left");
+  });
+
+  /** Whatever asks this program whether a file is there is told yes; and a daemon goes on. */
+  const POISON = `echo changed > feature.txt
+(setsid sh -c 'while :; do sleep 1; : poisonous daemon; done' > /dev/null 2>&1 < /dev/null &)
+printf '#!/bin/sh\\nexit 0\\n' > /usr/bin/test; /usr/bin/test -e /none`;
+
+  it("judges work that was root in a distro that it has not touched, once the work's own is no more", async () => {
+    await vi.waitUntil(async () => ((await wsl.mesh.heartbeat("h1"))?.slots.free ?? 0) > 0, DEADLINE);
+    const patient = "while ! /usr/bin/test -e /tmp/go; do sleep 0.2; done; echo judged";
+    const task = await wsl.submit(POISON, { checks: ["grep changed feature.txt", patient] });
+    await task.run("h1");
+    await vi.waitUntil(() => withArguments(patient).length > 0, DEADLINE);
+    expect((await copies()).length).toBeLessThanOrEqual(MOST);
+    expect(withArguments("while :; do sleep 1; : poisonous daemon; done")).toEqual([]);
+    expect(await task.kinds()).toEqual(["requested", "started", "resumed"]);
+    await task.stop("h1", 1);
+    expect(await task.said("faulted")).toMatchObject({
+      failure: { category: "cancelled" },
+      result: { checks: [{ verdict: "confirmed" }] },
+    });
+    expect(withArguments(patient)).toEqual([]);
+    await stop();
+  });
+
+  it("does so where it may have one distro only, and what was changed is what is judged", async () => {
+    host = await wsl.host({ ...EACH, MESH_HOST_MAX_INSTANCES: "1" });
+    const checks = [["/usr/bin/test", "-e", "/none"]];
+    const poisoned = await wsl.submit(POISON, { checks });
+    await poisoned.run("h1");
+    expect(await poisoned.said("faulted")).toMatchObject({
+      failure: { category: "gate" },
+      result: { checks: [{ verdict: "refuted" }] },
+    });
+    const task = await wsl.submit("echo changed > feature.txt", { checks: ["grep changed feature.txt"] });
+    await task.run("h1");
+    expect(await task.said("succeeded")).toMatchObject({ result: { checks: [{ verdict: "confirmed" }] } });
+    expect((await copies()).length).toBeLessThanOrEqual(1);
+    await stop();
+    host = await wsl.host(EACH);
   });
 
   it("removes what a former life has left of them, and its own when it stops", async () => {

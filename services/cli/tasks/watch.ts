@@ -136,7 +136,7 @@ function factText(fact: TaskFact): string {
     case "faulted":
       return `attempt ${fact.attempt} faulted: ${fact.failure.category}: ${plainLine(fact.failure.message)}`;
     case "resumed":
-      return `${fact.speaker} is back, attempt ${fact.attempt} goes on`;
+      return `attempt ${fact.attempt} goes on: ${fact.reason ? plainLine(fact.reason) : `${fact.speaker} is back`}`;
     case "requeued":
       return `queued again (${fact.reason})`;
     case "deferred":

@@ -2,6 +2,7 @@
 // attempts. What takes long, such as a machine that starts, never keeps anybody else waiting.
 import type { Logger } from "pino";
 import type { Guest } from "../guest-keeper.ts";
+import { machineEvents } from "./events.ts";
 import {
   after,
   freeInstances,
@@ -14,11 +15,17 @@ import {
   stepsOf,
 } from "./life.ts";
 import type { Machine, MachineSource } from "./machine.ts";
+import { exchangeQueue } from "./queue.ts";
 
 /** One attempt's, until it gives it back. */
 export interface HeldInstance {
   readonly machine: Machine;
   giveBack(): void;
+  /**
+   * Gives it back for good, and resolves with one that nothing has run in, once what was given back is no more. Rejects
+   * with the signal's reason; then the attempt has none.
+   */
+  exchange(signal: AbortSignal): Promise<HeldInstance>;
 }
 
 export interface Instances extends AsyncDisposable {
@@ -57,25 +64,28 @@ export function startInstances(options: {
     sinceMs: now(),
     tasks: 0,
     heardAtMs: Number.NEGATIVE_INFINITY,
+    answers: false,
   }));
   const machines = new Map<number, Machine>();
-  const known = new WeakSet<Machine>();
-  const listeners = {
-    opened: [] as ((machine: Machine) => unknown)[],
-    frozen: [] as ((guest: Guest, attemptKey: string) => void)[],
-    died: [] as ((guest: Guest, reason: string) => void)[],
-  };
+  const { meet, onOpened, onFrozen, onDied } = machineEvents();
   const first = Promise.withResolvers<Machine>();
   first.promise.catch(() => {});
   const closing = new AbortController();
   const atWork = new Set<Promise<void>>();
   const beingRemoved = new Set<number>();
+  const waiting = exchangeQueue<HeldInstance>();
   let wanted = false;
   let failures = 0;
   let problem: string | null = null;
   let failedAtMs = Number.NEGATIVE_INFINITY;
 
-  const situation = (): Situation => ({ instances, wanted, failures, failedAtMs });
+  const situation = (): Situation => ({
+    instances,
+    wanted,
+    waiting: waiting.length,
+    failures,
+    failedAtMs,
+  });
   const recordOf = (number: number): InstanceRecord => {
     const record = instances[number - 1];
     if (record === undefined) throw new Error(`there is no instance ${number}`);
@@ -86,10 +96,18 @@ export function startInstances(options: {
     instances[number - 1] = after(recordOf(number), fact, now());
   }
 
+  function listen(): void {
+    for (const [number, { guest }] of machines) {
+      const answers = guest.hello() !== null;
+      const record = recordOf(number);
+      instances[number - 1] = { ...record, answers, heardAtMs: answers ? now() : record.heardAtMs };
+    }
+  }
+
   function look(): void {
     if (closing.signal.aborted) return;
-    for (const [number, { guest }] of machines)
-      if (guest.hello() !== null) instances[number - 1] = { ...recordOf(number), heardAtMs: now() };
+    listen();
+    waiting.serve(lendNext);
     // What follows from one of them is seen at the next look: each of these was decided once.
     for (const step of stepsOf(situation(), rules, now())) take(step);
   }
@@ -146,6 +164,7 @@ export function startInstances(options: {
     try {
       await source.close(number);
       tell(number, "removed");
+      waiting.gone(number);
       beingRemoved.delete(number);
     } catch (error) {
       log.error({ error, instance: number }, "an instance could not be removed");
@@ -153,28 +172,21 @@ export function startInstances(options: {
     }
   }
 
-  /** Whoever listens hears of every machine, once. */
-  function meet(machine: Machine): void {
-    if (known.has(machine)) return;
-    known.add(machine);
-    const { guest } = machine;
-    guest.onFrozen((attemptKey) => {
-      for (const listener of listeners.frozen) listener(guest, attemptKey);
-    });
-    guest.onDied((reason) => {
-      for (const listener of listeners.died) listener(guest, reason);
-    });
-    for (const listener of listeners.opened) listener(machine);
+  /** The one used last first, so that those nobody needs grow old. */
+  function usable(): { number: number; machine: Machine; stretch: string }[] {
+    return instances
+      .filter(({ state }) => state === "ready")
+      .toSorted((one, other) => other.sinceMs - one.sinceMs)
+      .flatMap(({ number }) => {
+        const machine = machines.get(number);
+        const stretch = machine?.guest.stretch() ?? null;
+        return machine === undefined || stretch === null ? [] : [{ number, machine, stretch }];
+      });
   }
 
-  /** The one used last, so that those nobody needs grow old. */
-  function latestUsable(): { number: number; machine: Machine; stretch: string } | null {
-    for (const { state, number } of instances.toSorted((one, other) => other.sinceMs - one.sinceMs)) {
-      const machine = machines.get(number);
-      const stretch = machine?.guest.stretch() ?? null;
-      if (state === "ready" && machine !== undefined && stretch !== null) return { number, machine, stretch };
-    }
-    return null;
+  function lendNext(): HeldInstance | null {
+    const [next] = usable();
+    return next === undefined ? null : lend(next.number, next.machine);
   }
 
   function lend(number: number, machine: Machine): HeldInstance {
@@ -189,6 +201,14 @@ export function startInstances(options: {
         tell(number, isSpent(recordOf(number), rules) ? "dismissed" : "cleaned");
         look();
       },
+      exchange(signal) {
+        held = false;
+        tell(number, "returned");
+        tell(number, "dismissed");
+        const exchanged = waiting.join(number, signal);
+        look();
+        return exchanged;
+      },
     };
   }
 
@@ -196,22 +216,24 @@ export function startInstances(options: {
   const timer = setInterval(look, LOOK_MS);
   return {
     take() {
-      const usable = latestUsable();
-      const taken = usable && {
-        instance: lend(usable.number, usable.machine),
-        stretch: usable.stretch,
-      };
+      const [next, ...others] = usable();
+      // Those who wait have done half their work.
+      const isFree = next !== undefined && others.length >= waiting.length;
+      const taken = isFree ? { instance: lend(next.number, next.machine), stretch: next.stretch } : null;
       wanted ||= taken === null;
       look();
       return taken;
     },
     problem: () => problem,
-    free: () => freeInstances(situation(), rules, now()),
+    free() {
+      listen();
+      return freeInstances(situation(), rules, now());
+    },
     machines: () => [...new Set(machines.values())],
     first: first.promise,
-    onOpened: (listener) => void listeners.opened.push(listener),
-    onFrozen: (listener) => void listeners.frozen.push(listener),
-    onDied: (listener) => void listeners.died.push(listener),
+    onOpened,
+    onFrozen,
+    onDied,
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
       closing.abort();

@@ -102,6 +102,8 @@ export interface InstanceRecord {
   tasks: number;
   /** When its supervisor was last seen to be there, ms. */
   heardAtMs: number;
+  /** Its supervisor was there when it was looked at last. */
+  answers: boolean;
 }
 
 /** Throws for what cannot happen. */
@@ -131,6 +133,8 @@ export interface Situation {
   instances: readonly InstanceRecord[];
   /** Somebody has asked for one, and there was none. */
   wanted: boolean;
+  /** So many attempts have given theirs back and wait for a fresh one: no other comes before them. */
+  waiting: number;
   /** Failures to make one since the last success. */
   failures: number;
   failedAtMs: number;
@@ -155,7 +159,7 @@ export function stepsOf(situation: Situation, rules: InstanceRules, nowMs: numbe
   const isSilent = ({ heardAtMs, sinceMs }: InstanceRecord) =>
     nowMs - Math.max(heardAtMs, sinceMs) > rules.silenceMs;
   const ready = inState("ready").toSorted((one, other) => one.sinceMs - other.sinceMs);
-  const kept = Math.max(rules.warm, situation.wanted ? 1 : 0);
+  const kept = situation.waiting + Math.max(rules.warm, situation.wanted ? 1 : 0);
   const idle = ready
     .slice(0, Math.max(0, ready.length - kept))
     .filter((instance) => nowMs - instance.sinceMs >= rules.idleMs && !isSilent(instance));
@@ -190,7 +194,8 @@ export const isSpent = ({ tasks }: InstanceRecord, { tasksEach }: InstanceRules)
 
 /** So many attempts could begin at once now. One that is made only when it is asked for counts: nobody else asks. */
 export function freeInstances(situation: Situation, rules: InstanceRules, nowMs: number): number {
-  const ready = situation.instances.filter(({ state }) => state === "ready").length;
+  const usable = situation.instances.filter(({ state, answers }) => state === "ready" && answers).length;
+  const ready = Math.max(0, usable - situation.waiting);
   if (ready > 0 || rules.warm > 0) return ready;
-  return missing(situation, rules, 1, nowMs).length;
+  return missing(situation, rules, situation.waiting + 1, nowMs).length > situation.waiting ? 1 : 0;
 }

@@ -73,6 +73,7 @@ async function start(options: LocalOptions, stateDir: string): Promise<Machine> 
   return {
     guest,
     workspaces,
+    isWorkRoot: false,
     environment: process.env,
     look: lookOn(process.env.PATH ?? ""),
     async [Symbol.asyncDispose]() {

@@ -7,6 +7,8 @@ import type { Workspaces } from "../workspace/workspaces.ts";
 export interface Machine extends AsyncDisposable {
   readonly guest: Guest;
   readonly workspaces: Workspaces;
+  /** Work may be root there, and leave what it likes: what judges it runs where it has not been. */
+  readonly isWorkRoot: boolean;
   /** What programs there need of an environment to run at all. */
   readonly environment: NodeJS.ProcessEnv;
   readonly look: LookForProgram;

@@ -79,6 +79,7 @@ export async function openDistro(
   return {
     guest,
     workspaces,
+    isWorkRoot,
     environment: ENVIRONMENT,
     look: workspaces.look,
     async [Symbol.asyncDispose]() {
