@@ -33,8 +33,7 @@ export async function validate(
   const tree = await checkOut(work, { name: "validation", budgetMs, use: "gates" });
   const applied = await work.machine.workspaces.applyPatch(tree, patch, work.signal);
   work.signal.throwIfAborted();
-  if (!applied.ok)
-    throw new Failed({ category: "gate", message: `the patch does not apply: ${applied.message}` });
+  if (!applied.ok) throw new Failed({ category: applied.category, message: applied.message });
   const leftMs = budgetMs - (performance.now() - beganMs);
   const instance = createInstance(work, tree, { hostId, redactor, secrets, network, budgetMs: leftMs });
   const stretch = await work.stretch();

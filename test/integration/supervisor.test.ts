@@ -6,6 +6,7 @@ import { getPriority, tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import type { Stamp } from "../../services/host-agent/guest/lease.ts";
+import { withArguments } from "../../services/host-agent/guest/processes.ts";
 import {
   encodeControl,
   encodeData,
@@ -15,6 +16,7 @@ import {
   type ToGuest,
 } from "../../services/host-agent/guest/protocol.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
+import { encodeLine } from "../../services/host-agent/workspace/wire.ts";
 import { isAlive } from "../support/nats.ts";
 import {
   DEADLINE,
@@ -72,6 +74,22 @@ async function newStamp(supervisor: TestSupervisor): Promise<Stamp> {
 }
 
 describe.concurrent.each(MODES)("a supervisor $mode", ({ through, isolation, freezer }) => {
+  it("ends a program of its own that has hung, with all that it has started", async () => {
+    await using supervisor = await startSupervisor();
+    const folder = path.join(supervisor.folder, "workspaces");
+    let said = "";
+    const program = supervisor.link.serve(["workspaces", "--folder", folder], (_, bytes) => {
+      said += bytes.toString();
+    });
+    program.write(encodeLine({ id: 1, call: "readings" }));
+    await vi.waitUntil(() => said.includes('"id":1'), DEADLINE);
+    const [pid = 0] = withArguments("workspaces", "--folder", folder);
+    process.kill(pid, "SIGSTOP");
+    program.signal("SIGKILL");
+    expect(await program.finished).toMatchObject({ cause: "exited", signal: "SIGKILL" });
+    expect(withArguments("workspaces", "--folder", folder)).toEqual([]);
+  });
+
   it("says what it can do, and gives back output, exit code and time", async () => {
     await using supervisor = await startSupervisor({ through });
     expect(supervisor.link.hello.protocol).toBe(PROTOCOL_VERSION);

@@ -3,12 +3,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import fc from "fast-check";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Hello } from "../../services/host-agent/guest/protocol.ts";
 import type { GuestProcess } from "../../services/host-agent/supervisor-link.ts";
-import { remoteWorkspaces } from "../../services/host-agent/workspace/remote.ts";
+import { type RemoteTimes, remoteWorkspaces } from "../../services/host-agent/workspace/remote.ts";
 import {
   encodeLine,
   type FromHost,
@@ -64,7 +65,7 @@ it("a line without an end is refused before it fills the memory", () => {
 const TREE = { workTree: "/w", gitDir: "/g", home: "/h", temporary: "/t" };
 
 /** The host's end of the line, and what came out at the other one. */
-function hostEnd() {
+function hostEnd({ times }: { times?: RemoteTimes } = {}) {
   const heard: FromHost[] = [];
   let taken = Buffer.alloc(0);
   const decoder = new LineDecoder<FromHost>(
@@ -77,16 +78,19 @@ function hostEnd() {
     },
   );
   let tell: (message: FromProgram) => void = () => {};
+  let begun = 0;
+  const ended: string[] = [];
   const process: GuestProcess = {
     finished: new Promise(() => {}),
     write: (bytes) => decoder.push(bytes),
     endStdin() {},
-    signal() {},
+    signal: (name) => void ended.push(name),
   };
   const workspaces = remoteWorkspaces({
     guest: {
       hello: () => ({ supervisor: "s" }) as Hello,
       serve(_, onOutput) {
+        begun++;
         tell = (message) => onOutput("stdout", encodeLine(message));
         return process;
       },
@@ -94,9 +98,17 @@ function hostEnd() {
     folder: "/f",
     allowFileClones: false,
     isWorkRoot: true,
+    ...(times && { times }),
     log: pino({ enabled: false }),
   });
-  return { workspaces, heard, taken: () => taken, tell: (message: FromProgram) => tell(message) };
+  return {
+    workspaces,
+    heard,
+    taken: () => taken,
+    tell: (message: FromProgram) => tell(message),
+    begun: () => begun,
+    ended,
+  };
 }
 
 it("a patch arrives whole, whatever others ask for while it is sent", async () => {
@@ -122,6 +134,40 @@ it("a patch arrives whole, whatever others ask for while it is sent", async () =
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+describe("a program that hangs", () => {
+  const times = { quick: 100, remove: 100, abort: 100 };
+  const hung = { message: expect.stringContaining("did not answer within 100 ms") as string };
+
+  it("is ended and begun anew, and whoever waits for it is told", async () => {
+    const { workspaces, heard, tell, begun, ended } = hostEnd({ times });
+    const asked = [workspaces.readings(), workspaces.look("claude", undefined)];
+    for (const answer of await Promise.allSettled(asked)) expect(answer).toMatchObject({ reason: hung });
+    expect({ begun: begun(), ended }).toEqual({ begun: 1, ended: ["SIGKILL"] });
+    expect(await workspaces.isDiskFull()).toBe(false);
+    const removed = workspaces.remove("a");
+    await expect.poll(() => begun()).toBe(4);
+    const ids = heard.flatMap((one) => ("call" in one ? [one.id] : []));
+    const id = ids.at(-1) ?? 0;
+    tell({ id, value: undefined });
+    await removed;
+    expect(ended.length).toBe(3);
+  });
+
+  it("keeps nobody who was told to stop, and an attempt is told that its host is at fault", async () => {
+    const { workspaces, begun } = hostEnd({ times });
+    const stop = new AbortController();
+    const wanted = {} as Parameters<typeof workspaces.prepare>[0];
+    const prepared = workspaces.prepare(wanted, stop.signal);
+    // As long as nobody stops it, it may take long.
+    await delay(300);
+    expect(begun()).toBe(1);
+    stop.abort();
+    expect(await prepared).toMatchObject({ ok: false, category: "host", ...hung });
+    const applied = workspaces.applyPatch(TREE, { file: "/dev/null", gitDir: "/g" }, AbortSignal.timeout(50));
+    expect(await applied).toMatchObject({ ok: false, category: "host", ...hung });
+  });
 });
 
 describe("credentials of this machine", () => {

@@ -320,7 +320,9 @@ describe("what is decided about instances", () => {
     await using instances = startInstances({ source, rules, log: pino({ enabled: false }) });
     await vi.advanceTimersByTimeAsync(1_000);
     const taken = instances.take();
+    const before = instances.free();
     hangs = true;
+    expect([before, instances.free()]).toEqual([2, 0]);
     await vi.advanceTimersByTimeAsync(3_000);
     // Its time without an answer counts from here, that of the others from before.
     taken?.instance.giveBack();

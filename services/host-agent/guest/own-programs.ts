@@ -50,6 +50,13 @@ export class OwnPrograms {
     return child !== undefined;
   }
 
+  /** At once, with all that it has started. False if it is no program's. */
+  end(number: number): boolean {
+    const child = this.#running.get(number);
+    if (child?.pid !== undefined) signalAll(treeOf(child.pid), "SIGKILL");
+    return child !== undefined;
+  }
+
   /** At once, with all that they have started. */
   destroy(): void {
     signalAll(this.#pids(), "SIGKILL");

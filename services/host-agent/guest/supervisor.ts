@@ -242,6 +242,8 @@ function obey(message: ToGuest): void {
       groups.get(message.attempt)?.kill("killed", now.monotonicMs);
       return settle(message.attempt);
     case "signal":
+      // Programs of the guest's own are asked for nothing: what has hung is ended.
+      if (ownPrograms.end(message.process)) return;
       return groupOf(message.process)?.signal(message.process, message.signal);
     case "stdinEnd":
       groupOf(message.process)?.endStdin(message.process);

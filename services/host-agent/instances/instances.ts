@@ -1,5 +1,6 @@
 // The instances of this host: carries out what their rules say, one step at a time for each, and lends them to
 // attempts. What takes long, such as a machine that starts, never keeps anybody else waiting.
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Guest } from "../guest-keeper.ts";
 import { machineEvents } from "./events.ts";
@@ -50,6 +51,8 @@ export interface Instances extends AsyncDisposable {
 const LOOK_MS = 1_000;
 /** What could not be removed is tried again after this, ms. */
 const REMOVE_AGAIN_MS = 10_000;
+/** A service that is stopped has little time; what hangs cannot act once its lease is over, ms. */
+const CLOSE_MS = 10_000;
 
 export function startInstances(options: {
   source: MachineSource;
@@ -99,8 +102,7 @@ export function startInstances(options: {
   function listen(): void {
     for (const [number, { guest }] of machines) {
       const answers = guest.hello() !== null;
-      const record = recordOf(number);
-      instances[number - 1] = { ...record, answers, heardAtMs: answers ? now() : record.heardAtMs };
+      instances[number - 1] = { ...recordOf(number), answers, ...(answers && { heardAtMs: now() }) };
     }
   }
 
@@ -237,9 +239,12 @@ export function startInstances(options: {
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
       closing.abort();
-      await Promise.all(atWork);
-      machines.clear();
-      await source[Symbol.asyncDispose]();
+      const isClosed = Promise.all(atWork).then(async () => {
+        await source[Symbol.asyncDispose]();
+        return true;
+      });
+      if (!(await Promise.race([isClosed, delay(CLOSE_MS, false, { ref: false })])))
+        log.error("instances do not end in time: what they have left is ended when this host begins again");
     },
   };
 }

@@ -134,15 +134,14 @@ export interface Patch {
   gitDir: string;
 }
 
+/** `host`: where the tree lies nothing could be done. */
+export type Applied = { ok: true } | { ok: false; category: "gate" | "host"; message: string };
+
 /**
  * On a fresh tree, outside the instance: the files become what git would check out of the commit with the patch.
  * git refuses paths that lead out of the tree, or into `.git`.
  */
-export async function applyPatch(
-  tree: PreparedTree,
-  patch: Patch,
-  signal: AbortSignal,
-): Promise<{ ok: true } | { ok: false; message: string }> {
+export async function applyPatch(tree: PreparedTree, patch: Patch, signal: AbortSignal): Promise<Applied> {
   if ((await stat(patch.file)).size === 0) return { ok: true };
   const own = { GIT_DIR: tree.gitDir, GIT_WORK_TREE: tree.workTree };
   // Not onto the files themselves: those would be written by the rules for line ends that the patch may change.
@@ -151,10 +150,16 @@ export async function applyPatch(
   await run(["read-tree", "HEAD"], aside);
   const apply = ["apply", "--cached", "--binary", "--whitespace=nowarn", "--", patch.file];
   const applied = await run(apply, aside);
-  if (!applied.ok) return { ok: false, message: applied.stderr.trim() };
+  if (!applied.ok) return refused(applied.stderr);
   const written = await run(["write-tree"], aside);
   const large = await takeChangedFiles(patch, path.join(tree.workTree, ".git", "lfs"));
   const checkOut = [...large.config, "read-tree", "--reset", "-u", written.stdout];
   const checkedOut = await run(checkOut, { ...own, ...large.env });
-  return checkedOut.ok ? { ok: true } : { ok: false, message: checkedOut.stderr.trim() };
+  return checkedOut.ok ? { ok: true } : refused(checkedOut.stderr);
 }
+
+const refused = (stderr: string): Applied => ({
+  ok: false,
+  category: "gate",
+  message: `the patch does not apply: ${stderr.trim()}`,
+});

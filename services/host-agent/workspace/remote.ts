@@ -1,17 +1,32 @@
 // Trees where the instances are, through the program that makes them there (`serve.ts`), which a supervisor runs. It is
-// begun when it is needed, and again when it has ended; what it was asked for then has failed.
+// begun when it is needed, and again when it has ended or hung; what it was asked for then has failed. Nobody waits for it
+// for ever: whatever it is asked for is answered in time, or can be broken off.
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
 import type { Guest } from "../guest-keeper.ts";
 import type { LookForProgram } from "../runner/program.ts";
 import type { GuestProcess } from "../supervisor-link.ts";
 import { askCredentials } from "./credentials.ts";
+import type { Applied } from "./patch.ts";
 import type { Prepared } from "./tree.ts";
 import { type Call, encodeLine, type FromProgram, LineDecoder } from "./wire.ts";
 import type { WorkspaceReadings, Workspaces } from "./workspaces.ts";
 
 /** One that does not come back: the program has ended, or cannot begin. */
 class ProgramGone extends Error {}
+
+/** ms. Beyond them the program has hung, and is ended. */
+export interface RemoteTimes {
+  /** For what takes no time where anything works at all. */
+  quick: number;
+  /** To remove an attempt's trees, which may be of a great many files. */
+  remove: number;
+  /** To break off what it was told to. */
+  abort: number;
+}
+/** A time is so many looks, so that time in which this process itself stood still is none. */
+const LOOKS = 20;
+const TIMES: RemoteTimes = { quick: 60_000, remove: 300_000, abort: 30_000 };
 
 interface Line {
   process: GuestProcess;
@@ -25,9 +40,10 @@ export function remoteWorkspaces(options: {
   allowFileClones: boolean;
   /** Work may be root there: once it has begun, git itself may be its own, and is told no credentials any more. */
   isWorkRoot: boolean;
+  times?: RemoteTimes;
   log: Logger;
 }): Workspaces & { look: LookForProgram } {
-  const { guest, folder, allowFileClones, isWorkRoot, log } = options;
+  const { guest, folder, allowFileClones, isWorkRoot, times = TIMES, log } = options;
   let line: Line | null = null;
   /** With it everything died that used a tree. */
   let supervisor: string | undefined;
@@ -70,22 +86,49 @@ export function remoteWorkspaces(options: {
     const opened: Line = { process, waiting };
     line = opened;
     void process.finished.then(({ cause, exitCode, message }) => {
-      if (line === opened) line = null;
-      const why = message ?? (cause === "exited" ? `it exited ${exitCode}` : cause);
-      for (const { reject } of waiting.values())
-        reject(new ProgramGone(`the program that makes trees has ended: ${why}`));
+      lose(opened, `has ended: ${message ?? (cause === "exited" ? `it exited ${exitCode}` : cause)}`);
     });
     return opened;
   }
 
-  async function ask<Value>(call: Call, signal?: AbortSignal, patch?: Buffer): Promise<Value> {
+  function lose(lost: Line, why: string): void {
+    if (line === lost) line = null;
+    for (const { reject } of lost.waiting.values())
+      reject(new ProgramGone(`the program that makes trees ${why}`));
+    lost.waiting.clear();
+  }
+
+  function giveUp(hung: Line, afterMs: number): void {
+    if (line !== hung) return;
+    log.error({ afterMs }, "the program that makes trees does not answer, and is begun anew");
+    hung.process.signal("SIGKILL");
+    lose(hung, `did not answer within ${afterMs} ms`);
+  }
+
+  /** `timeoutMs`: null for what takes as long as its signal lets it. */
+  async function ask<Value>(
+    call: Call,
+    timeoutMs: number | null,
+    { signal, patch }: { signal?: AbortSignal; patch?: Buffer } = {},
+  ): Promise<Value> {
     signal?.throwIfAborted();
-    const { process, waiting } = line ?? open();
+    const asked = line ?? open();
+    const { process, waiting } = asked;
     const id = ++calls;
     const answered = Promise.withResolvers<unknown>();
     waiting.set(id, answered);
-    const abort = () => process.write(encodeLine({ id, abort: true }));
+    const timers: NodeJS.Timeout[] = [];
+    const giveUpAfter = (afterMs: number) => {
+      let looks = 0;
+      const look = () => ++looks < LOOKS || giveUp(asked, afterMs);
+      timers.push(setInterval(look, afterMs / LOOKS));
+    };
+    const abort = () => {
+      process.write(encodeLine({ id, abort: true }));
+      giveUpAfter(times.abort);
+    };
     signal?.addEventListener("abort", abort);
+    if (timeoutMs !== null) giveUpAfter(timeoutMs);
     try {
       process.write(encodeLine({ id, ...call }));
       // In one stroke: what others ask for meanwhile would be taken for a part of it.
@@ -93,6 +136,19 @@ export function remoteWorkspaces(options: {
       return (await answered.promise) as Value;
     } finally {
       signal?.removeEventListener("abort", abort);
+      for (const timer of timers) clearInterval(timer);
+    }
+  }
+
+  /** One that has died while its supervisor lives has left what was to be removed. */
+  async function remove(attemptKey: string): Promise<void> {
+    const call = { call: "remove", attemptKey } as const;
+    try {
+      await ask(call, times.remove);
+    } catch (error) {
+      if (!(error instanceof ProgramGone)) throw error;
+      // Where the supervisor is gone, the next program begins with nothing.
+      if (guest.hello() !== null) await unlessGone(ask<void>(call, times.remove), undefined);
     }
   }
 
@@ -100,7 +156,7 @@ export function remoteWorkspaces(options: {
     async prepare(wanted, signal): Promise<Prepared> {
       preparing++;
       try {
-        return await ask<Prepared>({ call: "prepare", wanted }, signal);
+        return await ask<Prepared>({ call: "prepare", wanted }, null, { signal });
       } catch (error) {
         if (signal.aborted || error instanceof ProgramGone)
           return { ok: false, category: "host", permanent: false, message: (error as Error).message };
@@ -112,13 +168,18 @@ export function remoteWorkspaces(options: {
     },
     async applyPatch(tree, { file, gitDir }, signal) {
       const patch = await readFile(file);
-      return ask({ call: "applyPatch", tree, gitDir, bytes: patch.length }, signal, patch);
+      const call = { call: "applyPatch", tree, gitDir, bytes: patch.length } as const;
+      try {
+        return await ask<Applied>(call, null, { signal, patch });
+      } catch (error) {
+        if (!(error instanceof ProgramGone)) throw error;
+        return { ok: false, category: "host", message: error.message };
+      }
     },
-    // Where the program is gone, nobody can tell, and the next one begins with nothing.
-    remove: (attemptKey) => unlessGone(ask<void>({ call: "remove", attemptKey }), undefined),
-    isDiskFull: () => unlessGone(ask<boolean>({ call: "isDiskFull" }), false),
-    look: (name, file) => ask({ call: "look", name, file }),
-    readings: () => ask<WorkspaceReadings>({ call: "readings" }),
+    remove,
+    isDiskFull: () => unlessGone(ask<boolean>({ call: "isDiskFull" }, times.quick), false),
+    look: (name, file) => ask({ call: "look", name, file }, times.quick),
+    readings: () => ask<WorkspaceReadings>({ call: "readings" }, times.quick),
   };
 }
 

@@ -8,7 +8,7 @@ import { isShort } from "./cache-room.ts";
 import { type DependencyUse, dependencyCaches } from "./dependency-caches.ts";
 import { diskOf, isDiskFull } from "./disk.ts";
 import type { KeptWorkspace, KeptWorkspaces } from "./kept-workspaces.ts";
-import { applyPatch, type Patch } from "./patch.ts";
+import { type Applied, applyPatch, type Patch } from "./patch.ts";
 import { type Prepared, type PreparedTree, prepareTree, removeTree, type TreeOptions } from "./tree.ts";
 
 export interface WantedTree {
@@ -31,11 +31,7 @@ export interface WorkspaceReadings {
 
 export interface Workspaces {
   prepare(wanted: WantedTree, signal: AbortSignal): Promise<Prepared>;
-  applyPatch(
-    tree: PreparedTree,
-    patch: Patch,
-    signal: AbortSignal,
-  ): Promise<{ ok: true } | { ok: false; message: string }>;
+  applyPatch(tree: PreparedTree, patch: Patch, signal: AbortSignal): Promise<Applied>;
   /**
    * Its trees are to be looked at by somebody later: until when they are kept, or null if they are not. Nothing of it may
    * run any more. Left out where nobody could look at them.

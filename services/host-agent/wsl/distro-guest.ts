@@ -5,11 +5,12 @@ import type { Logger } from "pino";
 import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
 import { keepGuest } from "../guest-keeper.ts";
 import type { Machine } from "../instances/machine.ts";
+import { madeOnce } from "../made-once.ts";
 import { supervisorArguments } from "../supervisor-link.ts";
 import { remoteWorkspaces } from "../workspace/remote.ts";
 import { watchClock } from "./clock-watch.ts";
 import { MARKER, MARKER_FILE, NODE_PROGRAM } from "./distro-layout.ts";
-import { bundleGuest, type GuestBundle } from "./guest-bundle.ts";
+import { bundleGuest } from "./guest-bundle.ts";
 import { installGuest } from "./install-guest.ts";
 import type { Wsl } from "./wsl.ts";
 import { wslEnvironment } from "./wsl-call.ts";
@@ -48,7 +49,7 @@ const TOO_LONG: WslFailure = { reason: "hung", code: null, message: "its lease h
 /** What programs need to run; of Windows' environment nothing crosses. */
 const ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" };
 
-let bundled: Promise<GuestBundle> | null = null;
+const bundle = madeOnce(bundleGuest);
 
 /** With its supervisor at work; rejects with a `WslProblem`. */
 export async function openDistro(
@@ -128,8 +129,7 @@ async function install(distro: string, wsl: Wsl): Promise<string> {
       code: null,
       message: `${distro} has no mark of ours (${MARKER_FILE}): it is somebody else's, who has to give it another name`,
     });
-  bundled ??= bundleGuest();
-  return valueOf(await installGuest(wsl, distro, await bundled));
+  return valueOf(await installGuest(wsl, distro, await bundle()));
 }
 
 /** Ends what other supervisors of this host have left there. */
@@ -158,7 +158,11 @@ export async function endInside(distro: string, options: DistroOptions): Promise
   for (;;) {
     const leftMs = Math.max(0, deadline - performance.now());
     const tried = tryToEnd(distro, options);
-    options.ending.set(distro, tried);
+    // Whoever waits for its end only has to know that it has come.
+    options.ending.set(
+      distro,
+      tried.catch(() => {}),
+    );
     const problem = await Promise.race([tried, delay(leftMs, TOO_LONG)]);
     if (problem === null) return;
     options.log.warn({ distro, ...problem }, "cannot see what is left in a distro");

@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { silenceMs } from "../../../shared/contracts/lease.ts";
 import { unlessAborted } from "../guest-keeper.ts";
 import { type Machine, type MachineSource, sharedMachine } from "../instances/machine.ts";
+import { madeOnce } from "../made-once.ts";
 import { type CopiedDistro, copyDistro, copySource, dropCopySource, removeDistro } from "./copied-distro.ts";
 import {
   type DistroOptions,
@@ -31,7 +32,12 @@ export function goldenDistro(options: DistroOptions): MachineSource {
 export function copiedDistros(options: DistroOptions & { folder: string }): MachineSource {
   const { wsl, folder, installation, log } = options;
   const machines = new Map<number, Machine>();
-  let source: Promise<string> | null = null;
+  /** Made anew in each life of this agent: the golden distro may have become another one since the last. */
+  const source = madeOnce(async () => {
+    await requireGolden(options);
+    await dropCopySource(folder);
+    return valueOf(await copySource(wsl, folder));
+  });
   let removing: Promise<boolean> = Promise.resolve(true);
 
   const copyOf = (number: number): CopiedDistro => ({
@@ -39,22 +45,11 @@ export function copiedDistros(options: DistroOptions & { folder: string }): Mach
     folder: path.join(folder, String(number)),
   });
 
-  /** Made anew in each life of this agent: the golden distro may have become another one since the last. */
-  async function makeSource(): Promise<string> {
-    await requireGolden(options);
-    await dropCopySource(folder);
-    return valueOf(await copySource(wsl, folder));
-  }
-
   async function open(number: number, signal: AbortSignal): Promise<Machine> {
     // It would remove what is made now as well.
     await unlessAborted(removing, signal);
-    source ??= makeSource();
-    const disk = await unlessAborted(source, signal).catch((error: unknown) => {
-      source = null;
-      throw error;
-    });
-    valueOf(await copyDistro(wsl, disk, copyOf(number)));
+    const disk = await unlessAborted(source(), signal);
+    valueOf(await copyDistro(wsl, disk, copyOf(number), signal));
     try {
       const machine = await openDistro(copyOf(number).distro, options, signal);
       machines.set(number, machine);

@@ -5,6 +5,7 @@ import { run } from "../../main.ts";
 
 const PROGRAMS: Record<string, () => Promise<unknown>> = {
   "services/host-agent/guest/main.ts": () => import("../../../host-agent/guest/main.ts"),
+  "services/host-agent/wsl/copy-file.ts": () => import("../../../host-agent/wsl/copy-file.ts"),
   "services/host-agent/main.ts": async () =>
     runService("host-agent", (await import("../../../host-agent/main.ts")).start),
   "services/scheduler/main.ts": async () =>
