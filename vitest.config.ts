@@ -37,7 +37,11 @@ export default defineConfig({
           include: ["test/agents/**/*.test.ts"],
           testTimeout: 180_000,
           hookTimeout: 120_000,
-          globalSetup: ["test/setup/nats-server.ts", "test/setup/agent-programs.ts"],
+          globalSetup: [
+            "test/setup/nats-server.ts",
+            "test/setup/agent-programs.ts",
+            "test/setup/distro-image.ts",
+          ],
         },
       },
       {

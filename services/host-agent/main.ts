@@ -148,10 +148,11 @@ export async function start(
     versions: {},
     unusable: [],
   };
-  const find = async ({ guest, look }: Machine) => {
-    if (secrets.offered().length > 0 && guest.hello()?.isolation !== "sandbox")
+  const find = async (machine: Machine) => {
+    const isolation = machine.guest.hello()?.isolation;
+    if (secrets.offered().length > 0 && isolation !== "sandbox")
       log.warn("attempts are in no sandbox: whatever runs here could read all of this host's secrets");
-    found = await findRunners(environment, isLocal ? programs : {}, guest.hello()?.isolation, look, log);
+    found = await findRunners(environment, programs, isolation, machine.programs, log);
   };
   if (isLocal) await find(await instances.first);
   else

@@ -1,8 +1,10 @@
 // What the mesh relies on in every coding agent, each tried as the real program with a stub of its provider.
+
 import { readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { Stop } from "../../services/host-agent/executor.ts";
 import { acpRunner } from "../../services/host-agent/runner/acp/driver.ts";
+import { greetHere } from "../../services/host-agent/runner/acp/greet.ts";
 import { agentapiRunner } from "../../services/host-agent/runner/agentapi/driver.ts";
 import { claudeCodeRunner } from "../../services/host-agent/runner/claude-code/driver.ts";
 import { codexRunner } from "../../services/host-agent/runner/codex/driver.ts";
@@ -89,7 +91,7 @@ const AGENTS: Agent[] = [
       const agent = { name: "acp", argv: [node, script], env, mode: "default" };
       return {
         provider: anthropic(api),
-        runner: acpRunner({ ...agent, version: undefined, auth: undefined }),
+        runner: acpRunner({ ...agent, version: undefined, auth: undefined, greet: greetHere }),
       };
     },
   },

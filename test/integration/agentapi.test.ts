@@ -1,9 +1,11 @@
 // A runner by agentapi, its relay and all that it runs under, against a stub of agentapi's routes whose screen is a
 // script.
+
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Stop } from "../../services/host-agent/executor.ts";
 import { agentapiRunner } from "../../services/host-agent/runner/agentapi/driver.ts";
+import { lookOn } from "../../services/host-agent/runner/program.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
@@ -16,7 +18,14 @@ let host: AttemptHost;
 let repository: Repository;
 beforeAll(async () => {
   const runner = (name: string, ...argv: string[]) =>
-    agentapiRunner({ name, argv, env: {}, version: undefined, searchPath: "", quietMs: QUIET_MS });
+    agentapiRunner({
+      name,
+      argv,
+      env: {},
+      version: undefined,
+      look: lookOn(process.env.PATH ?? ""),
+      quietMs: QUIET_MS,
+    });
   const stub = [process.execPath, STUB];
   host = await startAttemptHost({
     runners: [

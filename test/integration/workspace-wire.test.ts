@@ -142,7 +142,7 @@ describe("a program that hangs", () => {
 
   it("is ended and begun anew, and whoever waits for it is told", async () => {
     const { workspaces, heard, tell, begun, ended } = hostEnd({ times });
-    const asked = [workspaces.readings(), workspaces.look("claude", undefined)];
+    const asked = [workspaces.readings(), workspaces.programs.look("claude", undefined)];
     for (const answer of await Promise.allSettled(asked)) expect(answer).toMatchObject({ reason: hung });
     expect({ begun: begun(), ended }).toEqual({ begun: 1, ended: ["SIGKILL"] });
     expect(await workspaces.isDiskFull()).toBe(false);

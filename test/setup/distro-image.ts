@@ -43,6 +43,8 @@ const FOLDERS = [
   "mnt/wsl",
 ];
 const LINKS = { bin: "usr/bin", sbin: "usr/sbin", lib: "usr/lib", lib64: "usr/lib64" };
+/** What other programs that are put there may be linked with: they belong to the C library. */
+const LIBC_PARTS = ["libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1"];
 const USERS = `root:x:0:0:root:/root:/bin/bash
 mesh:x:1000:1000:agent-mesh:/home/mesh:/bin/bash
 nobody:x:65534:65534:nobody:/nonexistent:/bin/false
@@ -81,6 +83,8 @@ function makeRoot(root: string): void {
   writeFileSync(path.join(root, "etc/passwd"), USERS);
   writeFileSync(path.join(root, "etc/group"), GROUPS);
   writeFileSync(path.join(root, "etc/wsl.conf"), WSL_CONF);
+  // The real WSL writes one into every distro.
+  writeFileSync(path.join(root, "etc/hosts"), "127.0.0.1 localhost\n::1 localhost ip6-localhost\n");
   writeFileSync(path.join(root, MARKER_FILE), `${MARKER}\n`);
   if (existsSync("/etc/ssl/certs/ca-certificates.crt")) {
     mkdirSync(path.join(root, "etc/ssl/certs"), { recursive: true });
@@ -106,5 +110,10 @@ function librariesOf(programs: string[]): Set<string> {
         return "";
       }
     });
-  return new Set(listed.join("\n").match(/\/[^\s:()]+(?= \(0x)/g));
+  const found = listed.join("\n").match(/\/[^\s:()]+(?= \(0x)/g) ?? [];
+  const folders = new Set(
+    found.filter((file) => file.endsWith("/libc.so.6")).map((file) => path.dirname(file)),
+  );
+  const parts = [...folders].flatMap((folder) => LIBC_PARTS.map((name) => path.join(folder, name)));
+  return new Set([...found, ...parts.filter((file) => existsSync(file))]);
 }

@@ -1,4 +1,5 @@
 // How tests run the real Claude Code in a terminal of agentapi. It must hold no expectations.
+import { lookOn } from "../../services/host-agent/runner/program.ts";
 
 /** Answers what Claude Code asks a new user before it takes a prompt. */
 const PREPARED = `cat > ~/.claude.json <<END
@@ -17,4 +18,4 @@ export const CLAUDE_SETTINGS = {
 };
 
 /** Of a runner by agentapi. */
-export const AROUND_CLAUDE = { searchPath: process.env.PATH ?? "", version: undefined, quietMs: 4_000 };
+export const AROUND_CLAUDE = { look: lookOn(process.env.PATH ?? ""), version: undefined, quietMs: 4_000 };

@@ -1,5 +1,6 @@
 // Attempts with nothing of the mesh around them: the real executor, guest supervisor, git and nats-server, and a
 // lease that a test holds itself. It must hold no expectations.
+
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -12,16 +13,16 @@ import { markedWith } from "../../services/host-agent/guest/processes.ts";
 import type { Hello } from "../../services/host-agent/guest/protocol.ts";
 import { markOf } from "../../services/host-agent/guest/state.ts";
 import { keepGuest } from "../../services/host-agent/guest-keeper.ts";
-import { keptFolderIn } from "../../services/host-agent/kept-shell.ts";
 import { memoryLimitOf } from "../../services/host-agent/memory-limit.ts";
 import type { OwnersNetwork } from "../../services/host-agent/network/plan.ts";
 import { createRedactor } from "../../services/host-agent/redaction.ts";
 import { commandRunner } from "../../services/host-agent/runner/command.ts";
+import { programsHere } from "../../services/host-agent/runner/program.ts";
 import type { Run, Runner } from "../../services/host-agent/runner/runner.ts";
 import { keepSecrets } from "../../services/host-agent/secrets/host-secrets.ts";
 import { storeFileIn } from "../../services/host-agent/secrets/store-file.ts";
 import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
-import { keptWorkspaces } from "../../services/host-agent/workspace/kept-workspaces.ts";
+import { KEPT_FOLDER, keptWorkspaces } from "../../services/host-agent/workspace/kept-workspaces.ts";
 import { localWorkspaces } from "../../services/host-agent/workspace/workspaces.ts";
 import { checkpointChunk, latestCheckpoint } from "../../shared/bus/checkpoints.ts";
 import { connectBus } from "../../shared/bus/connect.ts";
@@ -129,7 +130,7 @@ export async function startAttemptHost({
     cacheDir: path.join(folder, "cache"),
     dependenciesFolder: path.join(folder, "dependencies"),
     attemptsFolder,
-    kept: keptWorkspaces(keptFolderIn(folder)),
+    kept: keptWorkspaces(path.join(folder, KEPT_FOLDER)),
     allowFileClones: true,
   });
   const machine = {
@@ -137,7 +138,7 @@ export async function startAttemptHost({
     workspaces,
     environment: process.env,
     isWorkRoot: false,
-    look: async () => null,
+    programs: programsHere(""),
     [Symbol.asyncDispose]: async () => {},
   };
   const redactor = createRedactor([OWN_SECRET]);

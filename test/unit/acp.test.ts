@@ -1,10 +1,12 @@
 // What agents that speak ACP say, and what became of their runs, by recordings of real ones (Claude Code's adapter 0.101.0,
 // Codex's 0.16.0) against stubs of their providers, less the lists of commands and models.
+
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { acpRunner } from "../../services/host-agent/runner/acp/driver.ts";
+import { greetHere } from "../../services/host-agent/runner/acp/greet.ts";
 import { type Evidence, verdict } from "../../services/host-agent/runner/acp/outcome.ts";
 import {
   needsNoLeave,
@@ -54,7 +56,15 @@ async function play(
       };
     },
   };
-  const runner = acpRunner({ name: "a", argv: ["a"], env: {}, version: undefined, auth: undefined, mode });
+  const runner = acpRunner({
+    name: "a",
+    argv: ["a"],
+    env: {},
+    version: undefined,
+    auth: undefined,
+    mode,
+    greet: greetHere,
+  });
   const run = runner.start(
     { request: request({ prompt: "Mend it.", agent }), allowance: {} },
     transport,

@@ -32,10 +32,10 @@ export function judgeAgentsInside(inside: string[], environment: Environment): F
 
 export async function readAgents(environment: Environment, isolation: Isolation): Promise<AgentReading[]> {
   const { findRunners } = await import("../../host-agent/runner/here.ts");
-  const { lookOn } = await import("../../host-agent/runner/program.ts");
+  const { programsHere } = await import("../../host-agent/runner/program.ts");
   const { runners } = await readMeshConfig(environment.MESH_CONFIG);
   const log = pino({ level: "silent" });
-  const look = lookOn(process.env.PATH ?? "");
-  const { versions, unusable } = await findRunners(environment, runners, isolation, look, log);
+  const programs = programsHere(process.env.PATH ?? "");
+  const { versions, unusable } = await findRunners(environment, runners, isolation, programs, log);
   return [...Object.entries(versions).map(([name, version]) => ({ name, version })), ...unusable];
 }

@@ -17,14 +17,19 @@ export const shellCommand = (): Command =>
     .argument("[command...]", "run in there in place of a shell")
     .option("--data <folder>", "the host's data folder, or the one of `mesh up` (default: MESH_DATA_DIR)")
     .action(async (taskId: string, command: string[], options: Options) => {
-      if (process.platform !== "linux")
-        throw new Failure("workspaces are kept on Linux hosts only: there is none on this machine");
+      if (process.platform !== "linux" && process.platform !== "win32")
+        throw new Failure(
+          "workspaces are kept on hosts with Linux or WSL2 only: there is none on this machine",
+        );
       const { defaultDataDir } = await import("../../../shared/config/environment.ts");
       const { readSettings } = await import("../../../shared/config/mesh-config.ts");
       const { findKeptShell } = await import("../../host-agent/kept-shell.ts");
       const environment = await orSay(() => readSettings());
       const dataDir = options.data ?? environment.MESH_DATA_DIR ?? defaultDataDir();
-      const shell = await findKeptShell(path.resolve(dataDir), taskId, environment);
+      const found = findKeptShell(path.resolve(dataDir), taskId, environment);
+      const shell = await found.catch((error: unknown) => {
+        throw new Failure(`cannot look for the workspace: ${messageOf(error)}`);
+      });
       if (shell === null)
         throw new Failure(
           `${dataDir} keeps no workspace of task ${taskId}: run this on its host, as the user of the host agent, within a day of a failed attempt that was deployed with --keep-workspace`,

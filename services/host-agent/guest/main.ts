@@ -22,6 +22,9 @@ switch (program) {
   case "credential":
     await (await import("../workspace/credential-helper.ts")).helpWithCredential(args);
     break;
+  case "kept":
+    await (await import("../workspace/kept-program.ts")).serveKept(args);
+    break;
   case "end-former-life": {
     const { endFormerLife } = await import("./former-life.ts");
     const { ended } = await endFormerLife(args[0] ?? "");
@@ -30,7 +33,7 @@ switch (program) {
   }
   default:
     process.stderr.write(
-      `expected supervisor, open-port, watchdog, workspaces, credential or end-former-life, got ${program ?? "nothing"}\n`,
+      `expected supervisor, open-port, watchdog, workspaces, credential, kept or end-former-life, got ${program ?? "nothing"}\n`,
     );
     process.exitCode = 2;
 }

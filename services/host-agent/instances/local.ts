@@ -5,16 +5,12 @@ import type { Environment } from "../../../shared/config/environment.ts";
 import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
 import { endFormerLife } from "../guest/former-life.ts";
 import { keepGuest } from "../guest-keeper.ts";
-import { keptFolderIn } from "../kept-shell.ts";
-import { lookOn } from "../runner/program.ts";
+import { programsHere } from "../runner/program.ts";
 import { localSupervisorCommand } from "../supervisor-link.ts";
-import { keptWorkspaces } from "../workspace/kept-workspaces.ts";
+import { KEPT_FOLDER, keptWorkspaces, SWEEP_MS } from "../workspace/kept-workspaces.ts";
 import { removeTree } from "../workspace/tree.ts";
 import { localWorkspaces } from "../workspace/workspaces.ts";
 import { type Machine, type MachineSource, sharedMachine } from "./machine.ts";
-
-/** What is kept for somebody to look at is gone so soon after its time, ms. */
-const SWEEP_MS = 60_000;
 
 export interface LocalOptions {
   dataDir: string;
@@ -38,7 +34,7 @@ export function localMachine(options: LocalOptions): MachineSource {
 
 async function start(options: LocalOptions, stateDir: string): Promise<Machine> {
   const { dataDir, environment, times, log } = options;
-  const kept = keptWorkspaces(keptFolderIn(dataDir));
+  const kept = keptWorkspaces(path.join(dataDir, KEPT_FOLDER));
   const attemptsFolder = path.join(dataDir, "attempts");
   await removeTree(attemptsFolder);
   const workspaces = await localWorkspaces({
@@ -75,7 +71,7 @@ async function start(options: LocalOptions, stateDir: string): Promise<Machine> 
     workspaces,
     isWorkRoot: false,
     environment: process.env,
-    look: lookOn(process.env.PATH ?? ""),
+    programs: programsHere(process.env.PATH ?? ""),
     async [Symbol.asyncDispose]() {
       clearInterval(sweeping);
       await guest[Symbol.asyncDispose]();

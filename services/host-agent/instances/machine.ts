@@ -1,7 +1,7 @@
 // Where instances are: one guest supervisor and the trees beside it, whether on this machine or in a distro. And where
 // machines come from: one for all instances, or one for each.
 import type { Guest } from "../guest-keeper.ts";
-import type { LookForProgram } from "../runner/program.ts";
+import type { ProgramsThere } from "../runner/program.ts";
 import type { Workspaces } from "../workspace/workspaces.ts";
 
 export interface Machine extends AsyncDisposable {
@@ -11,7 +11,7 @@ export interface Machine extends AsyncDisposable {
   readonly isWorkRoot: boolean;
   /** What programs there need of an environment to run at all. */
   readonly environment: NodeJS.ProcessEnv;
-  readonly look: LookForProgram;
+  readonly programs: ProgramsThere;
 }
 
 export interface MachineSource extends AsyncDisposable {

@@ -8,7 +8,7 @@ import { agentapiRunner } from "./agentapi/driver.ts";
 import { claudeCodeRunner } from "./claude-code/driver.ts";
 import { codexRunner } from "./codex/driver.ts";
 import { commandRunner } from "./command.ts";
-import type { LookForProgram } from "./program.ts";
+import type { ProgramsThere } from "./program.ts";
 import type { Runner } from "./runner.ts";
 
 /** Those that can be used, with the versions of their programs; and why others cannot, which the log tells too. */
@@ -16,7 +16,7 @@ export async function findRunners(
   environment: Environment,
   configured: AgentPrograms,
   isolation: Hello["isolation"] | undefined,
-  look: LookForProgram,
+  programs: ProgramsThere,
   log: Logger,
 ): Promise<{
   runners: Runner[];
@@ -25,6 +25,7 @@ export async function findRunners(
 }> {
   const { ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL } = environment;
   const { OPENAI_API_KEY, OPENAI_BASE_URL } = environment;
+  const { look } = programs;
   const { passed, withheld } = environmentOfAgents(process.env);
   if (withheld.length > 0)
     log.warn(
@@ -41,9 +42,7 @@ export async function findRunners(
       { ...passed, OPENAI_API_KEY, OPENAI_BASE_URL },
       isolation,
     ),
-    ...Object.entries(configured).map(([name, program]) =>
-      configuredRunner(name, program, passed, passed.PATH ?? ""),
-    ),
+    ...Object.entries(configured).map(([name, program]) => configuredRunner(name, program, passed, programs)),
   ];
   const runners: Runner[] = [commandRunner];
   const versions: Record<string, string> = {};
@@ -82,7 +81,7 @@ function configuredRunner(
   name: string,
   program: AgentProgram,
   host: NodeJS.ProcessEnv,
-  searchPath: string,
+  { look, greet }: ProgramsThere,
 ): Runner {
   const { acp, agentapi = [], secrets, version, auth, mode, quietMs } = program;
   const passed = [...PROXY, ...secrets].flatMap((variable) =>
@@ -91,8 +90,8 @@ function configuredRunner(
   const env = { ...(Object.fromEntries(passed) as Record<string, string>), ...program.env };
   const runner =
     acp === undefined
-      ? agentapiRunner({ name, argv: agentapi, env, version, searchPath, quietMs })
-      : acpRunner({ name, argv: acp, env, version, auth, mode });
+      ? agentapiRunner({ name, argv: agentapi, env, version, look, quietMs })
+      : acpRunner({ name, argv: acp, env, version, auth, mode, greet });
   const missing = secrets.find((variable) => !host[variable]);
   if (missing === undefined) return runner;
   return {

@@ -3,6 +3,7 @@
 import { access, constants } from "node:fs/promises";
 import path from "node:path";
 import { execa } from "execa";
+import { type GreetProgram, greetHere } from "./acp/greet.ts";
 import type { Probe } from "./runner.ts";
 
 const PROBE_MS = 10_000;
@@ -31,6 +32,12 @@ export type LookForProgram = (
   file: string | undefined,
 ) => Promise<{ file: string; said: string | null } | null>;
 
+/** What is known of programs where instances are. */
+export interface ProgramsThere {
+  look: LookForProgram;
+  greet: GreetProgram;
+}
+
 type Found = Extract<Probe, { ok: false }> | { ok: true; file: string; version: string };
 
 export async function findProgram(kind: ProgramKind, options: ProgramOptions): Promise<Found> {
@@ -48,6 +55,11 @@ export async function findProgram(kind: ProgramKind, options: ProgramOptions): P
   return { ok: true, file, version };
 }
 
+export const programsHere = (searchPath: string): ProgramsThere => ({
+  look: lookOn(searchPath),
+  greet: greetHere,
+});
+
 /** On this machine. */
 export const lookOn =
   (searchPath: string): LookForProgram =>
@@ -62,8 +74,12 @@ export const lookOn =
     return { file, said: failed ? null : stdout };
   };
 
+/** Those of this program's own packages are not shown inside. */
+const isShown = (folder: string): boolean =>
+  path.isAbsolute(folder) && !folder.endsWith(path.join("node_modules", ".bin"));
+
 async function onPath(name: string, searchPath: string): Promise<string | null> {
-  for (const folder of searchPath.split(path.delimiter).filter((entry) => path.isAbsolute(entry))) {
+  for (const folder of searchPath.split(path.delimiter).filter(isShown)) {
     const file = path.join(folder, process.platform === "win32" ? `${name}.exe` : name);
     const usable = await access(file, constants.X_OK).then(
       () => true,

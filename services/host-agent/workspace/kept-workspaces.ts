@@ -7,7 +7,7 @@ import { isShort } from "./cache-room.ts";
 import { diskOf } from "./disk.ts";
 import { removeTree } from "./tree.ts";
 
-const KeptWorkspace = z.object({
+export const KeptWorkspace = z.object({
   taskId: z.string(),
   attempt: z.int(),
   attemptKey: z.string(),
@@ -21,6 +21,10 @@ export type KeptWorkspace = z.infer<typeof KeptWorkspace>;
 
 export const KEPT_MS = 24 * 3_600_000;
 export const KEPT_MOST = 5;
+/** What has had its time is gone so soon after it, ms. */
+export const SWEEP_MS = 60_000;
+/** Below the folder of all that a host has in one place. */
+export const KEPT_FOLDER = "kept";
 const RECORD = "kept.json";
 const TREES = "trees";
 

@@ -4,9 +4,10 @@
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
 import type { Guest } from "../guest-keeper.ts";
-import type { LookForProgram } from "../runner/program.ts";
+import type { ProgramsThere } from "../runner/program.ts";
 import type { GuestProcess } from "../supervisor-link.ts";
 import { askCredentials } from "./credentials.ts";
+import type { KeptWorkspace } from "./kept-workspaces.ts";
 import type { Applied } from "./patch.ts";
 import type { Prepared } from "./tree.ts";
 import { type Call, encodeLine, type FromProgram, LineDecoder } from "./wire.ts";
@@ -28,6 +29,8 @@ export interface RemoteTimes {
 const LOOKS = 20;
 const TIMES: RemoteTimes = { quick: 60_000, remove: 300_000, abort: 30_000 };
 
+type KeptAbout = Omit<KeptWorkspace, "until">;
+
 interface Line {
   process: GuestProcess;
   waiting: Map<number, PromiseWithResolvers<unknown>>;
@@ -42,7 +45,7 @@ export function remoteWorkspaces(options: {
   isWorkRoot: boolean;
   times?: RemoteTimes;
   log: Logger;
-}): Workspaces & { look: LookForProgram } {
+}): Workspaces & { programs: ProgramsThere } {
   const { guest, folder, allowFileClones, isWorkRoot, times = TIMES, log } = options;
   let line: Line | null = null;
   /** With it everything died that used a tree. */
@@ -176,9 +179,16 @@ export function remoteWorkspaces(options: {
         return { ok: false, category: "host", message: error.message };
       }
     },
+    // Where each attempt has a distro of its own, that one goes with it.
+    ...(!isWorkRoot && {
+      keep: (about: KeptAbout) => ask<string | null>({ call: "keep", about }, times.remove),
+    }),
     remove,
     isDiskFull: () => unlessGone(ask<boolean>({ call: "isDiskFull" }, times.quick), false),
-    look: (name, file) => ask({ call: "look", name, file }, times.quick),
+    programs: {
+      look: (name, file) => ask({ call: "look", name, file }, times.quick),
+      greet: (argv, env) => ask({ call: "greet", argv, env }, times.quick),
+    },
     readings: () => ask<WorkspaceReadings>({ call: "readings" }, times.quick),
   };
 }

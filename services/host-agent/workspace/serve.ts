@@ -8,8 +8,9 @@ import path from "node:path";
 import { finished } from "node:stream/promises";
 import { parseArgs } from "node:util";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
-import { lookOn } from "../runner/program.ts";
+import { programsHere } from "../runner/program.ts";
 import { gitConfigFor } from "./credential-helper.ts";
+import { KEPT_FOLDER, keptWorkspaces, SWEEP_MS } from "./kept-workspaces.ts";
 import { removeTree } from "./tree.ts";
 import { readVirtualMachine } from "./virtual-machine.ts";
 import { type Call, encodeLine, type FromHost, type FromProgram, LineDecoder } from "./wire.ts";
@@ -30,13 +31,19 @@ export async function serveWorkspaces(args: string[]): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const attemptsFolder = path.join(folder, "attempts");
   if (values.afresh) await removeTree(attemptsFolder);
+  const kept = keptWorkspaces(path.join(folder, KEPT_FOLDER));
+  const sweep = () => void kept.sweep().catch((error: unknown) => console.error("kept workspaces:", error));
+  sweep();
+  setInterval(sweep, SWEEP_MS).unref();
   const workspaces = await localWorkspaces({
     cacheDir: path.join(folder, "cache"),
     dependenciesFolder: path.join(folder, "dependencies"),
     attemptsFolder,
+    kept,
     allowFileClones: values["allow-file-clones"],
   });
 
+  const programs = programsHere(process.env.PATH ?? "");
   const aborts = new Map<number, AbortController>();
   const asked = new Map<number, (text: string) => void>();
   let questions = 0;
@@ -68,12 +75,16 @@ export async function serveWorkspaces(args: string[]): Promise<void> {
         return workspaces.prepare(call.wanted, signal);
       case "applyPatch":
         return workspaces.applyPatch(call.tree, { file: patchFile ?? "", gitDir: call.gitDir }, signal);
+      case "keep":
+        return workspaces.keep?.(call.about) ?? Promise.resolve(null);
       case "remove":
         return workspaces.remove(call.attemptKey);
       case "isDiskFull":
         return workspaces.isDiskFull();
       case "look":
-        return lookOn(process.env.PATH ?? "")(call.name, call.file);
+        return programs.look(call.name, call.file);
+      case "greet":
+        return programs.greet(call.argv, call.env);
       case "readings":
         return Promise.all([workspaces.readings(), readVirtualMachine()]).then(([readings, vm]) => ({
           ...readings,

@@ -1,5 +1,6 @@
 // What a host agent and the program that makes trees beside its instances say to one another: lines of JSON, and after
 // one that announces them, bytes. Errors travel as values with their codes.
+import type { KeptWorkspace } from "./kept-workspaces.ts";
 import type { PreparedTree } from "./tree.ts";
 import type { WantedTree } from "./workspaces.ts";
 
@@ -7,11 +8,14 @@ export type Call =
   | { call: "prepare"; wanted: WantedTree }
   /** So many bytes of the patch follow. */
   | { call: "applyPatch"; tree: PreparedTree; gitDir: string; bytes: number }
+  | { call: "keep"; about: Omit<KeptWorkspace, "until"> }
   | { call: "remove"; attemptKey: string }
   | { call: "isDiskFull" }
   | { call: "readings" }
   /** For a program that instances may use. */
-  | { call: "look"; name: string; file: string | undefined };
+  | { call: "look"; name: string; file: string | undefined }
+  /** Of a program that speaks ACP. */
+  | { call: "greet"; argv: string[]; env: Record<string, string> };
 
 export type FromHost =
   | ({ id: number } & Call)

@@ -9,7 +9,7 @@ import { madeOnce } from "../made-once.ts";
 import { supervisorArguments } from "../supervisor-link.ts";
 import { remoteWorkspaces } from "../workspace/remote.ts";
 import { watchClock } from "./clock-watch.ts";
-import { MARKER, MARKER_FILE, NODE_PROGRAM } from "./distro-layout.ts";
+import { hostFolderIn, MARKER, MARKER_FILE, NODE_PROGRAM, workspacesIn } from "./distro-layout.ts";
 import { bundleGuest } from "./guest-bundle.ts";
 import { installGuest } from "./install-guest.ts";
 import type { Wsl } from "./wsl.ts";
@@ -43,7 +43,6 @@ export class WslProblem extends Error {
   }
 }
 
-const DATA_FOLDER = "/var/lib/agent-mesh";
 const AGAIN_MS = 1_000;
 const TOO_LONG: WslFailure = { reason: "hung", code: null, message: "its lease has run out meanwhile" };
 /** What programs need to run; of Windows' environment nothing crosses. */
@@ -82,7 +81,7 @@ export async function openDistro(
     workspaces,
     isWorkRoot,
     environment: ENVIRONMENT,
-    look: workspaces.look,
+    programs: workspaces.programs,
     async [Symbol.asyncDispose]() {
       clock[Symbol.dispose]();
       await guest[Symbol.asyncDispose]();
@@ -91,8 +90,8 @@ export async function openDistro(
 }
 
 const foldersOf = ({ installation }: Pick<DistroOptions, "installation">) => {
-  const folder = `${DATA_FOLDER}/${installation.slice(0, 13)}`;
-  return { stateDir: `${folder}/supervisor`, workspacesFolder: `${folder}/workspaces` };
+  const folder = hostFolderIn(installation);
+  return { stateDir: `${folder}/supervisor`, workspacesFolder: workspacesIn(folder) };
 };
 
 /** The distro is ours, up, has this host's guest program, and nothing of a former life; path of the program. */

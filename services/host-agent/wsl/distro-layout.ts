@@ -20,6 +20,11 @@ export const NODE_PROGRAM = "/usr/local/bin/node";
 /** The guest programs, each version in a file of its own name. */
 export const GUEST_FOLDER = "/opt/agent-mesh";
 
+/** Of one host agent's, where everything of it lies in a distro. */
+export const hostFolderIn = (installation: string): string =>
+  `/var/lib/agent-mesh/${installation.slice(0, 13)}`;
+export const workspacesIn = (hostFolder: string): string => `${hostFolder}/workspaces`;
+
 export const hasOurPrefix = (distro: string): boolean => distro.toLowerCase().startsWith(DISTRO_PREFIX);
 
 /** Whom an instance's own programs run as, unless each has a user of its own. */

@@ -10,6 +10,7 @@ import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";
 import { endInTime } from "../end-in-time.ts";
 import { eventQueue } from "../event-queue.ts";
 import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
+import type { GreetProgram } from "./greet.ts";
 import { type Evidence, verdict } from "./outcome.ts";
 import { Peer, type RequestId } from "./peer.ts";
 import { CANCELLED, needsNoLeave, outcomeOf, PermissionRequest } from "./permission.ts";
@@ -24,6 +25,8 @@ export interface AcpAgent {
   version: string | undefined;
   auth: string | undefined;
   mode: string | undefined;
+  /** How it is greeted where it runs. */
+  greet: GreetProgram;
 }
 
 export const acpRunner = (agent: AcpAgent): Runner => ({

@@ -12,7 +12,7 @@ import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.
 import { endInTime } from "../end-in-time.ts";
 import { eventQueue } from "../event-queue.ts";
 import { jsonOf, Lines } from "../lines.ts";
-import { findProgram, lookOn } from "../program.ts";
+import { findProgram, type LookForProgram } from "../program.ts";
 import type { Probe, Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
 import { Dialog } from "./dialog.ts";
 import { ESCAPE, questionOn, SETTLED_MS, stateOf, typed, type View } from "./screen.ts";
@@ -22,7 +22,7 @@ export interface AgentapiAgent {
   argv: string[];
   env: Record<string, string>;
   version: string | undefined;
-  searchPath: string;
+  look: LookForProgram;
   quietMs: number | undefined;
 }
 
@@ -56,7 +56,7 @@ export function agentapiRunner(agent: AgentapiAgent): Runner {
   };
 }
 
-async function probe({ name, argv, searchPath, version }: AgentapiAgent): Promise<Probe> {
+async function probe({ name, argv, look, version }: AgentapiAgent): Promise<Probe> {
   // Where it listens is looked up there.
   if (process.platform === "darwin") return { ok: false, reason: "agentapi is driven on Linux only" };
   const [program = ""] = argv;
@@ -64,14 +64,12 @@ async function probe({ name, argv, searchPath, version }: AgentapiAgent): Promis
   const file = path.isAbsolute(program) ? program : undefined;
   const found = await findProgram(
     { name: program, lowest: AGENTAPI_LOWEST, ...where },
-    { file, look: lookOn(searchPath), version },
+    { file, look, version },
   );
   if (!found.ok) return found;
-  // One that belongs to this program's own packages is not shown inside.
-  const inside = searchPath.split(path.delimiter).filter((folder) => !folder.endsWith("/node_modules/.bin"));
   const node = await findProgram(
     { name: "node", lowest: NODE_LOWEST, ...where },
-    { file: undefined, look: lookOn(inside.join(path.delimiter)), version: undefined },
+    { file: undefined, look, version: undefined },
   );
   return node.ok ? { ok: true, version: found.version } : node;
 }
