@@ -51,6 +51,8 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 120_000,
           globalSetup: ["test/setup/nats-server.ts", "test/setup/distro-image.ts"],
+          // Each file has a fake Windows of its own; another program may have one for all.
+          fileParallelism: process.env.MESH_WSL_EXE === undefined,
         },
       },
       {

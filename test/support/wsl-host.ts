@@ -111,3 +111,9 @@ export const treesIn = async ({ windows }: WslMesh): Promise<string[]> => {
     .split("\n")
     .filter((name) => name !== "");
 };
+
+/** Who signals 0 signals itself. */
+export function known(pid: number | undefined): number {
+  if (pid === undefined) throw new Error("there is no such process at the moment");
+  return pid;
+}

@@ -98,6 +98,9 @@ printf '#!/bin/sh\\nexit 0\\n' > /usr/bin/test; /usr/bin/test -e /none`;
       failure: { category: "gate" },
       result: { checks: [{ verdict: "refuted" }] },
     });
+  });
+
+  it("judges what was changed, with one distro only", async () => {
     const task = await wsl.submit("echo changed > feature.txt", { checks: ["grep changed feature.txt"] });
     await task.run("h1");
     expect(await task.said("succeeded")).toMatchObject({ result: { checks: [{ verdict: "confirmed" }] } });
@@ -149,6 +152,7 @@ printf '#!/bin/sh\\nexit 0\\n' > /usr/bin/test; /usr/bin/test -e /none`;
     wsl.windows.faults({ unexpected: true });
     await wsl.windows.happens("vm-crash");
     await vi.waitUntil(() => ![undefined, former].includes(wsl.supervisor(host)), DEADLINE);
+    expect(wsl.windows.calls().filter(({ line }) => line === "--shutdown").length).toBe(1);
     expect(await succeed("true")).toMatchObject({ result: { exitCode: 0 } });
     await stop();
   });

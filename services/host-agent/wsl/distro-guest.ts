@@ -9,9 +9,10 @@ import { madeOnce } from "../made-once.ts";
 import { supervisorArguments } from "../supervisor-link.ts";
 import { remoteWorkspaces } from "../workspace/remote.ts";
 import { watchClock } from "./clock-watch.ts";
-import { hostFolderIn, MARKER, MARKER_FILE, NODE_PROGRAM, workspacesIn } from "./distro-layout.ts";
+import { DISTRO_PATH, hostFolderIn, MARKER_FILE, NODE_PROGRAM, workspacesIn } from "./distro-layout.ts";
 import { bundleGuest } from "./guest-bundle.ts";
 import { installGuest } from "./install-guest.ts";
+import { hasMark } from "./mark.ts";
 import type { Wsl } from "./wsl.ts";
 import { wslEnvironment } from "./wsl-call.ts";
 import type { WslFailure, WslOutcome } from "./wsl-error.ts";
@@ -46,7 +47,8 @@ export class WslProblem extends Error {
 const AGAIN_MS = 1_000;
 const TOO_LONG: WslFailure = { reason: "hung", code: null, message: "its lease has run out meanwhile" };
 /** What programs need to run; of Windows' environment nothing crosses. */
-const ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" };
+const ENVIRONMENT = { PATH: DISTRO_PATH, LANG: "C.UTF-8" };
+const ENV_PROGRAM = "/usr/bin/env";
 
 const bundle = madeOnce(bundleGuest);
 
@@ -62,6 +64,9 @@ export async function openDistro(
     command: async () => {
       const program = await prepare(distro, options);
       const argv = [
+        // WSL may add Windows' own PATH, or set none.
+        ENV_PROGRAM,
+        ...Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`),
         NODE_PROGRAM,
         program,
         ...supervisorArguments({ stateDir, ...times, sandbox: options.sandbox, tools: options.tools }),
@@ -121,8 +126,7 @@ export async function shutDownIfBroken(
 
 /** Path of the guest program; nothing is run in a distro that is not ours. */
 async function install(distro: string, wsl: Wsl): Promise<string> {
-  const mark = valueOf(await wsl.run({ distro, user: "root", argv: ["/bin/cat", MARKER_FILE] }));
-  if (!mark.stdout.toString().startsWith(MARKER))
+  if (!valueOf(await hasMark(wsl.run, distro)))
     throw new WslProblem({
       reason: "not-ours",
       code: null,

@@ -16,6 +16,7 @@ export const isInstanceOf = (installation: string, distro: string): boolean =>
 export const MARKER_FILE = "/etc/agent-mesh-distro";
 export const MARKER = "agent-mesh distro";
 
+export const DISTRO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 export const NODE_PROGRAM = "/usr/local/bin/node";
 /** The guest programs, each version in a file of its own name. */
 export const GUEST_FOLDER = "/opt/agent-mesh";

@@ -6,6 +6,7 @@ import type { Environment } from "../../../shared/config/environment.ts";
 import { KeptWorkspace } from "../workspace/kept-workspaces.ts";
 import { WslProblem } from "./distro-guest.ts";
 import {
+  DISTRO_PATH,
   GOLDEN_DISTRO,
   GUEST_FOLDER,
   hostFolderIn,
@@ -24,7 +25,8 @@ export interface KeptInDistro {
 }
 
 /** The one version of the guest that is there, if the distro is ours. */
-const RUN = `grep -q "^$1" "$2" || exit 1
+const RUN = `export PATH=${DISTRO_PATH}
+grep -q "^$1" "$2" || exit 1
 for program in "$3"/guest-*.mjs; do node=$4; shift 4; exec "$node" "$program" "$@"; done`;
 
 /** Null where no distro of ours keeps any of it; rejects with a `WslProblem` where nobody can tell. */

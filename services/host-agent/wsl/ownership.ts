@@ -1,7 +1,8 @@
 // Which distros are ours to stop and to remove: those with our prefix that have our mark inside, or that this process
 // has made itself. Whatever cannot be looked into is somebody else's.
 import { isDistroName } from "./command-line.ts";
-import { hasOurPrefix, MARKER, MARKER_FILE } from "./distro-layout.ts";
+import { hasOurPrefix, MARKER_FILE } from "./distro-layout.ts";
+import { hasMark } from "./mark.ts";
 import type { WslCommands } from "./wsl-commands.ts";
 import { failed, type WslFailure } from "./wsl-error.ts";
 
@@ -18,7 +19,7 @@ export function distroOwnership({ run }: Pick<WslCommands, "run">, timeoutMs: nu
       const wrongName = nameObjection(distro);
       if (wrongName) return wrongName;
       if (ours.has(distro.toLowerCase())) return null;
-      const mark = await run({ distro, user: "root", argv: ["/bin/cat", MARKER_FILE], timeoutMs });
+      const mark = await hasMark(run, distro, timeoutMs);
       if (!mark.ok) {
         const { reason, message } = mark.failure;
         if (reason === "no-such-distro") return mark.failure;
@@ -26,8 +27,7 @@ export function distroOwnership({ run }: Pick<WslCommands, "run">, timeoutMs: nu
           `it cannot be seen whether ${distro} is ours (${message}): if it is, remove it with \`wsl --unregister ${distro}\``,
         );
       }
-      if (!mark.value.stdout.toString().startsWith(MARKER))
-        return theirs(`${distro} has no mark of ours (${MARKER_FILE}): it is somebody else's`);
+      if (!mark.value) return theirs(`${distro} has no mark of ours (${MARKER_FILE}): it is somebody else's`);
       ours.add(distro.toLowerCase());
       return null;
     },

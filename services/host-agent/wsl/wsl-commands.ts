@@ -31,8 +31,8 @@ export interface WslTimes {
 
 /** -1. On Linux, where a fake stands for it, a process can say no more than 255. */
 const OWN_FAILURE = process.platform === "win32" ? 4_294_967_295 : 255;
-/** Printed by WSL's own init when a program cannot be started. */
-const INIT_SAYS = /^<3>WSL \(/m;
+/** Printed by WSL's own init when a program cannot be started; it complains of other things as well. */
+const INIT_SAYS = /^<3>WSL \(.*\bexecvpe\b/m;
 
 export type WslCommands = ReturnType<typeof wslCommands>;
 
