@@ -170,6 +170,16 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       expect(api.requests[1]?.messages).toContain("found-1-interfaces");
     });
 
+    it("fails as its host where that cannot reach it", async () => {
+      const nowhere = { ANTHROPIC_API_KEY: KEY, ANTHROPIC_BASE_URL: "http://127.0.0.1:1" };
+      const options = { file: program ?? undefined, look: lookOn(""), version: undefined };
+      const runner = claudeCodeRunner(options, nowhere);
+      await runner.probe();
+      await using cutOff = await startAttemptHost({ runners: [runner], tools: [program ?? ""] });
+      const { failure } = await cutOff.run(repository, asked());
+      expect(failure).toMatchObject({ category: "host", message: expect.stringContaining("ECONNREFUSED") });
+    });
+
     it("ends as budget once it has used the tokens that it may, in the midst of its work", async () => {
       api.play(bash("echo one"), bash("echo two"), bash("echo three"), DONE);
       const { failure, result } = await host.run(repository, asked({ approvals: "allow", maxTokens: 1_500 }));

@@ -159,13 +159,19 @@ describe("an agent's provider", () => {
   });
 
   it("is not asked for what is too long, nor waited for where it is not there", async () => {
-    const { ask, token } = await open();
+    const { ask, token, door } = await open();
     const headers = { "x-api-key": token, "content-length": "70000000" };
     expect(await ask(undefined, { headers })).toMatchObject({ status: 413 });
     expect(asked).toEqual([]);
     provider.close();
     provider.closeAllConnections();
     expect(await ask()).toMatchObject({ status: 502, text: expect.stringContaining("cannot be reached") });
+    // To the agent it looks like the provider's own trouble, which passes.
+    const quota = { category: "quota" as const, message: "the provider refused: 502" };
+    expect(door.judge({ exit, failure: quota }).failure).toEqual({
+      category: "host",
+      message: expect.stringMatching(/provider .* cannot be reached: .*ECONNREFUSED/),
+    });
   });
 
   it("has its answer passed on as it comes, and its tokens counted, however it is cut", async () => {

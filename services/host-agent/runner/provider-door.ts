@@ -56,6 +56,8 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
     : new HttpAgent({ proxyEnv, keepAlive: true });
   const measured = { answers: 0, inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
   let isUsedUp = false;
+  /** Why the provider could not be reached when it was asked last; null if it could. */
+  let outOfReach: string | null = null;
   const used = () => tokensOf({ ...measured, turns: measured.answers, costUsd: null });
 
   const server = createServer((request, response) => pass(request, response));
@@ -91,9 +93,14 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
       ...{ method, path: `${base.pathname.replace(/\/$/, "")}${pathname}${search}` },
       headers: headersOf(request),
     });
-    onward.once("response", (answer) => give(answer, response, isCounted));
+    onward.once("response", (answer) => {
+      outOfReach = null;
+      give(answer, response, isCounted);
+    });
     onward.once("error", (error) => {
-      if (response.writableEnded) return;
+      // Whoever asked may have gone, or has been told already.
+      if (response.destroyed || response.writableEnded) return;
+      outOfReach = error.message;
       if (response.headersSent) response.destroy();
       else refuseLater(response, error);
     });
@@ -151,7 +158,11 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
       agent.destroy();
       const { agent: told } = outcome;
       const counted = told === undefined ? outcome : { ...outcome, agent: withMeasured(told, measured) };
-      return isUsedUp && counted.failure !== null ? { ...counted, failure: usedUp(limit, used()) } : counted;
+      if (counted.failure === null) return counted;
+      if (isUsedUp) return { ...counted, failure: usedUp(limit, used()) };
+      return outOfReach === null || counted.failure.category !== "quota"
+        ? counted
+        : { ...counted, failure: noWayTo(base, outOfReach) };
     },
   };
 }
@@ -161,6 +172,12 @@ const KINDS = ["inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteToke
 const usedUp = (limit: number | undefined, used: number): Failure => ({
   category: "budget",
   message: `the agent was allowed ${limit} tokens, and has used ${used}`,
+});
+
+/** Not the provider's trouble, as it looks to the agent: another host's network may be better. */
+const noWayTo = ({ host }: URL, why: string): Failure => ({
+  category: "host",
+  message: `the provider (${host}) cannot be reached: ${why}`,
 });
 
 /**
