@@ -187,6 +187,34 @@ describe.skipIf(!hasBubblewrap)("a supervisor's sandbox (needs bubblewrap)", () 
     }
   });
 
+  it("is made by nothing that the command's environment names, which the command alone gets", async () => {
+    const folder = mkdtempSync(path.join(homedir(), ".mesh-test-steers-"));
+    try {
+      chmodSync(folder, 0o755);
+      for (const name of ["stat", "chown", "env", "id"])
+        writeFileSync(path.join(folder, name), `#!/bin/sh\n: > ${folder}/ran\n`, { mode: 0o755 });
+      chmodSync(folder, 0o777);
+      await using supervisor = await startSupervisor({ tools: [folder] });
+      const env = {
+        PATH: `${folder}:/usr/bin:/bin`,
+        LD_PRELOAD: `${folder}/none.so`,
+        ENV: `${folder}/stat`,
+        A: "b=c d",
+      };
+      const stretch = await supervisor.lease();
+      const command = supervisor.exec('echo "$PATH" "$LD_PRELOAD" "$ENV" "$A"', { stretch, env });
+      expect(await command.finished).toMatchObject({ exitCode: 0 });
+      expect(command.stdout()).toBe(`${env.PATH} ${env.LD_PRELOAD} ${env.ENV} ${env.A}\n`);
+      expect(existsSync(path.join(folder, "ran"))).toBe(false);
+      // The loader of programs outside would have complained of it too.
+      expect(command.stderr().match(/cannot be preloaded/g)?.length ?? 0).toBeLessThanOrEqual(1);
+      const odd = supervisor.exec("", { stretch, argv: ["./a=b"], attempt: "b" });
+      expect(await odd.finished).toMatchObject({ exitCode: 127 });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
   it("shows a program on PATH in somebody's home with what lies beside it, and not that home", async () => {
     const prefix = mkdtempSync(path.join(homedir(), ".mesh-test-prefix-"));
     try {

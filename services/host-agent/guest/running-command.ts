@@ -9,6 +9,7 @@ import type { Priority } from "./priority.ts";
 import { signalAll, treeOf } from "./processes.ts";
 import type { Exec, ExitCause } from "./protocol.ts";
 import { commandMark } from "./state.ts";
+import { setApart } from "./steering.ts";
 
 export interface CommandPorts {
   sandbox: Sandbox;
@@ -34,6 +35,7 @@ export interface CommandEvents {
 export type Ending = Exclude<ExitCause, "exited" | "spawn-failed">;
 
 const KILL_GRACE_MS = 5_000;
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_STOP_SIGNALS: NodeJS.Signals[] = ["SIGTERM"];
 
 export class RunningCommand {
@@ -60,10 +62,15 @@ export class RunningCommand {
     this.#stopSignals = [...(exec.stopSignals ?? DEFAULT_STOP_SIGNALS)];
     const { doors = [], network = "machine" } = exec;
     const doorWithPort = network === "own" ? doors.find(({ port }) => port !== undefined) : undefined;
+    // Where nothing is kept apart there is nobody to be led astray.
+    const { argv, outside } =
+      ports.sandbox.isolation === "sandbox"
+        ? setApart(exec.argv, exec.env, process.env.PATH ?? DEFAULT_PATH)
+        : { argv: exec.argv, outside: exec.env };
     const [program = "", ...args] = ports.sandbox.wrap({
       attempt: place.attempt,
       procsFiles: place.procsFiles,
-      argv: exec.argv,
+      argv,
       cwd: exec.cwd,
       mounts: exec.mounts ?? null,
       network,
@@ -79,7 +86,7 @@ export class RunningCommand {
       spawn(program, args, {
         // Inside the sandbox it is set by the sandbox's own init.
         cwd: ports.sandbox.isolation === "process-group" ? exec.cwd : "/",
-        env: { ...exec.env, ...Object.fromEntries(marks) },
+        env: { ...outside, ...Object.fromEntries(marks) },
         stdio: [
           ...([exec.stdin === "pipe" ? "pipe" : "ignore", "pipe", "pipe"] as const),
           ...(doorWithPort === undefined ? [] : ["ipc" as const]),
