@@ -5,12 +5,14 @@ import path from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { nothingTold } from "../../services/host-agent/runner/agent-result.ts";
+import { claudeCodeRunner } from "../../services/host-agent/runner/claude-code/driver.ts";
 import { type Line, readLine } from "../../services/host-agent/runner/claude-code/events.ts";
 import { invocation } from "../../services/host-agent/runner/claude-code/invocation.ts";
 import { tokensOfAll } from "../../services/host-agent/runner/claude-code/model-usage.ts";
 import { verdict } from "../../services/host-agent/runner/claude-code/outcome.ts";
 import { eventText } from "../../services/host-agent/runner/event-text.ts";
 import { Lines } from "../../services/host-agent/runner/lines.ts";
+import { lookOn } from "../../services/host-agent/runner/program.ts";
 import type { ExitRecord } from "../../services/host-agent/supervisor-link.ts";
 import { usageReport } from "../../services/host-agent/usage-report.ts";
 import { AgentEvent } from "../../shared/contracts/agent-event.ts";
@@ -135,6 +137,69 @@ describe("the outcome of a run", () => {
     const lines = [readLine(JSON.stringify(limit)), ...read(bytesOf("refused-429"))];
     expect(judge(lines, exited(1))).toMatchObject({ category: "quota", retryAfterMs: 600_000 });
   });
+});
+
+describe("a session that was to be gone on with", () => {
+  /** What is heard of a run that prints what was recorded, and ends so. */
+  async function outcomeOf(bytes: Buffer, exit: ExitRecord, resume: { sessionId: string } | null) {
+    const runner = claudeCodeRunner({ file: undefined, look: lookOn(""), version: undefined }, {});
+    const finished = Promise.withResolvers<ExitRecord>();
+    const run = runner.start(
+      { request: request(), allowance: {}, session: { resume, onDone: () => {} } },
+      {
+        workTree: "/srv/mesh/work",
+        start(_, listener) {
+          queueMicrotask(() => {
+            listener?.stdout(bytes);
+            finished.resolve(exit);
+          });
+          return {
+            finished: finished.promise,
+            write: () => {},
+            endStdin: () => {},
+            signal: () => {},
+          };
+        },
+      },
+      new AbortController().signal,
+    );
+    return await run.outcome;
+  }
+  const resume = { sessionId: "0a-1" };
+
+  it.each([
+    ["its agent does not know it", bytesOf("resume-missing")],
+    [
+      "its provider does not take what it holds",
+      Buffer.from(bytesOf("refused-400").toString().replaceAll("billing_error", "invalid_request")),
+    ],
+  ])("is refused where %s", async (_, bytes) => {
+    expect(await outcomeOf(bytes, exited(1), resume)).toMatchObject({ isSessionRefused: true });
+    expect(await outcomeOf(bytes, exited(1), null)).not.toHaveProperty("isSessionRefused");
+  });
+
+  it.each([
+    "refused-401",
+    "refused-429",
+    "refused-500",
+    "refused-529",
+    "unreachable",
+    "max-turns",
+    "refused-400",
+  ])("is not refused by a run as in %s, which says nothing against it", async (name) => {
+    const outcome = await outcomeOf(bytesOf(name), exited(1), resume);
+    expect(outcome.failure).not.toBeNull();
+    expect(outcome).not.toHaveProperty("isSessionRefused");
+  });
+
+  it.each<ExitRecord["cause"]>(["silent", "timeout", "frozen-too-long", "supervisor-died"])(
+    "is not refused by one that was ended before the model answered: %s",
+    async (cause) => {
+      const outcome = await outcomeOf(bytesOf("sigint-hung"), { ...exited(null, "SIGKILL"), cause }, resume);
+      expect(outcome.failure).not.toBeNull();
+      expect(outcome).not.toHaveProperty("isSessionRefused");
+    },
+  );
 });
 
 describe("the events of a run", () => {

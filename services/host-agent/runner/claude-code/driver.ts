@@ -2,6 +2,7 @@
 // nothing about the task: what it hears is mapped in `events.ts` and judged in `outcome.ts`.
 import { randomUUID } from "node:crypto";
 import { cutText } from "../../../../shared/contracts/agent-event.ts";
+import type { Failure } from "../../../../shared/contracts/failure.ts";
 import type { AgentResult } from "../../../../shared/contracts/task.ts";
 import type { GuestProcess } from "../../supervisor-link.ts";
 import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
@@ -46,6 +47,10 @@ export function claudeCodeRunner(program: ProgramOptions, environment: NodeJS.Pr
       new ClaudeCodeRun(spec, transport, (sessionId) => invocation(file, sessionId, spec, environment)),
   };
 }
+
+/** One that the provider limits, or a host that is cut off, says nothing of the session that was to be gone on with. */
+const mayBeItsSession = (failure: Failure | null): boolean =>
+  failure?.category === "agent" || failure?.category === "setup";
 
 class ClaudeCodeRun implements Run {
   readonly outcome: Promise<RunOutcome>;
@@ -100,7 +105,9 @@ class ClaudeCodeRun implements Run {
         ...(this.#evidence.started ? { agent: this.#did } : {}),
         ...(models === undefined ? {} : { models }),
         ...(findings === undefined ? {} : { findings }),
-        ...(session?.resume && failure !== null && !this.#heardModel ? { isSessionRefused: true } : {}),
+        ...(session?.resume && !this.#heardModel && mayBeItsSession(failure)
+          ? { isSessionRefused: true }
+          : {}),
       };
     });
   }
@@ -134,7 +141,9 @@ class ClaudeCodeRun implements Run {
     for (const event of line.events) {
       if (event.type === "rateLimit" && event.status === "rejected")
         this.#evidence.limitResetsAtMs = event.resetsAtMs;
-      this.#heardModel ||= event.type === "text" || event.type === "toolStart";
+      // A failure of its provider comes as an answer too.
+      this.#heardModel ||=
+        line.apiError === undefined && (event.type === "text" || event.type === "toolStart");
       if (event.type === "toolEnd") this.#onDone({ sessionId: this.#did.sessionId, toolId: event.id });
       this.#queue.emit(event.type === "usage" ? { ...event, turns: this.#turns + event.turns } : event);
     }
