@@ -3,6 +3,9 @@
 
 export const REDACTED = "[redacted]";
 
+/** In JSON the end of a line, and at a terminal a colour, end in a letter or digit that is no part of the word. */
+const WORD_BEGINS = String.raw`(?<=^|[^A-Za-z0-9]|\\[bfnrt]|\\u[0-9a-f]{4}|\[[0-9;]*m)`;
+
 /** Of a secret's form: how it begins, and the whole of it. */
 const FORMS: { begins: string; whole: string }[] = [
   { begins: "sk-ant-", whole: "sk-ant-[A-Za-z0-9_-]{3,}" },
@@ -13,7 +16,7 @@ const FORMS: { begins: string; whole: string }[] = [
   })),
   ...["AKIA", "ASIA"].map((begins) => ({
     begins,
-    whole: `(?<![A-Za-z0-9])${begins}[A-Z0-9]{16}(?![A-Za-z0-9])`,
+    whole: `${WORD_BEGINS}${begins}[A-Z0-9]{16}(?![A-Za-z0-9])`,
   })),
   { begins: "eyJ", whole: "eyJ[A-Za-z0-9_-]{8,}\\.eyJ[A-Za-z0-9_-]{8,}\\.[A-Za-z0-9_-]*" },
 ];

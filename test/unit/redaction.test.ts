@@ -40,6 +40,22 @@ describe("a secret", () => {
     );
   });
 
+  it.each(Object.entries(SECRETS))(
+    "(%s) is gone at the beginning of a line, as JSON has it too",
+    (_, secret) => {
+      const text = `key:\n${secret}\n\u001b[31m${secret}\u001b[0m\u0001${secret}`;
+      for (const told of [text, JSON.stringify(text), JSON.stringify(JSON.stringify(text))]) {
+        expect(redactor.text(told)).toBe(told.replaceAll(secret, REDACTED));
+        expect(through(told, [told.indexOf(secret) + 3])).toBe(told.replaceAll(secret, REDACTED));
+      }
+    },
+  );
+
+  it("is not seen in the middle of a longer word", () => {
+    const text = "c2lnAKIAIOSFODNN7EXAMPLE AKIAIOSFODNN7EXAMPLEs";
+    expect(redactor.text(text)).toBe(text);
+  });
+
   it("is gone each time it is there", () => {
     const all = Object.values(SECRETS);
     expect(redactor.text([...all, ...all].join(" "))).toBe(
