@@ -27,7 +27,8 @@ export const CHECKPOINT_PART_MAX_BYTES = 32 * 1_048_576;
 export const CheckpointRecord = z.object({
   sha: z.string(),
   runner: RunnerName,
-  sessionId: z.string().regex(/^[A-Za-z0-9-]{1,100}$/),
+  /** Becomes an argument of a program on another host, which must not take it for a flag. */
+  sessionId: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,99}$/),
   /** How often the model had answered, with all that it had asked for done. */
   turns: z.int().positive(),
   /** As the agent saw it: a session belongs to its folder. */

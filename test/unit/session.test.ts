@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { SESSIONS } from "../../services/host-agent/runner/claude-code/session.ts";
 import { continuable } from "../../services/status-tracker/continuation.ts";
 import type { FailedAttempt } from "../../shared/contracts/api.ts";
+import { CheckpointRecord } from "../../shared/contracts/checkpoint.ts";
 import type { FailureCategory } from "../../shared/contracts/failure.ts";
 
 const line = (value: unknown) => JSON.stringify(value);
@@ -51,6 +52,20 @@ describe("a session of Claude Code", () => {
     expect(whole).toBeNull();
     expect([...toolIds]).toEqual(["t1"]);
     expect(SESSIONS.read("").whole).toBeNull();
+  });
+});
+
+describe("a checkpoint's record", () => {
+  const record = {
+    ...{ sha: "a".repeat(40), runner: "claude-code", turns: 1, workTree: "/srv/mesh/work" },
+    ...{ sessionBytes: 1, patchBytes: 1, chunks: 1, sha256: "b".repeat(64) },
+  };
+  const reads = (sessionId: string) => CheckpointRecord.safeParse({ ...record, sessionId }).success;
+
+  it("names no session that a program could take for a flag, or that leads out of its folder", () => {
+    expect(reads("91f41f33-a82f-47b1-a8af-7cf43f82ec3e")).toBe(true);
+    for (const sessionId of ["--dangerously-skip-permissions", "-c", "../other", "a/b", ".", "", "a b"])
+      expect(reads(sessionId)).toBe(false);
   });
 });
 
