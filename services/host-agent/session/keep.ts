@@ -139,8 +139,11 @@ export function keepCheckpoints(options: KeepOptions): CheckpointKeeper {
       );
     try {
       let chunks = 0;
-      for (let at = 0; at < bytes.length; at += CHECKPOINT_CHUNK_BYTES)
+      for (let at = 0; at < bytes.length; at += CHECKPOINT_CHUNK_BYTES) {
+        // By a slow line all of them would be long in coming, and nobody needs them any more.
+        ending.signal.throwIfAborted();
         await put(chunkPart(chunks++), bytes.subarray(at, at + CHECKPOINT_CHUNK_BYTES));
+      }
       const sha256 = createHash("sha256").update(bytes).digest("hex");
       await put(RECORD_PART, JSON.stringify({ ...record, chunks, sha256 } satisfies CheckpointRecord));
       slots++;
