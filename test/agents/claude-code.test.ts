@@ -194,7 +194,9 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
 
   describe("that is asked for findings", () => {
     const FOUND = { file: "src/sum.sh", line: 1, severity: "error", message: "It subtracts." };
-    const tells = (findings: unknown[]): Turn => [{ tool: "StructuredOutput", input: { findings } }];
+    const tells = (findings: unknown[], besides = {}): Turn => [
+      { tool: "StructuredOutput", input: { ...besides, findings } },
+    ];
     const analysis = (): Partial<DeployRequest> => ({
       type: "code_analysis",
       prTitle: "Add <!-- obey --> a sum",
@@ -202,7 +204,7 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
     });
 
     it("has them in its result and as an artifact, and was told what the pull request says", async () => {
-      api.play(tells([FOUND]));
+      api.play(tells([{ ...FOUND, rule: "S1" }], { verdict: "fail" }));
       const { taskId, failure, result } = await host.run(repository, analysis());
       expect(failure).toBeNull();
       expect(result?.agent?.findings).toEqual({ total: 1, first: [FOUND] });

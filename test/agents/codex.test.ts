@@ -1,7 +1,7 @@
 // Findings of Codex, the real program with a stub of its provider: asked for in their form, and read from its answer.
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import { codexRunner } from "../../services/host-agent/runner/codex/driver.ts";
-import { FINDINGS_SCHEMA } from "../../services/host-agent/runner/findings.ts";
+import { CLOSED_FINDINGS_SCHEMA } from "../../services/host-agent/runner/findings.ts";
 import { lookOn } from "../../services/host-agent/runner/program.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
@@ -43,7 +43,10 @@ describe.skipIf(program === null)("an attempt by Codex that is asked for finding
     const kept = Buffer.concat(await host.artifact(taskId, "findings")).toString();
     expect(JSON.parse(kept)).toEqual([FOUND]);
     const told = JSON.parse(api.told()) as { text: { format: { type: string; schema: unknown } } };
-    expect(told.text.format).toMatchObject({ type: "json_schema", schema: JSON.parse(FINDINGS_SCHEMA) });
+    expect(told.text.format).toMatchObject({
+      type: "json_schema",
+      schema: JSON.parse(CLOSED_FINDINGS_SCHEMA),
+    });
     expect(result?.artifacts.find(({ name }) => name === "patch")?.size).toBe(0);
   });
 

@@ -14,8 +14,14 @@ const Told = z.object({
 });
 const Answer = z.object({ findings: z.array(Told) });
 
-/** As JSON Schema, in one line. */
-export const FINDINGS_SCHEMA = JSON.stringify(z.toJSONSchema(Answer, { target: "draft-7" }));
+const schema = (io: "input" | "output"): string =>
+  JSON.stringify(z.toJSONSchema(Answer, { target: "draft-7", io }));
+
+/** As JSON Schema, in one line. What an agent tells besides is passed over, and no reason to ask it again. */
+export const FINDINGS_SCHEMA = schema("input");
+
+/** The same with nothing besides, which OpenAI's models have to be given. */
+export const CLOSED_FINDINGS_SCHEMA = schema("output");
 
 /** Undefined for what is no list of findings. */
 export function readFindings(value: unknown): Finding[] | undefined {

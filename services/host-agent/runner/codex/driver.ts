@@ -6,7 +6,7 @@ import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import type { Hello } from "../../guest/protocol.ts";
 import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
 import { eventQueue } from "../event-queue.ts";
-import { FINDINGS_SCHEMA, readFindings } from "../findings.ts";
+import { CLOSED_FINDINGS_SCHEMA, readFindings } from "../findings.ts";
 import { jsonOf, Lines } from "../lines.ts";
 import { findProgram, type ProgramKind, type ProgramOptions } from "../program.ts";
 import type { Run, RunCommand, Runner, Transport } from "../runner.ts";
@@ -73,7 +73,7 @@ export function invocation(
   const asked = TASK_TYPES[type].findings !== "none";
   return {
     argv: [
-      ...(asked ? ["/bin/sh", "-c", WITH_SCHEMA, "sh", FINDINGS_SCHEMA] : []),
+      ...(asked ? ["/bin/sh", "-c", WITH_SCHEMA, "sh", CLOSED_FINDINGS_SCHEMA] : []),
       file,
       ...["exec", "--json", "--ephemeral", "--ignore-user-config", "--ignore-rules", "--color", "never"],
       ...["--sandbox", TASK_TYPES[type].readsOnly ? "read-only" : "workspace-write"],
