@@ -14,6 +14,7 @@ import { connect, isIP } from "node:net";
 import { type Duplex, pipeline } from "node:stream";
 import type { AllowedHost } from "../../../shared/contracts/network.ts";
 import { isOnInternet } from "./address.ts";
+import { answersHeaders, isAnswer, requestsHeaders } from "./passed-on.ts";
 import { isOn, type NetworkPlan } from "./plan.ts";
 import type { Refusals } from "./refusals.ts";
 
@@ -73,27 +74,39 @@ export function wayOut(options: WayOutOptions): WayOut {
   }
 
   async function forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const place = placeOf(request.url ?? "");
+    const url = request.url ?? "";
+    const place = /^http:/i.test(url) ? placeOf(url) : null;
     const answer = place === null ? NO_PLACE : await judge(place, options);
     if (place === null || !answer.ok) {
       const { status, message } = answer as Extract<Answer, { ok: false }>;
       return refuse(response, status, message);
     }
-    const { host, "proxy-connection": _, "proxy-authorization": __, ...headers } = request.headers;
     const onward: ClientRequest = httpRequest({
       ...{ host: answer.address, port: place.port, path: place.path, method: request.method },
-      headers: { ...headers, host: host ?? place.host, connection: "close" },
+      // Whoever names another host than the one that was judged is led to that one all the same.
+      headers: { ...requestsHeaders(request), host: place.authority, connection: "close" },
+      // Not by way of any proxy of the host's.
+      agent: false,
       timeout: CONNECT_MS,
     });
+    const fail = (why: string) => {
+      if (response.headersSent) return void response.destroy();
+      return refuse(response, 502, `agent-mesh: ${place.host} cannot be reached: ${why}\n`);
+    };
     onward.once("timeout", () => onward.destroy(new Error("it does not answer")));
     onward.once("response", (answered) => {
       onward.setTimeout(0);
-      response.writeHead(answered.statusCode ?? 502, answered.headers);
+      if (!isAnswer(answered)) {
+        answered.destroy();
+        return fail(`its answer has the status ${answered.statusCode}`);
+      }
+      response.writeHead(answered.statusCode ?? 502, answersHeaders(answered));
       pipeline(answered, response, () => {});
     });
-    onward.once("error", (error) => {
-      if (response.headersSent) return void response.destroy();
-      return refuse(response, 502, `agent-mesh: ${place.host} cannot be reached: ${error.message}\n`);
+    onward.on("error", (error) => fail(error.message));
+    // Without an error too, as when it would go on as something else than HTTP.
+    onward.once("close", () => {
+      if (!response.headersSent) fail("it has broken off");
     });
     response.once("close", () => onward.destroy());
     pipeline(request, onward, () => {});
@@ -124,17 +137,20 @@ interface Place {
   /** Without the brackets of an address of version 6. */
   host: string;
   port: number;
+  /** Both of them, as a request names them. */
+  authority: string;
   path: string;
 }
 
 function placeOf(text: string): Place | null {
   if (!URL.canParse(text)) return null;
-  const { protocol, hostname, port, pathname, search } = new URL(text);
+  const { protocol, host, hostname, port, pathname, search } = new URL(text);
   if (hostname === "" || (protocol !== "https:" && protocol !== "http:")) return null;
   const usual = protocol === "https:" ? 443 : HTTP_PORT;
   return {
     host: hostname.replace(/^\[|\]$/g, ""),
     port: port === "" ? usual : Number(port),
+    authority: host,
     path: `${pathname}${search}`,
   };
 }

@@ -7,6 +7,7 @@ import {
   createServer,
   Agent as HttpAgent,
   type IncomingMessage,
+  type OutgoingHttpHeaders,
   request as requestHttp,
   type ServerResponse,
 } from "node:http";
@@ -17,24 +18,12 @@ import type { Allowance } from "../../../shared/contracts/budget.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { AgentResult } from "../../../shared/contracts/task.ts";
 import type { Door } from "../guest/protocol.ts";
+import { answersHeaders, isAnswer, requestsHeaders } from "../network/passed-on.ts";
 import type { Provider, Tokens } from "./provider.ts";
 import type { RunOutcome } from "./runner.ts";
 
 /** What a request may bring, bytes: twice what the provider itself takes. */
 const REQUEST_MAX_BYTES = 67_108_864;
-
-/** Of one connection alone, or meant for a proxy. */
-const HOP_BY_HOP = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
 
 export interface ProviderDoor {
   readonly door: Door;
@@ -65,7 +54,7 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
 
   function pass(request: IncomingMessage, response: ServerResponse): void {
     const { method = "", url = "/" } = request;
-    const { pathname, search } = new URL(url, "http://provider");
+    const target = URL.canParse(url, "http://provider") ? new URL(url, "http://provider") : null;
     const refuse = (status: number, message: string): void => {
       if (response.headersSent) return void response.destroy();
       const body = provider.refusal(status, `agent-mesh: ${message}`);
@@ -79,14 +68,15 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
       response.end(body);
     };
     if (!isToken(given(request), token)) return refuse(401, "this is not the token of this attempt");
-    if (!provider.allows(method, pathname))
-      return refuse(404, `an agent may not ask its provider for ${method} ${pathname}`);
+    if (target === null || !provider.allows(method, target.pathname))
+      return refuse(404, `an agent may not ask its provider for ${method} ${target?.pathname ?? url}`);
     if (limit !== undefined && used() >= limit) {
       isUsedUp = true;
       return refuse(403, `${limit} tokens were allowed, and ${used()} are used`);
     }
     if (Number(request.headers["content-length"] ?? 0) > REQUEST_MAX_BYTES)
       return refuse(413, `a request may have ${REQUEST_MAX_BYTES} bytes`);
+    const { pathname, search } = target;
     const isCounted = provider.isCounted(method, pathname);
     const onward = (isHttps ? requestHttps : requestHttp)({
       ...{ protocol: base.protocol, hostname: base.hostname.replace(/^\[|\]$/g, ""), port: base.port, agent },
@@ -97,12 +87,16 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
       outOfReach = null;
       give(answer, response, isCounted);
     });
-    onward.once("error", (error) => {
+    onward.on("error", (error) => {
       // Whoever asked may have gone, or has been told already.
       if (response.destroyed || response.writableEnded) return;
       outOfReach = error.message;
       if (response.headersSent) response.destroy();
-      else refuseLater(response, error);
+      else refuseLater(response, error.message);
+    });
+    // Without an error too, as when it would go on as something else than HTTP.
+    onward.once("close", () => {
+      if (!response.destroyed && !response.headersSent) refuseLater(response, "it has broken off");
     });
     response.once("close", () => {
       if (!response.writableFinished) onward.destroy();
@@ -111,8 +105,8 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
   }
 
   /** Whoever cannot be reached now may be a moment later: the agent knows how to wait for that. */
-  function refuseLater(response: ServerResponse, error: Error): void {
-    const body = provider.refusal(502, `agent-mesh: the provider cannot be reached: ${error.message}`);
+  function refuseLater(response: ServerResponse, why: string): void {
+    const body = provider.refusal(502, `agent-mesh: the provider cannot be reached: ${why}`);
     response.writeHead(502, {
       "content-type": "application/json",
       "content-length": Buffer.byteLength(body),
@@ -120,19 +114,18 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
     response.end(body);
   }
 
-  function headersOf({ headers }: IncomingMessage): Record<string, string | string[]> {
-    const passed = Object.entries(headers).flatMap(([name, value]) =>
-      HOP_BY_HOP.has(name) || name === "host" || name === "authorization" || name === "x-api-key"
-        ? []
-        : [[name, value]],
-    );
+  function headersOf(request: IncomingMessage): OutgoingHttpHeaders {
+    const { host: _, authorization: __, "x-api-key": ___, ...headers } = requestsHeaders(request);
     // As it is, or what it has used could not be read.
-    return { ...Object.fromEntries(passed), "accept-encoding": "identity", ...provider.headers };
+    return { ...headers, "accept-encoding": "identity", ...provider.headers };
   }
 
   function give(answer: IncomingMessage, response: ServerResponse, isCounted: boolean): void {
-    const headers = Object.entries(answer.headers).filter(([name]) => !HOP_BY_HOP.has(name));
-    response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers));
+    if (!isAnswer(answer)) {
+      answer.destroy();
+      return refuseLater(response, `its answer has the status ${answer.statusCode}`);
+    }
+    response.writeHead(answer.statusCode ?? 502, answersHeaders(answer));
     if (!isCounted || answer.statusCode !== 200) return void pipeline(answer, response, () => {});
     const reader = provider.readUsage(answer.headers["content-type"] ?? "");
     const counting = new Transform({
