@@ -156,4 +156,13 @@ describe("what is said to the provider's door", () => {
     expect(heard).toMatch(/^HTTP\/1.1 502/);
     expect(heard).not.toContain(KEY);
   });
+
+  it("is nothing any more once the agent has ended", async () => {
+    const { door, token } = open();
+    const request = `GET /v1/models HTTP/1.1\r\nhost: a\r\nx-api-key: ${token}\r\n\r\n`;
+    expect(await sayAt(door, request)).toMatch(/^HTTP\/1.1 200/);
+    door.judge({ exit: { exitCode: 0, signal: null, durationMs: 1, cause: "exited" }, failure: null });
+    expect(await sayAt(door, request)).toMatch(/^HTTP\/1.1 401/);
+    expect(came).toHaveLength(1);
+  });
 });

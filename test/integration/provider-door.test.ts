@@ -213,8 +213,8 @@ describe("an agent's provider", () => {
   });
 
   it("is counted by the larger account, and only where it has answered", async () => {
+    expect(usageOf((await open()).door, null)).toBeNull();
     const { ask, door } = await open();
-    expect(usageOf(door, null)).toBeNull();
     await ask();
     await ask("/v1/messages/count_tokens");
     give = (response) => void response.writeHead(400).end(JSON.stringify({ usage }));
@@ -229,16 +229,17 @@ describe("an agent's provider", () => {
   });
 
   it("is asked no more once the tokens are used up, and that is why the attempt ends", async () => {
-    const { ask, door } = await open({ tokens: 200 });
+    const [{ ask, door }, content] = [await open({ tokens: 200 }), await open({ tokens: 200 })];
+    expect(await content.ask()).toMatchObject({ status: 200 });
+    expect(content.door.judge(outcome(null)).failure?.category).toBe("host");
     expect(await ask()).toMatchObject({ status: 200 });
-    expect(door.judge(outcome(null)).failure?.category).toBe("host");
     expect(await ask()).toMatchObject({ status: 200 });
     expect(await ask()).toMatchObject({
       status: 403,
       headers: { "x-should-retry": "false" },
       text: expect.stringContaining("200 tokens were allowed, and 254 are used"),
     });
-    expect(asked).toHaveLength(2);
+    expect(asked).toHaveLength(3);
     expect(door.judge(outcome(null)).failure).toEqual({
       category: "budget",
       message: "the agent was allowed 200 tokens, and has used 254",

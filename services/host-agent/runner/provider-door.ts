@@ -30,7 +30,7 @@ export interface ProviderDoor {
   readonly environment: Record<string, string>;
   /** A connection from inside. */
   answer(stream: Duplex): void;
-  /** The outcome with what was counted here, and why it ended if that is for its tokens. */
+  /** The outcome with what was counted here, and why it ended if that is for its tokens; nothing is asked after that. */
   judge(outcome: RunOutcome): RunOutcome;
 }
 
@@ -47,6 +47,7 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
   let isUsedUp = false;
   /** Why the provider could not be reached when it was asked last; null if it could. */
   let outOfReach: string | null = null;
+  let isOver = false;
   const used = () => tokensOf({ ...measured, turns: measured.answers, costUsd: null });
 
   const server = createServer((request, response) => pass(request, response));
@@ -68,6 +69,8 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
       response.end(body);
     };
     if (!isToken(given(request), token)) return refuse(401, "this is not the token of this attempt");
+    // What comes later could be told to nobody any more.
+    if (isOver) return refuse(401, "the agent whose token this is has ended");
     if (target === null || !provider.allows(method, target.pathname))
       return refuse(404, `an agent may not ask its provider for ${method} ${target?.pathname ?? url}`);
     if (limit !== undefined && used() >= limit) {
@@ -148,6 +151,7 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
     environment: provider.environment(token),
     answer: (stream) => void server.emit("connection", stream),
     judge(outcome) {
+      isOver = true;
       agent.destroy();
       const { agent: told } = outcome;
       const counted = told === undefined ? outcome : { ...outcome, agent: withMeasured(told, measured) };
