@@ -51,6 +51,12 @@ describe.skipIf(program === null)("the program", () => {
     [{ file: "/bin/true" }, undefined, /does not say which version/],
     [{ version: "2.1.331" }, undefined, /MESH_CLAUDE_VERSION wants 2.1.331/],
     [{}, {}, /no key for its provider/],
+    [{}, { ANTHROPIC_API_KEY: "a\r" }, /^the provider's key has a character .*: see [A-Z_, ]*$/],
+    [{}, { ANTHROPIC_AUTH_TOKEN: "a\nb" }, /key has a character/],
+    [{}, { ANTHROPIC_API_KEY: "a", ANTHROPIC_BASE_URL: "api.example:443" }, /https:\/\/ or http:\/\//],
+    [{}, { ANTHROPIC_API_KEY: "a", ANTHROPIC_BASE_URL: "//api.example" }, /https:\/\/ or http:\/\//],
+    [{}, { ANTHROPIC_API_KEY: "a", ANTHROPIC_BASE_URL: "https://api.example/?k=1" }, /and nothing else/],
+    [{}, { ANTHROPIC_API_KEY: "a", ANTHROPIC_BASE_URL: "https://a:b@api.example" }, /and nothing else/],
   ])("is of no use where %o %o, and the reason is told", async (overrides, environment, reason) => {
     expect(await found(overrides, environment)).toEqual({ ok: false, reason: expect.stringMatching(reason) });
   });

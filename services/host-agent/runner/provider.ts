@@ -1,5 +1,6 @@
 // What a host knows of an agent's provider: where it is, the key, what may be asked of it, and how its answers tell what
 // was used. An agent has none of that: it asks at a door, with a token of its attempt.
+import { validateHeaderValue } from "node:http";
 import type { Door } from "../guest/protocol.ts";
 
 export interface Provider {
@@ -33,3 +34,18 @@ export interface UsageReader {
   /** As far as it has been told by now. */
   used(): Tokens;
 }
+
+/** Why nobody can be asked there, or with that key; null if it can be tried. Never tells the key. */
+export function providerProblem({ baseUrl, headers }: Pick<Provider, "baseUrl" | "headers">): string | null {
+  const { protocol, username, search, hash } = URL.canParse(baseUrl) ? new URL(baseUrl) : NOWHERE;
+  if ((protocol !== "https:" && protocol !== "http:") || username + search + hash !== "")
+    return "the provider's address is to be https:// or http:// with a host and a path, and nothing else";
+  try {
+    for (const [name, value] of Object.entries(headers)) validateHeaderValue(name, value);
+    return null;
+  } catch {
+    return "the provider's key has a character that cannot be sent, such as the end of a line";
+  }
+}
+
+const NOWHERE = { protocol: "", username: "", search: "", hash: "" };

@@ -11,6 +11,7 @@ import { eventQueue } from "../event-queue.ts";
 import { readFindings } from "../findings.ts";
 import { Lines } from "../lines.ts";
 import { findProgram, type ProgramKind, type ProgramOptions } from "../program.ts";
+import { providerProblem } from "../provider.ts";
 import type { Run, Runner, RunOutcome, RunSpec, Transport } from "../runner.ts";
 import { type Line, type Result, readLine } from "./events.ts";
 import { denial, interruption, invocation, permission, userMessage } from "./invocation.ts";
@@ -40,6 +41,12 @@ export function claudeCodeRunner(program: ProgramOptions, environment: NodeJS.Pr
         return {
           ok: false,
           reason: "no key for its provider: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
+        };
+      const problem = providerProblem(provider);
+      if (problem !== null)
+        return {
+          ok: false,
+          reason: `${problem}: see ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN`,
         };
       return { ok: true, version: found.version };
     },
