@@ -7,6 +7,8 @@ import { encodeControl, encodeData, type Frame, type StreamMessage } from "./pro
 export const WINDOW_BYTES = 131_072;
 /** What was taken is told in steps of this, bytes. */
 const STEP_BYTES = WINDOW_BYTES / 4;
+/** Pieces that wait lie together in blocks of this: each by itself, a single byte would need hundreds. */
+const BLOCK_BYTES = 4_096;
 
 type Send = (bytes: Buffer) => void;
 
@@ -84,6 +86,8 @@ class FramedStream extends Duplex {
   /** Come, and not yet asked for. */
   readonly #arrived: Buffer[] = [];
   #arrivedBytes = 0;
+  /** Where the last that has come lies, if there is room after it. */
+  #block = Buffer.alloc(0);
   /** Taken, and not yet told. */
   #takenBytes = 0;
   #isWanted = false;
@@ -92,7 +96,8 @@ class FramedStream extends Duplex {
   #isBrokenOff = false;
 
   constructor(number: number, attempt: string, send: Send, closed: () => void) {
-    super({ allowHalfOpen: true });
+    // What nobody has asked for waits here alone, where it is counted.
+    super({ allowHalfOpen: true, readableHighWaterMark: 1 });
     this.#number = number;
     this.attempt = attempt;
     this.#send = send;
@@ -109,10 +114,24 @@ class FramedStream extends Duplex {
   arrive(bytes: Buffer): void {
     // Only an end that does not keep to the protocol sends more than it has been given room for.
     if (this.#arrivedBytes + bytes.length > WINDOW_BYTES) return void this.destroy();
-    // A frame's bytes are part of a larger buffer, which would be kept for as long as they are.
-    this.#arrived.push(Buffer.from(bytes));
+    this.#keep(bytes);
     this.#arrivedBytes += bytes.length;
     this.#passOn();
+  }
+
+  /** As a copy: a frame's bytes are part of a larger buffer, which would be kept for as long as they are. */
+  #keep(bytes: Buffer): void {
+    const last = this.#arrived.at(-1);
+    const filled = last?.length ?? 0;
+    if (last?.buffer === this.#block.buffer && filled + bytes.length <= this.#block.length) {
+      bytes.copy(this.#block, filled);
+      this.#arrived[this.#arrived.length - 1] = this.#block.subarray(0, filled + bytes.length);
+    } else if (last === undefined || bytes.length >= BLOCK_BYTES) this.#arrived.push(Buffer.from(bytes));
+    else {
+      this.#block = Buffer.alloc(BLOCK_BYTES);
+      bytes.copy(this.#block);
+      this.#arrived.push(this.#block.subarray(0, bytes.length));
+    }
   }
 
   arriveEnd(): void {
