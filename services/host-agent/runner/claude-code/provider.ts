@@ -2,8 +2,10 @@
 import type { Provider, Tokens, UsageReader } from "../provider.ts";
 
 const OWN_ADDRESS = "https://api.anthropic.com";
-/** A single answer, and a line of one that comes in events, are kept up to here; longer ones tell nothing, characters. */
-const KEPT_MAX = 16_777_216;
+/** An answer in one piece is kept up to here; a longer one tells nothing, characters. */
+const ANSWER_MAX = 16_777_216;
+/** The same of a line of one that comes in events; those that tell what was used are short. */
+const LINE_MAX = 1_048_576;
 
 const MESSAGES = "/v1/messages";
 const ALLOWED: Record<string, RegExp> = {
@@ -73,7 +75,13 @@ const parsed = (text: string): Record<string, unknown> => {
 
 function eventReader(): UsageReader {
   const tokens = none();
+  /** Of the line that has not ended yet. */
   let open = "";
+  let isTooLong = false;
+  const keep = (piece: string) => {
+    isTooLong ||= open.length + piece.length > LINE_MAX;
+    open = isTooLong ? "" : open + piece;
+  };
   const hear = (line: string) => {
     // Most lines are words of the answer, which tell nothing.
     if (!line.startsWith("data:") || !line.includes('"usage"')) return;
@@ -83,9 +91,15 @@ function eventReader(): UsageReader {
   };
   return {
     push(bytes) {
-      const lines = (open + bytes.toString("latin1")).split(/\r?\n/);
-      open = (lines.pop() ?? "").slice(0, KEPT_MAX);
-      for (const line of lines) hear(line);
+      // Only what is new is searched for ends of lines, or one without an end would be searched again for each piece.
+      const [first = "", ...others] = bytes.toString("latin1").split("\n");
+      keep(first);
+      for (const piece of others) {
+        hear(open);
+        open = "";
+        isTooLong = false;
+        keep(piece);
+      }
     },
     used: () => tokens,
   };
@@ -95,7 +109,7 @@ function documentReader(): UsageReader {
   let text = "";
   return {
     push(bytes) {
-      if (text.length < KEPT_MAX) text += bytes.toString("latin1");
+      if (text.length < ANSWER_MAX) text += bytes.toString("latin1");
     },
     used() {
       const tokens = none();
