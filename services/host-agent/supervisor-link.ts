@@ -103,9 +103,7 @@ export async function connectSupervisor(options: {
   let silentLooks = 0;
   let dead = false;
 
-  const write = (bytes: Buffer) => {
-    if (!dead) child.stdin.write(bytes);
-  };
+  const write = (bytes: Buffer) => dead || child.stdin.write(bytes);
   const send = (message: ToGuest) => write(encodeControl(message));
   const streams = new FramedStreams(write);
 
@@ -132,7 +130,7 @@ export async function connectSupervisor(options: {
     send(ask(number));
     return {
       finished: promise,
-      write: (bytes) => write(encodeData("stdin", number, bytes)),
+      write: (bytes) => void write(encodeData("stdin", number, bytes)),
       endStdin: () => send({ type: "stdinEnd", process: number }),
       signal: (name) => send({ type: "signal", process: number, signal: name }),
     };
@@ -200,6 +198,7 @@ export async function connectSupervisor(options: {
     die(signal === null ? `it exited ${code}` : `it was ended by ${signal}`),
   );
   child.stdin.on("error", () => {});
+  child.stdin.on("drain", () => streams.drained());
   child.stderr.setEncoding("utf8").on("data", options.onStderr);
   child.stdout.on("data", (chunk: Buffer) => {
     silentLooks = 0;

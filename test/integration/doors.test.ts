@@ -153,6 +153,22 @@ describe("a door", () => {
     expect(most - before).toBeLessThan(100_000_000);
   });
 
+  it("keeps nothing else from the host, ticks first, while everything goes through that can", async () => {
+    await using supervisor = await startSupervisor();
+    let bytes = 0;
+    supervisor.link.onStream((_attempt, _door, stream) => {
+      stream.on("data", (piece: Buffer) => {
+        bytes += piece.length;
+      });
+    });
+    const much = `const piece = Buffer.alloc(1_048_576); for (let n = 0; n < ${STREAMS_MAX}; n++) { const socket = require("net").connect(process.env.THERE); const go = () => { while (socket.write(piece)); }; socket.on("drain", go); go(); }`;
+    supervisor.exec(`node -e '${much}'`, { stretch: await supervisor.lease(), doors: [DOOR] });
+    await vi.waitUntil(() => bytes > 50_000_000, DEADLINE);
+    const before = bytes;
+    await supervisor.looks(20);
+    expect(bytes).toBeGreaterThan(before);
+  });
+
   it("delays nobody else when its reader stands still, the other way too", async () => {
     await using supervisor = await startSupervisor();
     const streams = streamsOf(supervisor);

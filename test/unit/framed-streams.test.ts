@@ -6,18 +6,33 @@ import { expect, it } from "vitest";
 import { FramedStreams, WINDOW_BYTES } from "../../services/host-agent/guest/framed-streams.ts";
 import { FrameDecoder, type ToGuest } from "../../services/host-agent/guest/protocol.ts";
 
-/** Two ends, each of which hears what the other sends a turn later. */
+/** Two ends, each of which hears what the other sends a turn later; a line takes no more until it is empty. */
 function twoEnds(): [FramedStreams, FramedStreams] {
-  const sendTo = (other: () => FramedStreams) => {
+  const lineTo = (own: () => FramedStreams, other: () => FramedStreams) => {
     const decoder = new FrameDecoder<ToGuest>();
-    return (bytes: Buffer) =>
-      void setImmediate(() => {
+    let under = 0;
+    return (bytes: Buffer) => {
+      under++;
+      setImmediate(() => {
         for (const frame of decoder.push(bytes)) other().hear(frame);
+        if (--under === 0) own().drained();
       });
+      return false;
+    };
   };
   const ends: [FramedStreams, FramedStreams] = [
-    new FramedStreams(sendTo(() => ends[1])),
-    new FramedStreams(sendTo(() => ends[0])),
+    new FramedStreams(
+      lineTo(
+        () => ends[0],
+        () => ends[1],
+      ),
+    ),
+    new FramedStreams(
+      lineTo(
+        () => ends[1],
+        () => ends[0],
+      ),
+    ),
   ];
   return ends;
 }
@@ -53,7 +68,7 @@ it("what is written comes out as it was, however it is cut and whenever it is re
 });
 
 it("bytes that come one by one lie together while nobody reads them", async () => {
-  const streams = new FramedStreams(() => {});
+  const streams = new FramedStreams(() => true);
   const stream = streams.open(1, "a");
   for (let at = 0; at < WINDOW_BYTES; at++)
     streams.hear({ kind: "stream", number: 1, bytes: Buffer.from([at % 251]) });
@@ -64,4 +79,27 @@ it("bytes that come one by one lie together while nobody reads them", async () =
     Buffer.concat(pieces).equals(Buffer.from(Array.from({ length: WINDOW_BYTES }, (_, at) => at % 251))),
   ).toBe(true);
   expect(pieces.length).toBeLessThan(100);
+});
+
+it("a line that is full is sent nothing more, and each stream has its turn once it takes more", () => {
+  const sent: number[] = [];
+  const decoder = new FrameDecoder<ToGuest>();
+  const streams = new FramedStreams((bytes) => {
+    for (const frame of decoder.push(bytes)) if (frame.kind === "stream") sent.push(frame.number);
+    return false;
+  });
+  const taken = (number: number) =>
+    streams.hear({
+      kind: "control",
+      message: { type: "streamTaken", stream: number, bytes: WINDOW_BYTES } as ToGuest,
+    });
+  for (const number of [1, 2, 3]) streams.open(number, "a").write(Buffer.alloc(3 * WINDOW_BYTES));
+  const turns: number[][] = [];
+  for (let turn = 0; turn < 6; turn++) {
+    const whose = [...new Set(sent.splice(0))];
+    turns.push(whose);
+    for (const number of whose) taken(number);
+    streams.drained();
+  }
+  expect(turns).toEqual([[1], [1], [2], [3], [1], [2]]);
 });

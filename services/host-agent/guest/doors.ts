@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import path from "node:path";
 import { pipeline } from "node:stream";
-import { FramedStreams } from "./framed-streams.ts";
+import { FramedStreams, type Send } from "./framed-streams.ts";
 import { type Door, encodeControl, type Frame, type FromGuest } from "./protocol.ts";
 
 /** Connections that an attempt has at once; a further one is closed. */
@@ -19,14 +19,14 @@ interface Place {
 
 export class Doors {
   readonly #folder: string;
-  readonly #send: (bytes: Buffer) => void;
+  readonly #send: Send;
   readonly #streams: FramedStreams;
   readonly #places = new Map<string, Place>();
   #lastPlace = 0;
   #lastStream = 0;
 
   /** `send`: frames to the host. */
-  constructor(stateDir: string, send: (bytes: Buffer) => void) {
+  constructor(stateDir: string, send: Send) {
     this.#folder = path.join(stateDir, "doors");
     this.#send = send;
     this.#streams = new FramedStreams(send);
@@ -59,6 +59,11 @@ export class Doors {
   /** False if it is not about a stream. */
   hear(frame: Frame<{ type: string }>): boolean {
     return this.#streams.hear(frame);
+  }
+
+  /** The host takes more. */
+  drained(): void {
+    this.#streams.drained();
   }
 
   hold(attempt: string, held: boolean): void {

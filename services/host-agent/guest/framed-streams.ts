@@ -1,5 +1,6 @@
 // Streams of bytes over the frames between host and guest, the same at both ends. What is sent ahead of the reader is
-// bounded, each way and for each stream: a slow one delays itself alone. One that is held passes nothing on either way.
+// bounded, each way and for each stream: a slow one delays itself alone. All of them together never fill the line, which
+// has more to carry than them. One that is held passes nothing on either way.
 import { Duplex } from "node:stream";
 import { encodeControl, encodeData, type Frame, type StreamMessage } from "./protocol.ts";
 
@@ -10,19 +11,21 @@ const STEP_BYTES = WINDOW_BYTES / 4;
 /** Pieces that wait lie together in blocks of this: each by itself, a single byte would need hundreds. */
 const BLOCK_BYTES = 4_096;
 
-type Send = (bytes: Buffer) => void;
+/** False: the line takes no more at the moment; `drained` is called when it does. */
+export type Send = (bytes: Buffer) => boolean;
 
 export class FramedStreams {
-  readonly #send: Send;
+  readonly #line: Line;
+  /** In the order of their turns. */
   readonly #open = new Map<number, FramedStream>();
   readonly #held = new Set<string>();
 
   constructor(send: Send) {
-    this.#send = send;
+    this.#line = { send, isFull: false };
   }
 
   open(number: number, attempt: string): Duplex {
-    const stream = new FramedStream(number, attempt, this.#send, () => this.#open.delete(number));
+    const stream = new FramedStream(number, attempt, this.#line, () => this.#open.delete(number));
     stream.hold(this.#held.has(attempt));
     // Whoever uses it hears of that as its end; nobody has to.
     stream.on("error", () => {});
@@ -50,6 +53,17 @@ export class FramedStreams {
     return true;
   }
 
+  /** The line takes more: whoever's turn it is goes on. */
+  drained(): void {
+    this.#line.isFull = false;
+    for (const [number, stream] of [...this.#open]) {
+      if (this.#line.isFull) return;
+      if (!this.#open.delete(number)) continue;
+      this.#open.set(number, stream);
+      stream.sendOn();
+    }
+  }
+
   hold(attempt: string, held: boolean): void {
     if (this.#held.has(attempt) === held) return;
     if (held) this.#held.add(attempt);
@@ -74,10 +88,16 @@ const TYPES: Record<StreamMessage["type"], true> = { streamTaken: true, streamEn
 const isAboutStream = (message: { type: string }): message is StreamMessage =>
   Object.hasOwn(TYPES, message.type);
 
+/** What all streams of an end share. */
+interface Line {
+  send: Send;
+  isFull: boolean;
+}
+
 class FramedStream extends Duplex {
   readonly attempt: string;
   readonly #number: number;
-  readonly #send: Send;
+  readonly #line: Line;
   readonly #closed: () => void;
   /** What the other end has room for, bytes. */
   #room = WINDOW_BYTES;
@@ -95,19 +115,19 @@ class FramedStream extends Duplex {
   #hasTheirEnd = false;
   #isBrokenOff = false;
 
-  constructor(number: number, attempt: string, send: Send, closed: () => void) {
+  constructor(number: number, attempt: string, line: Line, closed: () => void) {
     // What nobody has asked for waits here alone, where it is counted.
     super({ allowHalfOpen: true, readableHighWaterMark: 1 });
     this.#number = number;
     this.attempt = attempt;
-    this.#send = send;
+    this.#line = line;
     this.#closed = closed;
   }
 
   hold(held: boolean): void {
     this.#isHeld = held;
     if (held) return;
-    this.#sendOn();
+    this.sendOn();
     this.#passOn();
   }
 
@@ -141,7 +161,7 @@ class FramedStream extends Duplex {
 
   mayContinue(bytes: number): void {
     this.#room += bytes;
-    this.#sendOn();
+    this.sendOn();
   }
 
   breakOff(): void {
@@ -151,7 +171,7 @@ class FramedStream extends Duplex {
 
   override _write(bytes: Buffer, _encoding: BufferEncoding, done: () => void): void {
     this.#waiting = { bytes, done };
-    this.#sendOn();
+    this.sendOn();
   }
 
   override _final(done: () => void): void {
@@ -171,12 +191,13 @@ class FramedStream extends Duplex {
     done(error);
   }
 
-  #sendOn(): void {
-    while (this.#waiting !== null && !this.#isHeld && this.#room > 0) {
+  /** As much as there is room for, at the other end and on the line. */
+  sendOn(): void {
+    while (this.#waiting !== null && !this.#isHeld && this.#room > 0 && !this.#line.isFull) {
       const { bytes, done } = this.#waiting;
       const part = bytes.subarray(0, this.#room);
       this.#room -= part.length;
-      this.#send(encodeData("stream", this.#number, part));
+      this.#line.isFull = !this.#line.send(encodeData("stream", this.#number, part));
       const rest = bytes.subarray(part.length);
       this.#waiting = rest.length === 0 ? null : { bytes: rest, done };
       if (this.#waiting === null) done();
@@ -201,6 +222,6 @@ class FramedStream extends Duplex {
   }
 
   #say(message: StreamMessage): void {
-    this.#send(encodeControl(message));
+    this.#line.send(encodeControl(message));
   }
 }

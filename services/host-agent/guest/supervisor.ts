@@ -74,6 +74,7 @@ const resumes = new Set<() => void>();
 host.on("drain", () => {
   for (const resume of resumes) resume();
   resumes.clear();
+  doors.drained();
 });
 host.on("error", () => void end());
 process.on("SIGHUP", () => void end());
