@@ -1,5 +1,8 @@
 // A Windows host's whole path, from the order to the log, through wsl.exe into a distro and back; and what becomes of
 // it when something on that way breaks. The machine speaks Chinese.
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { withArguments } from "../../services/host-agent/guest/processes.ts";
@@ -121,4 +124,23 @@ describe.skipIf(!hasDistros)("a host with WSL2", () => {
       await succeed("true");
     },
   );
+
+  it("leads an attempt that is kept to an allowlist out by its own frames, and nowhere else", async () => {
+    host.process.kill("SIGTERM");
+    await host.exitCode;
+    const there = createServer((_request, response) => response.end("it is there")).listen(0, "127.0.0.1");
+    await once(there, "listening");
+    try {
+      const at = `127.0.0.1:${(there.address() as AddressInfo).port}`;
+      host = await wsl.host({ MESH_HOST_NETWORK: "allowlist", MESH_HOST_ALLOWED_HOSTS: at });
+      expect(await wsl.mesh.heartbeat("h1")).toMatchObject({ networks: ["allowlist", "none"] });
+      const asking = (place: string, wanted: string) =>
+        `node -e 'require("http").get({ host: "127.0.0.1", port: 3128, path: "http://${place}/" }, async (answer) => {
+          let text = ""; for await (const part of answer) text += part;
+          process.exitCode = text.includes("${wanted}") ? 0 : 1; })'`;
+      await succeed(`${asking(at, "it is there")} && ${asking("example.com", "is refused")}`);
+    } finally {
+      there.close();
+    }
+  });
 });

@@ -50,6 +50,20 @@ describe("a supervisor in a service of systemd's", () => {
     assert.deepEqual(groupsLeft(supervisor), []);
   });
 
+  it("gives a command a network of its own, with a door at its port and nothing else", async () => {
+    assert.equal(supervisor.link.hello.ownNetwork, true);
+    supervisor.link.onStream((_attempt, _door, stream) => stream.pipe(stream));
+    const speak = `const at = (port, host) => new Promise((done) => { const s = require("net").connect(port, host, () => s.end("echo"));
+      let t = ""; s.on("data", (d) => { t += d; }); s.on("error", (e) => done(e.code)); s.on("close", () => done(t)); });
+      at(3128, "127.0.0.1").then(async (said) => console.log(said, await at(80, "192.0.2.1")));`;
+    const command = supervisor.exec(`/srv/mesh/node -e '${speak}'`, {
+      ...{ stretch, attempt: "networked", network: "own" },
+      doors: [{ name: "echo", port: 3_128 }],
+    });
+    const { exitCode } = await command.finished;
+    assert.deepEqual({ exitCode, said: command.stdout() }, { exitCode: 0, said: "echo ENETUNREACH\n" });
+  });
+
   it("has everything: a sandbox, the freezer, and each limit", () => {
     const { isolation, freezer, limits } = supervisor.link.hello;
     assert.deepEqual(
