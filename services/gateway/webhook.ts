@@ -5,12 +5,7 @@ import { z } from "zod";
 import { type MeshConfig, settingsOf } from "../../shared/config/mesh-config.ts";
 import type { CancelRequest } from "../../shared/contracts/api.ts";
 import { describeIssues } from "../../shared/contracts/fact.ts";
-import {
-  type DeployRequest,
-  isForAgent,
-  NO_AGENT_FOR_STRANGERS,
-  StrictDeployRequest,
-} from "../../shared/contracts/task.ts";
+import { type DeployRequest, isForAgent, StrictDeployRequest } from "../../shared/contracts/task.ts";
 
 export type Decision =
   | { kind: "deploy"; request: DeployRequest & { taskId: string } }
@@ -81,7 +76,7 @@ function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
     };
   const isFork = head.repo.id !== base.repo.id || head.repo.full_name !== base.repo.full_name;
   const isAgents = isForAgent({ type, ...settings });
-  if (isFork && isAgents) return { kind: "ignored", reason: NO_AGENT_FOR_STRANGERS };
+  if (isFork && isAgents) return { kind: "ignored", reason: NO_AGENT_UNASKED };
   const request = StrictDeployRequest.safeParse({
     ...settings,
     type,
@@ -101,6 +96,9 @@ function deploy(event: PullRequestEvent, config: MeshConfig): Decision {
     ? { kind: "deploy", request: { ...request.data, taskId: taskIdOf(event) } }
     : { kind: "unreadable", problem: describeIssues(request.error) };
 }
+
+/** Whoever can open a pull request could use what the agent's account pays for. */
+const NO_AGENT_UNASKED = "no agent works on a pull request from a fork unless somebody asks for it";
 
 /** For the agent, and cut: the log keeps them. */
 const wordsOf = ({ title, body }: PullRequestEvent["pull_request"]) => ({

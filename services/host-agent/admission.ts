@@ -3,12 +3,7 @@ import { constraintInWords, constraintsOf, type Labelled, meets } from "../../sh
 import { diskFloorBytes } from "../../shared/contracts/disk-floor.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import { lackingSecrets, type OfferedSecret, wantedSecrets } from "../../shared/contracts/secret.ts";
-import {
-  isForAgent,
-  NO_AGENT_FOR_STRANGERS,
-  REQUEST_DEFAULTS,
-  runnerOf,
-} from "../../shared/contracts/task.ts";
+import { REQUEST_DEFAULTS, runnerOf, strangersProblem } from "../../shared/contracts/task.ts";
 
 export interface Capacity extends Labelled {
   slots: number;
@@ -56,7 +51,8 @@ export function refusalOf(order: RunOrder, capacity: Capacity, admitted: Iterabl
     return refused("withheld", `this host begins no work: ${capacity.withheld}`);
   if (request.fork === true && !capacity.takesStrangers)
     return refused("policy", "this host takes no work from forks");
-  if (request.fork === true && isForAgent(request)) return refused("policy", NO_AGENT_FOR_STRANGERS);
+  const near = strangersProblem(request);
+  if (near !== null) return refused("policy", near);
   const runner = runnerOf(request);
   if (runner !== null && !capacity.runners.includes(runner))
     return refused("runner", `this host has no runner ${runner}`);

@@ -182,8 +182,16 @@ export function isForAgent(request: Ran): boolean {
   return isAgent(runnerOf(request));
 }
 
-/** What its account pays for is not for strangers to use. */
-export const NO_AGENT_FOR_STRANGERS = "no agent works on a pull request from a fork";
+/** Their provider's key stays on the host: what works in an instance has no way to it. */
+const KEEP_KEY_OUT = ["claude-code"];
+
+/** Why no agent may work on what strangers wrote; null where none is to, or one may. */
+export function strangersProblem(request: Ran & Pick<DeployRequest, "fork">): string | null {
+  const runner = runnerOf(request);
+  if (request.fork !== true || !isAgent(runner) || KEEP_KEY_OUT.includes(runner ?? "")) return null;
+  const able = KEEP_KEY_OUT.map((name) => `"${name}"`).join(" and ");
+  return `runner "${runner}" has its provider's key in its instance, where a pull request from a fork could take it: ${able} has not`;
+}
 
 function runnerProblem(request: Running): string | null {
   const { run, prompt, agent, fork, push, secrets = [] } = request;
@@ -196,7 +204,8 @@ function runnerProblem(request: Running): string | null {
   if (runner === "command" && run === undefined) return 'runner "command" needs run';
   if (isForAgent(request) && prompt === undefined && (request.type === "pr_deployment" || run !== undefined))
     return `runner "${runner}" needs a prompt`;
-  if (isForAgent(request) && fork === true) return NO_AGENT_FOR_STRANGERS;
+  const near = strangersProblem(request);
+  if (near !== null) return near;
   if (push === true && fork === true) return "push: nothing is pushed to a fork";
   const unknown = unknownTo(runner).find((field) => agent?.[field] !== undefined);
   if (unknown !== undefined) return `agent.${unknown}: runner "${runner}" knows no such thing`;

@@ -406,6 +406,22 @@ describe.skipIf(program === null)("an attempt by Claude Code", () => {
       expect(failure).toMatchObject({ category: "resource", message: expect.stringMatching(message) });
     });
 
+    it("of strangers is worked on without a key, a secret or a network within reach", async ({ skip }) => {
+      if (host.hello.isolation !== "sandbox") skip("without a sandbox there is no stranger's work");
+      const call = `require("http").get("${api.url}/", () => {}).on("error", () => console.log("no way out"))`;
+      api.play(bash(`env; node -e '${call}'`), WRITE, DONE);
+      const { failure } = await host.run(
+        repository,
+        asked({ approvals: "allow" }, { fork: true, checks: ["test -f mended.sh"] }),
+      );
+      expect(failure).toBeNull();
+      const [first, second] = api.requests;
+      expect(first?.key).toBe(KEY);
+      const told = second?.messages;
+      expect(told).toContain("no way out");
+      expect(told).not.toContain(KEY);
+    });
+
     it("whose branch is called as an option of git's is not even fetched", async () => {
       api.play(DONE);
       const { failure } = await host.run(repository, asked({}, { branch: "--upload-pack=touch /tmp/x" }));

@@ -254,9 +254,9 @@ const ROWS: Row[] = [
     "run and prompt exclude",
   ),
   badDeploy(
-    "a prompt for strangers' work",
-    { prompt: "Fix it", run: undefined, fork: true },
-    "no agent works on",
+    "an agent with a key for strangers' work",
+    { prompt: "Fix it", run: undefined, runner: "codex", fork: true },
+    'runner "codex" has its provider',
   ),
   badDeploy("a runner without a prompt", { runner: "claude-code", run: undefined }, "needs a prompt"),
   badDeploy("an agent's field nobody knows", { agent: { maxTurn: 1 } }, 'did you mean "maxTurns"?'),

@@ -85,10 +85,11 @@ describe("a host", () => {
     expect(refusalOf(order(), capacity({ diskTotalBytes: GIB, diskFreeBytes: GIB / 10 }), [])).toBeNull();
   });
 
-  it("gives no stranger's work to an agent, though it takes that of others", () => {
-    const able = capacity({ takesStrangers: true, runners: ["command", "claude-code"] });
+  it("gives no stranger's work to an agent that has its provider's key, though it takes that of others", () => {
+    const able = capacity({ takesStrangers: true, runners: ["command", "claude-code", "codex"] });
     expect(reasonOf(order({ fork: true }), able, [])).toBeNull();
-    expect(reasonOf(order({ fork: true, prompt: "Fix it" }), able, [])).toBe("policy");
+    expect(reasonOf(order({ fork: true, prompt: "Fix it" }), able, [])).toBeNull();
+    expect(reasonOf(order({ fork: true, prompt: "Fix it", runner: "codex" }), able, [])).toBe("policy");
   });
 
   it("refuses more CPUs than it has, and one attempt more than it has slots", () => {

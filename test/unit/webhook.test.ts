@@ -128,12 +128,12 @@ describe("a pull request's event", () => {
     });
   });
 
-  it("from a fork is given to no agent", () => {
+  it("from a fork is given to no agent unasked", () => {
     const fork = payloadOf("opened", { headRepo: { id: 99, full_name: "stranger/Hello-World" } });
     const config = { ...EMPTY_CONFIG, defaults: { prompt: "Review it." } };
     expect(decide(fork, config)).toEqual({
       kind: "ignored",
-      reason: "no agent works on a pull request from a fork",
+      reason: "no agent works on a pull request from a fork unless somebody asks for it",
     });
     expect(decide(payloadOf("opened"), config)).toMatchObject({
       kind: "deploy",

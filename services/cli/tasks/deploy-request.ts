@@ -35,6 +35,7 @@ export interface DeployFlags {
   push?: boolean;
   supersede?: boolean;
   keepWorkspace?: boolean;
+  fork?: boolean;
   runner?: string;
   prompt?: string;
   model?: string;
@@ -97,6 +98,7 @@ export function requestFromFlags(flags: DeployFlags, command: string[]): DeployR
     ...(flags.check?.length ? { checks: flags.check } : {}),
     ...(flags.secret?.length ? { secrets: flags.secret } : {}),
     ...(flags.keepWorkspace ? { keepWorkspace: true } : {}),
+    ...(flags.fork ? { fork: true } : {}),
     ...(flags.push ? { push: true } : {}),
     ...(flags.supersede === false ? { supersede: false } : {}),
   };

@@ -44,6 +44,10 @@ export const deployCommand = (): Command =>
       .option("--pr-branch <branch>", "the pull request's branch")
       .option("--sha <sha>", "the exact commit, in full")
       .option("--pr <number>", "the pull request's number: a newer commit of it supersedes this task")
+      .option(
+        "--fork",
+        "it comes from a fork: work of strangers, for hosts that take such, without secrets or an open network",
+      )
       .option("--pr-title <text>", "its title, for an agent")
       .option("--pr-body <text>", "its description, for an agent")
       .option(
