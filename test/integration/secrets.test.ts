@@ -1,5 +1,6 @@
 // Secrets of a host in real attempts: who gets them, what of them leaves, and how their file is kept.
-import { chmod, readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { REDACTED } from "../../services/host-agent/redaction.ts";
@@ -154,6 +155,21 @@ describe("mesh host secret", () => {
     });
     expect(await call(["remove", "NPM_TOKEN"])).toMatchObject({ code: 0 });
     expect(JSON.parse(await readFile(file, "utf8"))).toEqual({});
+  });
+
+  it("loses nothing where several are set at once, and leaves nothing beside the file", async () => {
+    await using stack = new AsyncDisposableStack();
+    const folder = await mkdtemp(path.join(tmpdir(), "mesh-secrets-"));
+    stack.defer(() => rm(folder, { recursive: true }));
+    const file = path.join(folder, "secrets.json");
+    // As one that was ended in the middle leaves it.
+    await writeFile(`${file}.draft`, "{", { mode: 0o600 });
+    const names = ["A", "B", "C", "D", "E"];
+    const set = (name: string) =>
+      runMesh(["host", "secret", "set", name], { input: "0123456789", env: { MESH_HOST_SECRETS: file } });
+    for (const ended of await Promise.all(names.map(set))) expect(ended).toMatchObject({ code: 0 });
+    expect(Object.keys(JSON.parse(await readFile(file, "utf8"))).sort()).toEqual(names);
+    expect(await readdir(folder)).toEqual(["secrets.json"]);
   });
 
   it("refuses what cannot be kept, and leaves the file as it was", async () => {

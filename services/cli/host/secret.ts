@@ -145,21 +145,23 @@ async function read(file: string): Promise<Store> {
 /** In all of this machine's host agents' files, once it is known to be possible in each. */
 async function change(options: Options, changed: (store: Store) => Store): Promise<void> {
   const { parseStore } = await import("../../host-agent/secrets/store.ts");
-  const { writeStore } = await import("../../host-agent/secrets/store-file.ts");
+  const { lockStore, writeStore } = await import("../../host-agent/secrets/store-file.ts");
+  await using locks = new AsyncDisposableStack();
   const wanted: { file: string; store: Store }[] = [];
   for (const file of await files(options)) {
     await seeOwnFolder(path.dirname(file));
+    locks.use(await orUnwritable(file, lockStore(file)));
     const next = parseStore(JSON.stringify(changed(await read(file))));
     if (!next.ok) throw new UsageError(next.problem);
     wanted.push({ file, store: next.store });
   }
-  for (const { file, store } of wanted)
-    try {
-      await writeStore(file, store);
-    } catch (error) {
-      throw new Failure(`${file} cannot be written: ${messageOf(error)}`);
-    }
+  for (const { file, store } of wanted) await orUnwritable(file, writeStore(file, store));
 }
+
+const orUnwritable = <Value>(file: string, done: Promise<Value>): Promise<Value> =>
+  done.catch((error: unknown) => {
+    throw new Failure(`${file} cannot be written: ${messageOf(error)}`);
+  });
 
 /** The host agent takes no file that another account has written. */
 async function seeOwnFolder(folder: string): Promise<void> {

@@ -3,10 +3,15 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { lockFolder } from "../../../shared/process/folder-lock.ts";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
 import { parseStore, type ReadStore, type Store } from "./store.ts";
 
 const MAX_BYTES = 1_048_576;
+/** Whoever changes the file has read it a moment before, and is done a moment later. */
+const LOCKED_MS = 10_000;
+const LOOK_MS = 20;
 
 /** In a host's data folder, where `MESH_HOST_SECRETS` names no other. */
 export const storeFileIn = (dataDir: string): string => path.join(dataDir, "secrets.json");
@@ -52,8 +57,20 @@ function accessProblem(uid: number, mode: number): string | null {
 const sizeProblem = (bytes: number): string | null =>
   bytes > MAX_BYTES ? `it has ${bytes} bytes; ${MAX_BYTES} are allowed` : null;
 
+/** Keeps others off the file who would change what they have read of it: of two at once one would be lost. */
+export async function lockStore(file: string): Promise<AsyncDisposable> {
+  for (const endMs = performance.now() + LOCKED_MS; ; await delay(LOOK_MS)) {
+    const locked = await lockFolder(path.dirname(file), `${path.basename(file)}.lock`);
+    if (locked.ok) return { [Symbol.asyncDispose]: () => locked.lock.release() };
+    if (performance.now() > endMs)
+      throw new Error(`process ${locked.heldBy} has been changing it for ${LOCKED_MS / 1_000} s`);
+  }
+}
+
+/** Whoever calls this has locked it. */
 export async function writeStore(file: string, store: Store): Promise<void> {
-  const draft = `${file}.${process.pid}`;
+  // One that was cut off in the middle has left values there: the next one clears them away.
+  const draft = `${file}.draft`;
   await rm(draft, { force: true });
   const handle = await open(draft, "wx", 0o600);
   try {
