@@ -240,6 +240,15 @@ describe("the events of a run", () => {
       expect(readLine(text)).toEqual({ events: [{ type: "raw", text }] });
   });
 
+  it("tell what the session itself has done, and not what a subagent has", () => {
+    const message = { content: [{ type: "tool_result", tool_use_id: "t1", content: "so" }] };
+    const told = (more: object) => readLine(JSON.stringify({ type: "user", message, ...more }));
+    for (const own of [{}, { parent_tool_use_id: null }]) expect(told(own).done).toEqual(["t1"]);
+    const ofSubagent = told({ parent_tool_use_id: "t0" });
+    expect(ofSubagent).not.toHaveProperty("done");
+    expect(ofSubagent.events).toEqual(told({}).events);
+  });
+
   it("cut what is too long", () => {
     const text = "x".repeat(100_000);
     const said = readLine(

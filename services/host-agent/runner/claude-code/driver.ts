@@ -151,7 +151,6 @@ class ClaudeCodeRun implements Run {
       // A failure of its provider comes as an answer too.
       this.#heardModel ||=
         line.apiError === undefined && (event.type === "text" || event.type === "toolStart");
-      if (event.type === "toolEnd") this.#onDone({ sessionId: this.#did.sessionId, toolId: event.id });
       this.#queue.emit(event.type === "usage" ? { ...event, turns: this.#turns + event.turns } : event);
     }
     if (line.started !== undefined) {
@@ -159,6 +158,7 @@ class ClaudeCodeRun implements Run {
       Object.assign(this.#did, line.started);
     }
     if (line.apiError !== undefined) this.#evidence.apiError = line.apiError;
+    for (const toolId of line.done ?? []) this.#onDone({ sessionId: this.#did.sessionId, toolId });
     if (line.asks !== undefined) this.#decide(line.asks);
     if (line.asksNoMore !== undefined) this.#approvals.take(line.asksNoMore);
     if (line.tookMessage) this.#unheard = Math.max(0, this.#unheard - 1);

@@ -33,6 +33,8 @@ export interface Line {
   result?: Result;
   /** The kind of failure that a message of the provider's failure names, such as `authentication_failed`. */
   apiError?: string;
+  /** Uses of tools that are done; not those of a subagent, of which the session itself says nothing. */
+  done?: string[];
   /** A tool asks for leave. */
   asks?: { requestId: string; tool: string; input: unknown };
   /** A request to be asked nothing more. */
@@ -104,9 +106,18 @@ const READERS: Reader[] = [
     events: [],
     tookMessage: true,
   })),
-  reader(z.object({ type: z.literal("user"), message: Message }), ({ message }, text) => ({
-    events: blocksOf(message).map((block) => userEvent(block, text)),
-  })),
+  reader(
+    z.object({
+      type: z.literal("user"),
+      message: Message,
+      parent_tool_use_id: z.string().nullable().catch(null),
+    }),
+    ({ message, parent_tool_use_id: subagent }, text) => {
+      const events = blocksOf(message).map((block) => userEvent(block, text));
+      const done = events.flatMap((event) => (event.type === "toolEnd" ? [event.id] : []));
+      return { events, ...(subagent === null && done.length > 0 ? { done } : {}) };
+    },
+  ),
   reader(
     z.object({
       type: z.literal("rate_limit_event"),
