@@ -2,9 +2,16 @@
 // script and writes its session by hand.
 import { readdir } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Runner } from "../../services/host-agent/runner/runner.ts";
+import { findKept } from "../../services/host-agent/session/find.ts";
+import { serve } from "../../shared/bus/ask.ts";
+import { type Bus, connectBus } from "../../shared/bus/connect.ts";
+import { API, apiSubject } from "../../shared/contracts/api.ts";
+import { answer } from "../../shared/contracts/failure.ts";
 import { type AttemptHost, OWN_SECRET, startAttemptHost } from "../support/attempt.ts";
+import { startNats } from "../support/nats.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 
 const DEADLINE = { timeout: 30_000, interval: 50 };
@@ -139,5 +146,39 @@ describe("checkpoints of an attempt", () => {
     expect(kept).toMatchObject({ turns: 1, session: "first [redacted]\n" });
     attempt.run()?.say("on");
     expect(await attempt.ended).toMatchObject({ ok: true });
+  });
+});
+
+describe("what an earlier attempt has kept", () => {
+  const own = { sha: "a".repeat(40), runner: "claude-code", workTree: "/srv/mesh/work" } as const;
+  let stack: AsyncDisposableStack;
+  let bus: Bus;
+  beforeAll(async () => {
+    stack = new AsyncDisposableStack();
+    const nats = stack.use(await startNats());
+    bus = stack.use(await connectBus({ url: nats.url, name: "test" }));
+  });
+  afterAll(() => stack.disposeAsync());
+  const find = (signal: AbortSignal) => findKept(bus, { taskId: "t1", attempt: 2 }, own, signal);
+
+  it("is waited for while no tracker answers, as when that has just begun anew", async () => {
+    const found = find(new AbortController().signal);
+    // Longer than it takes to be told several times that nobody is there.
+    await delay(3_000);
+    const subject = apiSubject.build({ verb: "checkpoint" });
+    const serving = serve(bus, subject, API.checkpoint.request, () => answer({ checkpoint: null }), {
+      onBug: (error) => {
+        throw error;
+      },
+    });
+    expect(await found).toEqual({ ok: true, kept: null });
+    serving.unsubscribe();
+  });
+
+  it("is waited for no longer once its attempt is to end", async () => {
+    const ending = new AbortController();
+    const found = find(ending.signal);
+    ending.abort(new Error("stopped"));
+    await expect(found).rejects.toThrow("stopped");
   });
 });

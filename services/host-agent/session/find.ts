@@ -19,7 +19,8 @@ export interface Kept {
   patch: Buffer;
 }
 
-const TRIES = 3;
+/** A tracker that begins anew reads the whole log first; to begin the agent anew would cost more than to wait for that. */
+const WAIT_MS = 30_000;
 const PAUSE_MS = 500;
 
 const decompress = promisify(gunzip);
@@ -66,13 +67,12 @@ export async function findKept(
   }
 
   async function ask<Verb extends ApiVerb>(verb: Verb, request: ApiInput<Verb>): Promise<ApiReply<Verb>> {
-    for (let number = 1; ; number++) {
+    for (const endMs = performance.now() + WAIT_MS; ; await delay(PAUSE_MS, undefined, { signal })) {
       const answered = await askApi(bus, verb, request);
       signal.throwIfAborted();
       if (answered.ok) return answered.value;
-      if (answered.error.code !== "unavailable" || number === TRIES)
+      if (answered.error.code !== "unavailable" || performance.now() > endMs)
         throw new Unusable(answered.error.message);
-      await delay(PAUSE_MS, undefined, { signal });
     }
   }
 }
