@@ -1,14 +1,17 @@
 // Checkpoints that a host keeps of an agent which works: real attempts, git and nats-server, with an agent that is a shell
 // script and writes its session by hand.
+import { createHash } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Runner } from "../../services/host-agent/runner/runner.ts";
 import { findKept } from "../../services/host-agent/session/find.ts";
 import { serve } from "../../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
 import { API, apiSubject } from "../../shared/contracts/api.ts";
+import { CHECKPOINT_PART_MAX_BYTES, type CheckpointView } from "../../shared/contracts/checkpoint.ts";
 import { answer } from "../../shared/contracts/failure.ts";
 import { type AttemptHost, OWN_SECRET, startAttemptHost } from "../support/attempt.ts";
 import { startNats } from "../support/nats.ts";
@@ -173,6 +176,50 @@ describe("what an earlier attempt has kept", () => {
     });
     expect(await found).toEqual({ ok: true, kept: null });
     serving.unsubscribe();
+  });
+
+  const session = gzipSync("a session\n");
+  const patch = gzipSync("a patch\n");
+  const digest = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
+  /** What a tracker says of it, and hands over of it. */
+  async function findOf(more: Partial<CheckpointView>, bytes: Buffer = Buffer.concat([session, patch])) {
+    const checkpoint: CheckpointView = {
+      ...own,
+      ...{ attempt: 1, hostId: "h1", slot: "a", sessionId: "s1", turns: 3, chunks: 1 },
+      ...{ sessionBytes: session.length, patchBytes: patch.length, sha256: digest(bytes) },
+      ...more,
+    };
+    const answers = {
+      checkpoint: () => answer({ checkpoint }),
+      checkpointChunk: () => answer({ base64: bytes.toString("base64") }),
+    };
+    await using serving = new AsyncDisposableStack();
+    for (const verb of ["checkpoint", "checkpointChunk"] as const) {
+      const subject = apiSubject.build({ verb });
+      const { unsubscribe } = serve(bus, subject, API[verb].request, answers[verb], { onBug: () => {} });
+      serving.defer(unsubscribe);
+    }
+    return await find(new AbortController().signal);
+  }
+
+  it("is what it was, and whose", async () => {
+    const kept = { attempt: 1, hostId: "h1", sessionId: "s1", turns: 3 };
+    expect(await findOf({})).toEqual({
+      ok: true,
+      kept: { ...kept, session: Buffer.from("a session\n"), patch: Buffer.from("a patch\n") },
+    });
+  });
+
+  const bomb = gzipSync(Buffer.alloc(CHECKPOINT_PART_MAX_BYTES + 1));
+  it.each<[string, Partial<CheckpointView>, Buffer | undefined, RegExp]>([
+    ["is of another commit", { sha: "b".repeat(40) }, undefined, /of sha b+, not a+/],
+    ["is of another agent", { runner: "codex" }, undefined, /of runner codex/],
+    ["lay elsewhere", { workTree: "/home/x" }, undefined, /of workTree \/home\/x/],
+    ["was damaged on its way", { sha256: "0".repeat(64) }, undefined, /not what its record says/],
+    ["was cut in the wrong place", { sessionBytes: 5 }, undefined, /unexpected end of file|incorrect header/],
+    ["is larger than it may be", { sessionBytes: bomb.length }, Buffer.concat([bomb, patch]), /larger than/],
+  ])("is not gone on with where it %s", async (_, more, bytes, problem) => {
+    expect(await findOf(more, bytes)).toEqual({ ok: false, problem: expect.stringMatching(problem) });
   });
 
   it("is waited for no longer once its attempt is to end", async () => {
