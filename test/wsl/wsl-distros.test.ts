@@ -119,6 +119,31 @@ printf '#!/bin/sh\\nexit 0\\n' > /usr/bin/test; /usr/bin/test -e /none`;
     expect(await copies()).toEqual([]);
   });
 
+  it.runIf(isOurFake)(
+    "removes what a former life has left even if it could not see it at first",
+    async () => {
+      const one = { ...EACH, MESH_HOST_MAX_INSTANCES: "1" };
+      host = await wsl.host(one);
+      const [left] = await copies();
+      host.process.kill("SIGKILL");
+      await host.exitCode;
+      // As after a loss of power: it is registered, and does not run.
+      await wsl.windows.happens("vm-crash");
+      const failedLists = () =>
+        wsl.windows.calls().filter(({ line, exitCode }) => line === "-l -v" && exitCode !== 0);
+      const before = failedLists().length;
+      wsl.windows.faults({ code: "Wsl/Service/E_FAIL" });
+      const begun = wsl.host(one);
+      await vi.waitUntil(() => failedLists().length > before, DEADLINE);
+      wsl.windows.faults({});
+      host = await begun;
+      expect(await copies()).toEqual([left]);
+      expect(await succeed("test $(id -u) = 0")).toMatchObject({ result: { exitCode: 0 } });
+      await stop();
+      expect(await copies()).toEqual([]);
+    },
+  );
+
   it("takes no distro for its own that only has the name, and does nothing in it", async () => {
     expect(await inGolden("/bin/rm", "-rf", MARKER_FILE, "/opt/agent-mesh")).toMatch(/^0/);
     host = await wsl.bareHost();

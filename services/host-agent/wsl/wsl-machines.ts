@@ -47,8 +47,10 @@ export function copiedDistros(options: DistroOptions & { folder: string }): Mach
 
   async function open(number: number, signal: AbortSignal): Promise<Machine> {
     // It would remove what is made now as well.
-    await unlessAborted(removing, signal);
+    const areGone = await unlessAborted(removing, signal);
     const disk = await unlessAborted(source(), signal);
+    // Where a former life's is registered still, this one's folder is its own, and so is the name.
+    if (!areGone) valueOf(await removeDistro(wsl, copyOf(number)));
     valueOf(await copyDistro(wsl, disk, copyOf(number), signal));
     try {
       const machine = await openDistro(copyOf(number).distro, options, signal);
@@ -84,10 +86,11 @@ export function copiedDistros(options: DistroOptions & { folder: string }): Mach
 
   return {
     async endFormerLife() {
-      const outOfLease = delay(silenceMs(options.times), false, { ref: false });
-      // What cannot be removed is frozen by then, and nobody lets it go on.
+      const deadline = performance.now() + silenceMs(options.times);
       removing = removeLeft();
-      if (!(await Promise.race([removing, outOfLease]))) await outOfLease;
+      const areGone = await Promise.race([removing, delay(silenceMs(options.times), false, { ref: false })]);
+      // What cannot be removed is frozen by then, and nobody lets it go on. Nothing else may keep this process up yet.
+      if (!areGone) await delay(Math.max(0, deadline - performance.now()));
     },
     open,
     close,
