@@ -154,6 +154,35 @@ describe.skipIf(!hasDistros)("the client of wsl.exe", () => {
     expect(existsSync(folder)).toBe(false);
   });
 
+  test("what it could neither make whole nor take away at once stays its own to remove", async () => {
+    const program = path.join(windows.folder, "wsl-that-fails");
+    const said = path.join(windows.folder, "said-busy");
+    // It registers what it was told to, and says that it has not; at first it is still at that.
+    writeFileSync(
+      program,
+      `#!/bin/sh
+case $1 in
+  --import) "${WSL_PROGRAM}" "$@" > /dev/null; echo "Error code: Wsl/Service/RegisterDistro/E_FAIL"; exit 255 ;;
+  --unregister) [ -e "${said}" ] || { : > "${said}"; echo "Error code: Wsl/Service/E_ILLEGAL_STATE_CHANGE"; exit 255; } ;;
+esac
+exec "${WSL_PROGRAM}" "$@"
+`,
+      { mode: 0o755 },
+    );
+    const distro = "agent-mesh-half";
+    const wsl = createWsl(program);
+    const folder = path.join(windows.folder, "distros", "half");
+    expect(await wsl.importTar({ distro, folder, file: windows.image })).toMatchObject(failure("unknown"));
+    expect(existsSync(folder)).toBe(false);
+    const names = async () => {
+      const there = await wsl.list();
+      return there.ok && there.value.map(({ name }) => name);
+    };
+    expect(await names()).toContain(distro);
+    expect(await wsl.unregister(distro)).toEqual({ ok: true, value: null });
+    expect(await names()).not.toContain(distro);
+  });
+
   test.skipIf(!isOurFake)("every command goes inside as argv, from /, in UTF-8", () => {
     const runs = windows.calls().filter(({ line }) => line.startsWith("-d "));
     expect(runs.length).toBeGreaterThan(5);

@@ -91,7 +91,11 @@ export function createWsl(program: string, times: WslTimes = TIMES): Wsl {
   async function register(distro: string, args: string[], timeoutMs: number): Promise<WslOutcome<null>> {
     const done = await act(args, timeoutMs);
     if (done.ok) ownership.made(distro);
-    else if (done.failure.reason !== "name-taken") await act(["--unregister", distro], times.stop);
+    else if (done.failure.reason !== "name-taken") {
+      const removed = await act(["--unregister", distro], times.stop);
+      // Nothing in it may tell that any more; whoever wants it removed later is not to be told that it is somebody else's.
+      if (!removed.ok && removed.failure.reason !== "no-such-distro") ownership.made(distro);
+    }
     return done;
   }
 
