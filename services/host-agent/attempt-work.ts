@@ -21,6 +21,9 @@ import { createInstance, type Instance } from "./instance.ts";
 import { createLogSink } from "./log-sink.ts";
 import { networkProblem, openNetwork } from "./network/instance-network.ts";
 import { planOf } from "./plan.ts";
+import { redactedCut } from "./redaction.ts";
+import { SUMMARY_CHARACTERS } from "./runner/agent-result.ts";
+import { cutFinding } from "./runner/findings.ts";
 import { type RunnerRunOptions, runRunner } from "./runner-run.ts";
 import { runInSession } from "./session/run.ts";
 import type { ExitRecord } from "./supervisor-link.ts";
@@ -142,6 +145,7 @@ export async function attemptWork(
       signal: work.signal,
       fileOf,
       onRun: work.onRun,
+      redactor,
     };
     const { exit, failure, agent, models, findings } = keepsSessions
       ? await runInSession(options, {
@@ -154,12 +158,15 @@ export async function attemptWork(
     result.phases.runMs = exit.durationMs;
     countMemory(exit);
     if (agent !== undefined) {
-      result.agent = redacted(agent);
+      result.agent = {
+        ...redacted(agent),
+        summary: redactedCut(redactor, agent.summary, SUMMARY_CHARACTERS),
+      };
       const report = redacted(usageReport(agent, models, exit.durationMs));
       await writeFile(fileOf("usage"), JSON.stringify(report, null, 2));
     }
     work.signal.throwIfAborted();
-    if (findings !== undefined) await keepFindings(redacted(findings));
+    if (findings !== undefined) await keepFindings(findings.map((finding) => cutFinding(finding, redactor)));
     if (failure === null && findings === undefined && TASK_TYPES[request.type].findings === "required")
       return { category: "agent", message: "the agent told no findings, which are its answer" };
     return failure;

@@ -3,9 +3,9 @@
 import { createWriteStream, type WriteStream } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
 import type { Bus } from "../../shared/bus/connect.ts";
-import type { AgentEvent } from "../../shared/contracts/agent-event.ts";
+import { type AgentEvent, EVENT_TEXT_MAX } from "../../shared/contracts/agent-event.ts";
 import { type LogChunk, logSubject } from "../../shared/contracts/log.ts";
-import type { Redactor } from "./redaction.ts";
+import { type Redactor, redactedCut } from "./redaction.ts";
 
 const CHUNK_CHARACTERS = 16_384;
 const FLUSH_MS = 100;
@@ -26,7 +26,7 @@ export interface LogSink extends AsyncDisposable {
 export interface OutputSink {
   write(stream: Stream, bytes: Buffer): void;
   /** Tells what an agent does, with what it says to a person. */
-  event(event: AgentEvent, text: string): void;
+  event(event: AgentEvent, inWords: (event: AgentEvent) => string): void;
   /** Resolves when the file is complete. */
   end(): Promise<void>;
 }
@@ -65,6 +65,14 @@ export function createLogSink(
     publish({ source: "phase", phase, text: redactor.text(text) });
   };
 
+  const redacted = (event: AgentEvent): AgentEvent => {
+    const told = Object.entries(event).map(([key, value]: [string, unknown]) => [
+      key,
+      typeof value === "string" ? redactedCut(redactor, value, EVENT_TEXT_MAX) : value,
+    ]);
+    return Object.fromEntries(told) as AgentEvent;
+  };
+
   const endOfHead = () => {
     roomBytes = 0;
     if (!toldOfEnd)
@@ -84,7 +92,7 @@ export function createLogSink(
         },
         leftOut: (bytes) => sayPhase("truncated", `${bytes} bytes are left out here`),
       });
-      const redacted = { stdout: redactor.stream(), stderr: redactor.stream() };
+      const streams = { stdout: redactor.stream(), stderr: redactor.stream() };
       const tell = (stream: Stream, bytes: Buffer) => {
         const head = bytes.subarray(0, roomBytes);
         roomBytes -= head.length;
@@ -94,18 +102,18 @@ export function createLogSink(
         output.tail(stream, bytes.subarray(head.length));
       };
       return {
-        write: (stream, bytes) => tell(stream, redacted[stream].push(bytes)),
-        event(event, text) {
-          const told = redactor.text(JSON.stringify(event));
-          roomBytes -= told.length + text.length;
+        write: (stream, bytes) => tell(stream, streams[stream].push(bytes)),
+        event(event, inWords) {
+          const told = redacted(event);
+          const text = inWords(told);
+          roomBytes -= JSON.stringify(told).length + text.length;
           if (roomBytes < 0) return endOfHead();
           flush();
-          const plain = redactor.text(text);
-          publish({ source: "agent", text: plain, event: JSON.parse(told) as AgentEvent });
-          output.note(plain);
+          publish({ source: "agent", text, event: told });
+          output.note(text);
         },
         end() {
-          for (const stream of ["stdout", "stderr"] as const) tell(stream, redacted[stream].end());
+          for (const stream of ["stdout", "stderr"] as const) tell(stream, streams[stream].end());
           return output.end();
         },
       };

@@ -44,6 +44,19 @@ interface RedactedStream {
   end(): Buffer;
 }
 
+/** No secret of a host's is longer, with what JSON writes before a character of it. */
+const SECRET_MAX = 2 * 4_096;
+
+/** A text that is too long, cut so that `redactedCut` can tell a secret in it from what the cut has left of one. */
+export const roughCut = (text: string, maximum: number): string => text.slice(0, maximum + SECRET_MAX);
+
+/** At most `maximum` characters of a text that `roughCut` has seen, without secrets. */
+export function redactedCut(redactor: Pick<Redactor, "text">, text: string, maximum: number): string {
+  const isCut = text.length >= maximum + SECRET_MAX;
+  const certain = isCut ? redactor.text(text).slice(0, -SECRET_MAX) : redactor.text(text);
+  return !isCut && certain.length <= maximum ? certain : `${certain.slice(0, maximum - 1)}…`;
+}
+
 /** `values` are secrets of this host. */
 export function createRedactor(values: (string | undefined)[] = []): Redactor {
   /** The longest first. */

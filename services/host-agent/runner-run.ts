@@ -3,6 +3,7 @@ import type { Allowance } from "../../shared/contracts/budget.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Instance } from "./instance.ts";
 import type { LogSink, OutputSink } from "./log-sink.ts";
+import type { Redactor } from "./redaction.ts";
 import { eventText } from "./runner/event-text.ts";
 import { openProviderDoor } from "./runner/provider-door.ts";
 import type { Run, Runner, RunOutcome, RunSpec, Transport } from "./runner/runner.ts";
@@ -20,6 +21,8 @@ export interface RunnerRunOptions {
   fileOf(name: string): string;
   /** Called once it can be spoken to, and with null once it cannot. */
   onRun(run: Run | null): void;
+  /** What its process complains of is cut, and ends in words of its failure: secrets go before that. */
+  redactor: Redactor;
 }
 
 /** Resolves when nothing of it is left and its output is complete. */
@@ -35,11 +38,17 @@ export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> 
       if (listener !== undefined) transcript = sink.open("transcript", fileOf("transcript"));
       const env = { ...command.env, ...provider?.environment };
       const doors = provider ? [provider.door] : [];
-      return instance.start({ stretch, ...command, env, doors }, (stream, bytes) => {
+      const complaint = options.redactor.stream();
+      const process = instance.start({ stretch, ...command, env, doors }, (stream, bytes) => {
         const kept = stream === "stdout" ? (transcript ?? output) : output;
         kept.write(stream, bytes);
-        listener?.[stream](bytes);
+        listener?.[stream](stream === "stdout" ? bytes : complaint.push(bytes));
       });
+      const finished = process.finished.then((exit) => {
+        listener?.stderr(complaint.end());
+        return exit;
+      });
+      return { ...process, finished };
     },
   };
   const run = runner.start(
@@ -48,7 +57,7 @@ export async function runRunner(options: RunnerRunOptions): Promise<RunOutcome> 
     options.signal,
   );
   options.onRun(run);
-  for await (const event of run.events) output.event(event, eventText(event));
+  for await (const event of run.events) output.event(event, eventText);
   const outcome = await run.outcome;
   options.onRun(null);
   await output.end();

@@ -3,7 +3,7 @@
 import { z } from "zod";
 
 /** Longer texts are cut; the attempt's `transcript` artifact has them whole. */
-const EVENT_TEXT_MAX = 16_384;
+export const EVENT_TEXT_MAX = 16_384;
 
 const TEXT = z.string().max(EVENT_TEXT_MAX);
 
@@ -56,6 +56,3 @@ export const AgentEvent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("raw"), text: TEXT }),
 ]);
 export type AgentEvent = z.infer<typeof AgentEvent>;
-
-export const cutText = (text: string): string =>
-  text.length <= EVENT_TEXT_MAX ? text : `${text.slice(0, EVENT_TEXT_MAX - 1)}…`;

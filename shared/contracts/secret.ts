@@ -7,7 +7,8 @@ export const SecretName = z
   .regex(
     /^[A-Za-z_][A-Za-z0-9_]{0,99}$/,
     "expected a secret's name, an environment variable's such as NPM_TOKEN, 100 characters at most",
-  );
+  )
+  .refine((name) => name !== "__proto__", "__proto__ cannot be a secret's name");
 /** Of a request, and as many of its repository. */
 export const SecretNames = z.array(SecretName).max(32);
 

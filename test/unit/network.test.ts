@@ -101,6 +101,13 @@ describe("the network of an attempt", () => {
       true,
     ],
     [
+      "is the base branch's list where that names hosts and no mode",
+      [{}, { allow: repositorys }, { widest: "open", allowed: [] }],
+      "allowlist",
+      false,
+      true,
+    ],
+    [
       "is the owner's list, where the base branch says nothing",
       [{}, {}, { widest: "allowlist", allowed: owners }],
       "allowlist",

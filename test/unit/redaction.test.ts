@@ -1,7 +1,7 @@
 // What leaves an attempt carries no secret, however its output is cut, and is otherwise byte for byte what it was.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createRedactor, REDACTED } from "../../services/host-agent/redaction.ts";
+import { createRedactor, REDACTED, redactedCut, roughCut } from "../../services/host-agent/redaction.ts";
 
 const JWT = `eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.${"c".repeat(43)}`;
 const SECRETS = {
@@ -121,5 +121,30 @@ describe("anything else", () => {
     expect(stream.push(Buffer.from("12 passed\nnext:")).toString()).toBe("12 passed\nnext:");
     expect(stream.push(Buffer.from(" sk-an")).toString()).toBe(" ");
     expect(stream.push(Buffer.from("swered\n")).toString()).toBe("sk-answered\n");
+  });
+});
+
+describe("a text that is too long", () => {
+  const MAXIMUM = 100;
+  const cut = (text: string) => redactedCut(redactor, roughCut(text, MAXIMUM), MAXIMUM);
+
+  it("is cut, and one that is not stays as it is", () => {
+    expect(cut("x".repeat(MAXIMUM))).toBe("x".repeat(MAXIMUM));
+    expect(cut("x".repeat(MAXIMUM + 1))).toBe(`${"x".repeat(MAXIMUM - 1)}…`);
+    expect(cut("x".repeat(50_000))).toBe(`${"x".repeat(MAXIMUM - 1)}…`);
+  });
+
+  it.each(Object.entries(SECRETS))("has nothing of a secret (%s) that a cut went through", (_, secret) => {
+    const rough = roughCut("x".repeat(50_000), MAXIMUM).length;
+    for (const place of [MAXIMUM, rough])
+      for (let before = 0; before <= secret.length; before++) {
+        // Others before it, of which less stays, draw what a rough cut has left of it to the front.
+        const others = `${SECRETS["a JWT"]} `.repeat(Math.floor((place - before) / (JWT.length + 1)));
+        for (const filler of ["", others]) {
+          const told = cut(`${filler.padEnd(place - before, " ")}${secret} ${"y".repeat(20_000)}`);
+          expect(told.length).toBeLessThanOrEqual(MAXIMUM);
+          expect(told).not.toContain(secret.slice(0, 8));
+        }
+      }
   });
 });

@@ -40,11 +40,13 @@ export function networkOf(
   owner: OwnersNetwork,
 ): NetworkPlan {
   const strangers = fork === true ? "allowlist" : "open";
-  const mode = narrowest(repository.mode ?? "open", owner.widest, strangers);
+  // Whoever names what may be reached means nothing else.
+  const wanted = repository.mode ?? (repository.allow === undefined ? "open" : "allowlist");
+  const mode = narrowest(wanted, owner.widest, strangers);
   // Strangers' work may reach nothing but what the owner has thought of; for others an owner who allows everything
   // has no list to keep to.
   const ownersCounts = fork === true || owner.widest !== "open";
-  const repositorysCounts = fork !== true && (repository.mode === "allowlist" || !ownersCounts);
+  const repositorysCounts = fork !== true && (wanted === "allowlist" || !ownersCounts);
   const lists = [
     ...(ownersCounts ? [owner.allowed] : []),
     ...(repositorysCounts ? [repository.allow ?? []] : []),

@@ -2,9 +2,12 @@
 // kept, and what does not fit the form is no finding. Pure.
 import { z } from "zod";
 import { Finding } from "../../../shared/contracts/task-type.ts";
+import { type Redactor, redactedCut, roughCut } from "../redaction.ts";
 
 /** More is no reading for anybody. */
 const FINDINGS_KEPT = 500;
+const FILE_MAX = Finding.shape.file.maxLength ?? 0;
+const MESSAGE_MAX = Finding.shape.message.maxLength ?? 0;
 
 const Told = z.object({
   file: z.string().describe("path from the top of the tree"),
@@ -23,13 +26,19 @@ export const FINDINGS_SCHEMA = schema("input");
 /** The same with nothing besides, which OpenAI's models have to be given. */
 export const CLOSED_FINDINGS_SCHEMA = schema("output");
 
-/** Undefined for what is no list of findings. */
+/** Undefined for what is no list of findings. Their texts are not yet rid of secrets. */
 export function readFindings(value: unknown): Finding[] | undefined {
   const answer = Answer.safeParse(value);
   if (!answer.success) return undefined;
   return answer.data.findings.slice(0, FINDINGS_KEPT).map(({ file, message, ...others }) => ({
     ...others,
-    file: file.slice(0, Finding.shape.file.maxLength ?? 0),
-    message: message.slice(0, Finding.shape.message.maxLength ?? 0),
+    file: roughCut(file, FILE_MAX),
+    message: roughCut(message, MESSAGE_MAX),
   }));
 }
+
+export const cutFinding = (finding: Finding, redactor: Redactor): Finding => ({
+  ...finding,
+  file: redactedCut(redactor, finding.file, FILE_MAX),
+  message: redactedCut(redactor, finding.message, MESSAGE_MAX),
+});

@@ -1,11 +1,10 @@
 // A runner for agents that speak the Agent Client Protocol (agentclientprotocol.com, version 1) on their stdin and
 // stdout. It offers them neither files nor terminals: what they do, they do where they run.
 
-import { cutText } from "../../../../shared/contracts/agent-event.ts";
 import { AGENT_DEFAULTS, type AgentResult, type RunnerName } from "../../../../shared/contracts/task.ts";
 import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import type { GuestProcess } from "../../supervisor-link.ts";
-import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
+import { complaintWith, cutText, nothingTold, summaryOf } from "../agent-result.ts";
 import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";
 import { endInTime } from "../end-in-time.ts";
 import { eventQueue } from "../event-queue.ts";
@@ -163,7 +162,7 @@ class AcpRun implements Run {
   #conclude({ stopReason, usage }: TurnEnd): void {
     this.#evidence.stopReason = stopReason;
     this.#turns++;
-    this.#did.summary = this.#updates.lastText.slice(0, SUMMARY_CHARACTERS);
+    this.#did.summary = summaryOf(this.#updates.lastText);
     if (usage === null) return;
     const before = this.#did.usage;
     this.#did.usage = {

@@ -1,7 +1,8 @@
 // What an agent's `session/update` means, in the mesh's own words. Chunks of a text become one event once something
 // else comes; a tool is told once its input is known. What nobody knows is passed on as it is.
 import { z } from "zod";
-import { type AgentEvent, cutText } from "../../../../shared/contracts/agent-event.ts";
+import type { AgentEvent } from "../../../../shared/contracts/agent-event.ts";
+import { cutText } from "../agent-result.ts";
 
 /** A longer text is told in parts, characters. */
 const TEXT_MAX = 8_192;

@@ -2,13 +2,12 @@
 // read from a screen: its work is over once the screen has been still and asks nothing, and then the checks decide.
 import path from "node:path";
 import { z } from "zod";
-import { cutText } from "../../../../shared/contracts/agent-event.ts";
 import type { Failure } from "../../../../shared/contracts/failure.ts";
 import { AGENT_DEFAULTS, type AgentResult, type RunnerName } from "../../../../shared/contracts/task.ts";
 import { ownSource } from "../../../../shared/process/own-program.ts";
 import { infrastructureFailure } from "../../judgement.ts";
 import type { ExitRecord, GuestProcess } from "../../supervisor-link.ts";
-import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
+import { complaintWith, cutText, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
 import { endInTime } from "../end-in-time.ts";
 import { eventQueue } from "../event-queue.ts";
 import { jsonOf, Lines } from "../lines.ts";
@@ -217,7 +216,9 @@ class AgentapiRun implements Run {
 
   /** What it shows at the end of a turn, once. */
   #show(screen: string): void {
-    const summary = screen.slice(-SUMMARY_CHARACTERS);
+    // By whole lines: what a cut would leave of a secret could not be told any more.
+    const summary =
+      screen.length <= SUMMARY_CHARACTERS ? screen : screen.slice(-SUMMARY_CHARACTERS).replace(/^.*\n?/, "");
     if (summary === this.#did.summary) return;
     this.#did.summary = summary;
     this.#queue.emit({ type: "text", text: cutText(screen) });

@@ -1,11 +1,10 @@
 // The runner `claude-code`: Claude Code's CLI, told what to do on its stdin and understood by its stdout. It decides
 // nothing about the task: what it hears is mapped in `events.ts` and judged in `outcome.ts`.
 import { randomUUID } from "node:crypto";
-import { cutText } from "../../../../shared/contracts/agent-event.ts";
 import type { Failure } from "../../../../shared/contracts/failure.ts";
 import type { AgentResult } from "../../../../shared/contracts/task.ts";
 import type { GuestProcess } from "../../supervisor-link.ts";
-import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
+import { complaintWith, cutText, nothingTold, summaryOf } from "../agent-result.ts";
 import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";
 import { eventQueue } from "../event-queue.ts";
 import { readFindings } from "../findings.ts";
@@ -171,7 +170,7 @@ class ClaudeCodeRun implements Run {
     Object.assign(this.#did, {
       usage: { ...result.usage, turns: this.#turns, costUsd: result.costUsd },
       denied: result.denied,
-      summary: result.text.slice(0, SUMMARY_CHARACTERS),
+      summary: summaryOf(result.text),
     });
     // With nothing more to do, the end of its stdin is its end.
     if (this.#unheard === 0 && result.queued === 0) this.#close();

@@ -1,8 +1,9 @@
 // What one line of Claude Code's output means: in the mesh's own words, and as the record that the verdict on its run
 // is made from. Pure; a line that nobody knows is passed on as it is.
 import { z } from "zod";
-import { type AgentEvent, cutText } from "../../../../shared/contracts/agent-event.ts";
+import type { AgentEvent } from "../../../../shared/contracts/agent-event.ts";
 import type { ModelUsed } from "../../usage-report.ts";
+import { cutText } from "../agent-result.ts";
 import { ModelUsage, modelsUsed, tokensOfAll } from "./model-usage.ts";
 
 /** Of a run's last `result`, what its verdict needs. */

@@ -4,7 +4,7 @@ import type { DeployRequest } from "../../../../shared/contracts/task.ts";
 import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
 import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import type { Hello } from "../../guest/protocol.ts";
-import { complaintWith, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
+import { complaintWith, nothingTold, summaryOf } from "../agent-result.ts";
 import { eventQueue } from "../event-queue.ts";
 import { CLOSED_FINDINGS_SCHEMA, readFindings } from "../findings.ts";
 import { jsonOf, Lines } from "../lines.ts";
@@ -109,7 +109,7 @@ function startCodex(
     }
     if (said !== undefined) {
       answer = said;
-      did.summary = said.slice(0, SUMMARY_CHARACTERS);
+      did.summary = summaryOf(said);
     }
     if (usage !== undefined) {
       evidence.completed = true;

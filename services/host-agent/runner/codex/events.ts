@@ -1,7 +1,8 @@
 // What one line of `codex exec --json` means: in the mesh's own words, and as the record that the verdict on its run is
 // made from. Pure; a line that nobody knows is passed on as it is.
 import { z } from "zod";
-import { type AgentEvent, type AgentUsage, cutText } from "../../../../shared/contracts/agent-event.ts";
+import type { AgentEvent, AgentUsage } from "../../../../shared/contracts/agent-event.ts";
+import { cutText } from "../agent-result.ts";
 import { statusIn } from "../provider-status.ts";
 
 export interface Line {
