@@ -54,6 +54,7 @@ async function sayAt(
   door: { answer(stream: Duplex): void },
   text: string,
   isEnough = (heard: string) => heard.includes("\r\n\r\n"),
+  more: (heard: string) => string | null = () => null,
 ): Promise<string> {
   const front = await listen((socket) => door.answer(socket));
   const socket = connect(portOf(front), "127.0.0.1");
@@ -61,10 +62,23 @@ async function sayAt(
   let heard = "";
   socket.on("data", (bytes: Buffer) => {
     heard += bytes.toString();
+    socket.write(more(heard) ?? "");
   });
   socket.write(text);
   await until(() => isEnough(heard));
   return heard;
+}
+
+/** How many connections the host opens for whoever sends a request a hundred times at once, until that one is cut off. */
+async function connectionsFor(door: { answer(stream: Duplex): void }, request: string): Promise<number> {
+  const front = await listen((socket) => door.answer(socket));
+  const socket = connect(portOf(front), "127.0.0.1");
+  sockets.push(socket);
+  socket.on("error", () => {});
+  const closed = once(socket.resume(), "close");
+  socket.write(request.repeat(100));
+  await closed;
+  return came.length;
 }
 
 describe("what is said to the way out", () => {
@@ -100,6 +114,19 @@ describe("what is said to the way out", () => {
     const asked = target === "https" ? url().replace("http:", "https:") : target;
     expect(await say(asked)).toMatch(/^HTTP\/1.1 403/);
     expect(came).toEqual([]);
+  });
+
+  it("is cut off that asks for more before it is answered, with what it had asked for", async () => {
+    answer = "";
+    const request = `GET ${url()} HTTP/1.1\r\nhost: a\r\n\r\n`;
+    expect(await connectionsFor(open(), request)).toBeLessThanOrEqual(1);
+  });
+
+  it("may ask once more when it has been answered", async () => {
+    const both = (heard: string) => heard.split("fine").length === 3;
+    const request = `GET ${url()} HTTP/1.1\r\nhost: a\r\n\r\n`;
+    const again = (heard: string) => (heard.endsWith("fine") && !both(heard) ? request : null);
+    expect(await sayAt(open(), request, both, again)).toMatch(/^HTTP\/1.1 200 (.|\r\n)*HTTP\/1.1 200 /);
   });
 
   it.each([
@@ -155,6 +182,13 @@ describe("what is said to the provider's door", () => {
     const heard = await sayAt(door, `GET /v1/models HTTP/1.1\r\nhost: a\r\nx-api-key: ${token}\r\n\r\n`);
     expect(heard).toMatch(/^HTTP\/1.1 502/);
     expect(heard).not.toContain(KEY);
+  });
+
+  it("is cut off that asks for more before it is answered, with what it had asked for", async () => {
+    answer = "";
+    const { door, token } = open();
+    const request = `GET /v1/models HTTP/1.1\r\nhost: a\r\nx-api-key: ${token}\r\n\r\n`;
+    expect(await connectionsFor(door, request)).toBeLessThanOrEqual(1);
   });
 
   it("is nothing any more once the agent has ended", async () => {

@@ -14,6 +14,7 @@ import { connect, isIP } from "node:net";
 import { type Duplex, pipeline } from "node:stream";
 import type { AllowedHost } from "../../../shared/contracts/network.ts";
 import { isOnInternet } from "./address.ts";
+import { oneAtATime } from "./one-at-a-time.ts";
 import { answersHeaders, isAnswer, requestsHeaders } from "./passed-on.ts";
 import { isOn, type NetworkPlan } from "./plan.ts";
 import type { Refusals } from "./refusals.ts";
@@ -36,7 +37,7 @@ export interface WayOut {
 }
 
 export function wayOut(options: WayOutOptions): WayOut {
-  const server = createServer((request, response) => void forward(request, response));
+  const server = createServer(oneAtATime((request, response) => void forward(request, response)));
   server.on("connect", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     void lead(request, stream, head);
   });

@@ -18,6 +18,7 @@ import type { Allowance } from "../../../shared/contracts/budget.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { AgentResult } from "../../../shared/contracts/task.ts";
 import type { Door } from "../guest/protocol.ts";
+import { oneAtATime } from "../network/one-at-a-time.ts";
 import { answersHeaders, isAnswer, requestsHeaders } from "../network/passed-on.ts";
 import type { Provider, Tokens } from "./provider.ts";
 import type { RunOutcome } from "./runner.ts";
@@ -50,7 +51,7 @@ export function openProviderDoor(provider: Provider, { tokens: limit }: Allowanc
   let isOver = false;
   const used = () => tokensOf({ ...measured, turns: measured.answers, costUsd: null });
 
-  const server = createServer((request, response) => pass(request, response));
+  const server = createServer(oneAtATime(pass));
   server.on("clientError", (_error, stream: Duplex) => stream.destroy());
 
   function pass(request: IncomingMessage, response: ServerResponse): void {
