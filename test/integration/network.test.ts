@@ -2,8 +2,9 @@
 // real sandboxes, real servers on this machine.
 import { once } from "node:events";
 import { createServer as createHttpServer, type Server } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { givingOnly } from "../../services/host-agent/network/address.ts";
 import { type AllowedHost, parseAllowedHost } from "../../shared/contracts/network.ts";
 import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
@@ -170,3 +171,21 @@ it.skipIf(!isRoot)(
     });
   },
 );
+
+it("a name with several addresses is reached at one that answers, and at none but those", async () => {
+  const there = createServer((socket) => socket.end("it is there")).listen(0, "127.0.0.1");
+  await once(there, "listening");
+  try {
+    const lookup = givingOnly(["127.0.0.2", "::1", "127.0.0.1"]);
+    const [said] = (await once(connect({ host: "there.invalid", port: portOf(there), lookup }), "data")) as [
+      Buffer,
+    ];
+    expect(said.toString()).toBe("it is there");
+    const elsewhere = connect({
+      ...{ host: "127.0.0.1.nowhere.invalid", port: portOf(there), lookup: givingOnly(["127.0.0.2"]) },
+    });
+    await expect(once(elsewhere, "connect")).rejects.toThrow("ECONNREFUSED");
+  } finally {
+    there.close();
+  }
+});

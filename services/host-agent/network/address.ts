@@ -1,6 +1,6 @@
 // Which addresses an instance may be led to: those of the internet, never this machine's, its network's, or what only
 // looks like a name of somewhere else. Pure.
-import { BlockList, isIP } from "node:net";
+import { BlockList, isIP, type LookupFunction } from "node:net";
 
 /** What is nobody's on the internet (IANA's special-purpose registries): this machine, private, link-local, reserved. */
 const SPECIAL: [network: string, prefix: number][] = [
@@ -39,3 +39,14 @@ export function isOnInternet(address: string): boolean {
   if (version === 4) return !special.check(address, "ipv4");
   return version === 6 && GIVEN_OUT.check(address, "ipv6") && !special.check(address, "ipv6");
 }
+
+/** For a connection that is to lead to these alone, whatever its name means by then; the first that answers has it. */
+export const givingOnly =
+  ([first = "", ...others]: string[]): LookupFunction =>
+  (_name, { all }, done) => {
+    if (!all) return done(null, first, isIP(first));
+    done(
+      null,
+      [first, ...others].map((address) => ({ address, family: isIP(address) })),
+    );
+  };

@@ -1,6 +1,6 @@
 // The only way out of an instance whose network is its own: an HTTP proxy at the host's end of a door, which no port
-// leads to. It connects to what is allowed, by CONNECT or by a plain http:// request, and to the very address that it
-// has judged; everything else is refused in words.
+// leads to. It connects to what is allowed, by CONNECT or by a plain http:// request, and to the very addresses that it
+// has judged, as soon as one of them answers; everything else is refused in words.
 import type { LookupAddress } from "node:dns";
 import { lookup } from "node:dns/promises";
 import {
@@ -10,10 +10,10 @@ import {
   type IncomingMessage,
   type ServerResponse,
 } from "node:http";
-import { connect, isIP } from "node:net";
+import { connect, isIP, type LookupFunction } from "node:net";
 import { type Duplex, pipeline } from "node:stream";
 import type { AllowedHost } from "../../../shared/contracts/network.ts";
-import { isOnInternet } from "./address.ts";
+import { givingOnly, isOnInternet } from "./address.ts";
 import { oneAtATime } from "./one-at-a-time.ts";
 import { answersHeaders, isAnswer, requestsHeaders } from "./passed-on.ts";
 import { isOn, type NetworkPlan } from "./plan.ts";
@@ -29,7 +29,7 @@ export interface WayOutOptions {
   refusals: Refusals;
 }
 
-type Answer = { ok: true; address: string } | { ok: false; status: 403 | 502; message: string };
+type Answer = { ok: true; lookup: LookupFunction } | { ok: false; status: 403 | 502; message: string };
 
 export interface WayOut {
   /** A connection from inside. */
@@ -54,7 +54,10 @@ export function wayOut(options: WayOutOptions): WayOut {
       stream.end(`HTTP/1.1 ${status} ${REASONS[status]}\r\nconnection: close\r\n${inText(message)}`);
       return;
     }
-    const socket = connect({ host: answer.address, port: place.port, timeout: CONNECT_MS });
+    const socket = connect({
+      ...{ host: place.host, port: place.port, lookup: answer.lookup },
+      timeout: CONNECT_MS,
+    });
     const fail = (why: string) => {
       const message = `agent-mesh: ${url} cannot be reached: ${why}\n`;
       stream.end(`HTTP/1.1 502 ${REASONS[502]}\r\nconnection: close\r\n${inText(message)}`);
@@ -83,7 +86,8 @@ export function wayOut(options: WayOutOptions): WayOut {
       return refuse(response, status, message);
     }
     const onward: ClientRequest = httpRequest({
-      ...{ host: answer.address, port: place.port, path: place.path, method: request.method },
+      ...{ host: place.host, port: place.port, lookup: answer.lookup },
+      ...{ path: place.path, method: request.method },
       // Whoever names another host than the one that was judged is led to that one all the same.
       headers: { ...requestsHeaders(request), host: place.authority, connection: "close" },
       // Not by way of any proxy of the host's.
@@ -156,7 +160,7 @@ function placeOf(text: string): Place | null {
   };
 }
 
-/** The address to connect to, which is the one that was judged: a name may mean another one a moment later. */
+/** The addresses to connect to are those that were judged: a name may mean another one a moment later. */
 async function judge({ host, port }: Place, { plan, owners, refusals }: WayOutOptions): Promise<Answer> {
   const place = `${host}:${port}`;
   const refuse = (why: string): Answer => {
@@ -169,8 +173,8 @@ async function judge({ host, port }: Place, { plan, owners, refusals }: WayOutOp
   if (typeof addresses === "string")
     return { ok: false, status: 502, message: `agent-mesh: ${host} is not found: ${addresses}\n` };
   const mayBe = (address: string) => isOnInternet(address) || isOn(owners, address, port);
-  const address = addresses.find(mayBe);
-  if (address !== undefined) return { ok: true, address };
+  const led = addresses.filter(mayBe);
+  if (led.length > 0) return { ok: true, lookup: givingOnly(led) };
   return refuse(
     `it is ${addresses.join(", ")}, which is no address of the internet (this host's owner may name an address in MESH_HOST_ALLOWED_HOSTS)`,
   );
