@@ -12,8 +12,8 @@ const ATTEMPTS = 3;
 const AGAIN_MS = 600_000;
 const SET_MS = 20_000;
 
-/** `hwclock` is not in every distro, and its clock may be wrong as well. */
-const SET = `command -v hwclock > /dev/null 2>&1 && hwclock -s && exit 0
+/** `hwclock` is not in every distro, and its clock may be wrong as well: where it has not helped it is not asked again. */
+const SET = `[ "$2" = 1 ] && command -v hwclock > /dev/null 2>&1 && hwclock -s && exit 0
 exec date -u -s "@$1" > /dev/null`;
 
 export function watchClock(options: {
@@ -35,7 +35,7 @@ export function watchClock(options: {
       log.error({ distro }, "its clock does not stay right: `wsl --shutdown` helps, once nothing runs there");
       notBeforeMs = performance.now() + AGAIN_MS;
     }
-    const argv = ["/bin/sh", "-c", SET, "sh", (Date.now() / 1_000).toFixed(3)];
+    const argv = ["/bin/sh", "-c", SET, "sh", (Date.now() / 1_000).toFixed(3), String(attempts)];
     const end = await wsl.run({ distro, user: "root", argv, timeoutMs: SET_MS });
     if (!end.ok) log.error(end.failure, "the distro's clock cannot be set");
     else if (end.value.exitCode !== 0)
