@@ -18,16 +18,17 @@ import {
 import { findWsl } from "./find-wsl.ts";
 import { createWsl } from "./wsl.ts";
 import { wslEnvironment } from "./wsl-call.ts";
+import { failed } from "./wsl-error.ts";
 
 export interface KeptInDistro {
   about: KeptWorkspace;
   enter(command: string[]): Promise<number | null>;
 }
 
-/** The one version of the guest that is there, if the distro is ours. */
+/** The one version of the guest that is there; where there is none, or the distro is not ours, nothing of ours is kept. */
 const RUN = `export PATH=${DISTRO_PATH}
-grep -q "^$1" "$2" || exit 1
-for program in "$3"/guest-*.mjs; do node=$4; shift 4; exec "$node" "$program" "$@"; done`;
+grep -qs "^$1" "$2" || exit 0
+for program in "$3"/guest-*.mjs; do [ -e "$program" ] || exit 0; node=$4; shift 4; exec "$node" "$program" "$@"; done`;
 
 /** Null where no distro of ours keeps any of it; rejects with a `WslProblem` where nobody can tell. */
 export async function findKeptInDistro(
@@ -52,7 +53,10 @@ export async function findKeptInDistro(
     const looked = await wsl.run(inside());
     if (!looked.ok && looked.failure.reason === "no-such-distro") return null;
     if (!looked.ok) throw new WslProblem(looked.failure);
-    const said = looked.value.stdout.toString();
+    const { exitCode, stdout, stderr } = looked.value;
+    if (exitCode !== 0)
+      throw new WslProblem(failed("unknown", `exit code ${exitCode}: ${stderr.trim()}`).failure);
+    const said = stdout.toString();
     if (said === "") continue;
     return {
       about: KeptWorkspace.parse(JSON.parse(said)),
