@@ -45,6 +45,7 @@ export const ownersFolder = (above: string, folder: string, account: string): St
     above,
     "/grant",
     `${INTERACTIVE}:(X)`,
+    ITSELF,
   ]),
   run(
     "there they may say `mesh host pause`",
@@ -56,4 +57,8 @@ const icacls = (folder: string, ...grants: string[]): string[] => [
   ...["icacls.exe", folder, "/inheritance:r", "/grant:r"],
   ...[SYSTEM, ADMINISTRATORS].map((who) => `${who}:(OI)(CI)F`),
   ...grants,
+  ITSELF,
 ];
+
+/** Whoever may change an empty folder may make it a junction to another one, which they would be given too. */
+const ITSELF = "/L";
