@@ -9,8 +9,8 @@ import { askApi } from "../shared/bus/ask.ts";
 import type { Bus } from "../shared/bus/connect.ts";
 import { followFacts } from "../shared/bus/follow.ts";
 import { submitTask } from "../shared/bus/submit.ts";
+import type { DeployRequest } from "../shared/contracts/deploy-request.ts";
 import { type FactKind, factSubject } from "../shared/contracts/fact.ts";
-import type { DeployRequest } from "../shared/contracts/task.ts";
 import type { SyncInterval } from "../shared/nats-server/server-config.ts";
 import { startBenchMesh } from "./bench-mesh.ts";
 

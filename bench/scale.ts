@@ -7,9 +7,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Command } from "commander";
 import { ask } from "../shared/bus/ask.ts";
 import { provision } from "../shared/bus/provision.ts";
+import { type DeployRequest, PRIORITIES } from "../shared/contracts/deploy-request.ts";
 import { factSubject } from "../shared/contracts/fact.ts";
 import { Outlook, outlookSubject } from "../shared/contracts/outlook.ts";
-import { type DeployRequest, PRIORITIES } from "../shared/contracts/task.ts";
 import { cpuMs, end, startBenchMesh } from "./bench-mesh.ts";
 
 const HOSTS = 1_000;

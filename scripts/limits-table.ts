@@ -42,9 +42,9 @@ import { readEnvironment } from "../shared/config/environment.ts";
 import { DEFAULT_SETTINGS } from "../shared/config/settings.ts";
 import { PATCH_MAX_BYTES } from "../shared/contracts/artifact.ts";
 import { CHECKPOINT_MAX_BYTES } from "../shared/contracts/checkpoint.ts";
+import { AGENT_DEFAULTS, REQUEST_DEFAULTS } from "../shared/contracts/deploy-request.ts";
 import { ATTEMPT_FLOOR_BYTES } from "../shared/contracts/disk-floor.ts";
 import { CANDIDATES_MAX } from "../shared/contracts/outlook.ts";
-import { AGENT_DEFAULTS, REQUEST_DEFAULTS } from "../shared/contracts/task.ts";
 import { CELLS_KEPT } from "../shared/lifecycle/spending.ts";
 
 const NANOSECONDS_OF_DAY = 86_400e9;
@@ -101,7 +101,7 @@ export const limitRows = (): string[][] => [
   [
     "wait of a coding agent for an approval",
     `${AGENT_DEFAULTS.approvalMs / 60_000} min, or half its silence`,
-    "`shared/contracts/task.ts`",
+    "`shared/contracts/deploy-request.ts`",
     "the tool is denied, and the agent goes on",
   ],
   [

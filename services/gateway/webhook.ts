@@ -4,8 +4,12 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { type MeshConfig, settingsOf } from "../../shared/config/mesh-config.ts";
 import type { CancelRequest } from "../../shared/contracts/api.ts";
+import {
+  type DeployRequest,
+  isForAgent,
+  StrictDeployRequest,
+} from "../../shared/contracts/deploy-request.ts";
 import { describeIssues } from "../../shared/contracts/fact.ts";
-import { type DeployRequest, isForAgent, StrictDeployRequest } from "../../shared/contracts/task.ts";
 
 export type Decision =
   | { kind: "deploy"; request: DeployRequest & { taskId: string } }

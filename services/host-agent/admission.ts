@@ -1,9 +1,9 @@
 // Whether this host takes one more attempt: the one judge of its own capacity. Pure.
 import { constraintInWords, constraintsOf, type Labelled, meets } from "../../shared/contracts/constraint.ts";
+import { REQUEST_DEFAULTS, runnerOf, strangersProblem } from "../../shared/contracts/deploy-request.ts";
 import { diskFloorBytes } from "../../shared/contracts/disk-floor.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import { lackingSecrets, type OfferedSecret, wantedSecrets } from "../../shared/contracts/secret.ts";
-import { REQUEST_DEFAULTS, runnerOf, strangersProblem } from "../../shared/contracts/task.ts";
 
 export interface Capacity extends Labelled {
   slots: number;

@@ -5,7 +5,7 @@ import { open } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { ARTIFACT_CHUNK_BYTES, artifactSubject } from "../../shared/contracts/artifact.ts";
-import type { ArtifactEntry } from "../../shared/contracts/task.ts";
+import type { ArtifactEntry } from "../../shared/contracts/attempt-result.ts";
 
 export interface ArtifactOwner {
   taskId: string;

@@ -2,8 +2,8 @@
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Bus } from "../../shared/bus/connect.ts";
+import type { AttemptResult } from "../../shared/contracts/attempt-result.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
-import type { AttemptResult } from "../../shared/contracts/task.ts";
 import { type ArtifactOwner, publishArtifact } from "./artifacts.ts";
 import type { Redactor } from "./redaction.ts";
 

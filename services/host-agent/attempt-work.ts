@@ -1,15 +1,15 @@
 // What an attempt does: prepare the tree → run → take the patch → validate on a fresh tree → keep what there is to
 // show. What it meets on the way is its outcome; only a `Stop`, or a bug, is thrown.
 import { stat, writeFile } from "node:fs/promises";
-import type { Failure } from "../../shared/contracts/failure.ts";
+import type { AttemptResult } from "../../shared/contracts/attempt-result.ts";
 import {
-  type AttemptResult,
   budgetOf,
   type DeployRequest,
   isForAgent,
   REQUEST_DEFAULTS,
   runnerOf,
-} from "../../shared/contracts/task.ts";
+} from "../../shared/contracts/deploy-request.ts";
+import type { Failure } from "../../shared/contracts/failure.ts";
 import { FINDINGS_SHOWN, type Finding, TASK_TYPES } from "../../shared/contracts/task-type.ts";
 import type { AttemptOptions } from "./attempt.ts";
 import { attemptFiles } from "./attempt-files.ts";

@@ -4,7 +4,7 @@ import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
 import type { Bus } from "../../shared/bus/connect.ts";
-import type { AttemptResult } from "../../shared/contracts/task.ts";
+import type { AttemptResult } from "../../shared/contracts/attempt-result.ts";
 import { attemptWork } from "./attempt-work.ts";
 import type { Executor, Stop } from "./executor.ts";
 import { keepWorkspace } from "./keep-workspace.ts";

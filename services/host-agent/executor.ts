@@ -1,7 +1,8 @@
 // The seam between an attempt's life on the log and its work: what the work is given, and how it ends.
+
+import type { AttemptResult } from "../../shared/contracts/attempt-result.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import type { RunOrder } from "../../shared/contracts/order.ts";
-import type { AttemptResult } from "../../shared/contracts/task.ts";
 import type { Machine } from "./instances/machine.ts";
 import type { Run } from "./runner/runner.ts";
 

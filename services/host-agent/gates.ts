@@ -1,7 +1,9 @@
 // The gates of an attempt, run one after the other on the tree that is to be judged: what each of them says, and what
 // all of them together come to. Nothing but they says that a task has succeeded.
+
+import type { CheckResult, GateName } from "../../shared/contracts/attempt-result.ts";
+import type { Command, DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
-import type { CheckResult, Command, DeployRequest, GateName } from "../../shared/contracts/task.ts";
 import type { Instance } from "./instance.ts";
 import { checkVerdict, infrastructureFailure } from "./judgement.ts";
 import type { LogSink } from "./log-sink.ts";

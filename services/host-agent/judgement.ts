@@ -1,6 +1,7 @@
 // What the end of a process means, before anybody asks what it was for. Pure.
+
+import type { CheckResult } from "../../shared/contracts/attempt-result.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
-import type { CheckResult } from "../../shared/contracts/task.ts";
 import type { ExitRecord } from "./supervisor-link.ts";
 
 /** The failure that is not the program's own doing to report; null if it ended by itself. */

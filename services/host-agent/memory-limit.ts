@@ -1,6 +1,6 @@
 // What an attempt may have of memory, and what those that share one virtual machine may have together: if that ran out
 // of memory, it would end for all of them. Pure.
-import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 import { mebi, type Refusal, refused } from "./admission.ts";
 
 /** For the virtual machine's own kernel and services. */

@@ -1,8 +1,8 @@
 // What an attempt is to do: its request, with what the base branch says of how that is done. It decides before anything
 // of the task's own runs, and nothing that the pull request brings has a say in it.
 import { randomBytes } from "node:crypto";
+import { type DeployRequest, findingsProblem, isForAgent } from "../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
-import { type DeployRequest, findingsProblem, isForAgent } from "../../shared/contracts/task.ts";
 import { TASK_TYPES } from "../../shared/contracts/task-type.ts";
 import { type Gate, gatesOf } from "./gates.ts";
 import { type NetworkPlan, networkOf, type OwnersNetwork } from "./network/plan.ts";

@@ -3,10 +3,15 @@
 import { z } from "zod";
 import { ConfigurationError } from "../../shared/config/environment.ts";
 import { parseToml } from "../../shared/config/toml.ts";
+import {
+  Command,
+  DeployFields,
+  type DeployRequest,
+  REQUEST_DEFAULTS,
+} from "../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { AllowedHosts, NetworkName } from "../../shared/contracts/network.ts";
 import { SecretNames } from "../../shared/contracts/secret.ts";
-import { Command, DeployFields, type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { TaskType } from "../../shared/contracts/task-type.ts";
 
 const TEMPLATE_MAX_CHARACTERS = 16_384;

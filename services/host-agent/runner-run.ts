@@ -1,6 +1,6 @@
 // One run of a runner in an instance: its process under the attempt's lease, and where what it prints and does goes.
 import type { Allowance } from "../../shared/contracts/budget.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import type { Instance } from "./instance.ts";
 import type { LogSink, OutputSink } from "./log-sink.ts";
 import type { Redactor } from "./redaction.ts";

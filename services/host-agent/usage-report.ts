@@ -2,7 +2,7 @@
 // account that is, its tokens by its host's where that has seen more, and for each model where the agent tells them apart.
 // Pure.
 import type { AgentUsage } from "../../shared/contracts/agent-event.ts";
-import type { AgentResult } from "../../shared/contracts/task.ts";
+import type { AgentResult } from "../../shared/contracts/attempt-result.ts";
 
 export interface ModelUsed extends Omit<AgentUsage, "turns"> {
   model: string;

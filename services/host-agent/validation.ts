@@ -1,5 +1,5 @@
 // The gates of an attempt on a fresh tree with the work's patch, in an instance that the work never touched.
-import type { AttemptResult } from "../../shared/contracts/task.ts";
+import type { AttemptResult } from "../../shared/contracts/attempt-result.ts";
 import { checkOut } from "./checkout.ts";
 import type { Work } from "./executor.ts";
 import { Failed } from "./failed.ts";

@@ -2,7 +2,7 @@
 // being asked to begin, and what it may use itself together stay within every budget. Pure; the clock is an argument.
 import { type Budget, budgetOf, type Settings } from "../../shared/config/settings.ts";
 import type { Allowance } from "../../shared/contracts/budget.ts";
-import { isAgent } from "../../shared/contracts/task.ts";
+import { isAgent } from "../../shared/contracts/deploy-request.ts";
 import { type Amount, amountOf, microUsd, nothing } from "../../shared/lifecycle/amount.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { Reservations } from "../../shared/lifecycle/reservations.ts";

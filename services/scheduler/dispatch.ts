@@ -1,11 +1,11 @@
 // Goes through the queue whenever something has changed, and asks the best host for each task. It places;
 // whether the attempt begins is for the host and the log to say.
 import { ruleOf } from "../../shared/config/settings.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import type { Outlook, Usual } from "../../shared/contracts/outlook.ts";
 import type { Receipt } from "../../shared/contracts/receipt.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { outlookOf } from "./explain.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Work } from "./footprints.ts";

@@ -1,7 +1,9 @@
 // What memory is counted for a task: what its request asks for, or else what attempts like it needed, within bounds; and
 // more once an attempt of it has run out of memory. Pure.
+
+import type { AttemptResult } from "../../shared/contracts/attempt-result.ts";
+import { REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 import type { Usual } from "../../shared/contracts/outlook.ts";
-import { type AttemptResult, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import type { QueueEntry } from "./queue-entry.ts";
 import { gigabytes } from "./remedy.ts";
 

@@ -1,8 +1,9 @@
 // A host as a decision sees it. All of it is worked out when a heartbeat, an attempt or a wish changes it, so that a scan
 // over a thousand hosts only compares numbers.
+
+import type { Priority } from "../../shared/contracts/deploy-request.ts";
 import { diskFloorBytes } from "../../shared/contracts/disk-floor.ts";
 import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
-import type { Priority } from "../../shared/contracts/task.ts";
 import type { HostWish } from "../../shared/contracts/wish.ts";
 import type { Work } from "./footprints.ts";
 import type { Footprint } from "./queue-entry.ts";

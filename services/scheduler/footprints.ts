@@ -1,7 +1,8 @@
 // What attempts of each repository, task type and runner took lately: time, memory and money. It is what a task is
 // expected to take whose request does not say. Pure.
+
+import type { RunnerName } from "../../shared/contracts/deploy-request.ts";
 import type { Usual } from "../../shared/contracts/outlook.ts";
-import type { RunnerName } from "../../shared/contracts/task.ts";
 
 /** What is learned from, and for: an agent's work on a repository says little of a command's. */
 export interface Work {

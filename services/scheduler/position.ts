@@ -1,6 +1,6 @@
 // How many tasks are placed before one, if nothing more comes and all of them can be. Pure.
 import { type RepositoryRules, ruleOf } from "../../shared/config/settings.ts";
-import { PRIORITIES } from "../../shared/contracts/task.ts";
+import { PRIORITIES } from "../../shared/contracts/deploy-request.ts";
 import { type Line, type Queue, SHARES } from "./queue.ts";
 import type { QueueEntry } from "./queue-entry.ts";
 

@@ -2,8 +2,8 @@
 // tasks each costs little more than its id.
 import type { Allowance } from "../../shared/contracts/budget.ts";
 import type { Constraint } from "../../shared/contracts/constraint.ts";
+import type { Priority, RunnerName } from "../../shared/contracts/deploy-request.ts";
 import type { WantedSecrets } from "../../shared/contracts/secret.ts";
-import type { Priority, RunnerName } from "../../shared/contracts/task.ts";
 import type { Amount } from "../../shared/lifecycle/amount.ts";
 import type { CountedMemory, MemorySource } from "./expectation.ts";
 import type { Work } from "./footprints.ts";

@@ -1,15 +1,15 @@
 // Keeps the queue and the hosts' reservations in step with the log: what each fact makes of them. Pure; the clock is
 // an argument.
 import { constraintsOf } from "../../shared/contracts/constraint.ts";
-import type { FailureCategory } from "../../shared/contracts/failure.ts";
-import { wantedSecrets } from "../../shared/contracts/secret.ts";
 import {
   budgetOf,
   type DeployRequest,
   Priority,
   REQUEST_DEFAULTS,
   runnerOf,
-} from "../../shared/contracts/task.ts";
+} from "../../shared/contracts/deploy-request.ts";
+import type { FailureCategory } from "../../shared/contracts/failure.ts";
+import { wantedSecrets } from "../../shared/contracts/secret.ts";
 import { TaskType } from "../../shared/contracts/task-type.ts";
 import { add, nothing } from "../../shared/lifecycle/amount.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";

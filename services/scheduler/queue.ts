@@ -1,6 +1,6 @@
 // The queue: an index over the log of the tasks whose fold is `queued`. It holds what placement needs; the requests
 // themselves stay on the log. Its order is fair: see `round.ts`.
-import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
+import { PRIORITIES, type Priority } from "../../shared/contracts/deploy-request.ts";
 import { type CountedMemory, isExpected } from "./expectation.ts";
 import { countFor, type QueueEntry } from "./queue-entry.ts";
 

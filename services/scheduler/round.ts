@@ -1,6 +1,6 @@
 // One pass over the queue, fair: the priorities by their shares, in each the repositories in turn, in each the oldest
 // task. A task that nobody can take now is passed by those that ask for something else, and keeps its turn.
-import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
+import { PRIORITIES, type Priority } from "../../shared/contracts/deploy-request.ts";
 import { type Lane, type Line, type Queue, SHARES } from "./queue.ts";
 import type { QueueEntry } from "./queue-entry.ts";
 

@@ -1,6 +1,6 @@
 // The tasks that a mesh has done, from the facts on its log: what a simulation can do again under another policy or on
 // other machines. Pure.
-import { type DeployRequest, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/task.ts";
+import { type DeployRequest, REQUEST_DEFAULTS, runnerOf } from "../../shared/contracts/deploy-request.ts";
 import type { FoldedFact } from "../../shared/lifecycle/folded-log.ts";
 import { isEnd } from "../../shared/lifecycle/table.ts";
 import { type Kind, kindOf, type TaskRow, type Workload, workloadOf } from "./workload.ts";

@@ -7,12 +7,12 @@ import {
   type PlacementPolicy,
   type PlacementWeights,
 } from "../../shared/config/settings.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import type { NewFact } from "../../shared/contracts/fact.ts";
 import type { Answer } from "../../shared/contracts/failure.ts";
 import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import { LEASE, silenceMs } from "../../shared/contracts/lease.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { FoldedLog } from "../../shared/lifecycle/folded-log.ts";
 import { countedOf } from "../host-agent/admission.ts";

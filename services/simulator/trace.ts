@@ -1,7 +1,8 @@
 // Tasks from a file that others wrote: CSV with the columns arrival, duration, memory, or the Standard Workload Format.
 // What it cannot read it refuses with the line and what was expected there. Pure.
+
+import { REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 import { type Answer, answer, refuse } from "../../shared/contracts/failure.ts";
-import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { kindOf, type TaskRow, type Workload, workloadOf } from "./workload.ts";
 
 export const TRACE_LIMITS = {

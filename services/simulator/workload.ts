@@ -1,6 +1,10 @@
 // The tasks of a simulated run, in the order of their arrival, as columns of numbers that threads can share; and tasks
 // drawn by chance. Times in ms, memory in bytes. Pure.
-import { type DeployRequest, REQUEST_DEFAULTS, type RunnerName } from "../../shared/contracts/task.ts";
+import {
+  type DeployRequest,
+  REQUEST_DEFAULTS,
+  type RunnerName,
+} from "../../shared/contracts/deploy-request.ts";
 import { type Chance, chance } from "./chance.ts";
 import { type Machine, meanCapacity } from "./machines.ts";
 

@@ -2,11 +2,11 @@
 // lost message costs time and never correctness.
 import type { RetryTable } from "../../shared/config/retry-table.ts";
 import type { Budget, Settings } from "../../shared/config/settings.ts";
+import { isAgent } from "../../shared/contracts/deploy-request.ts";
 import type { NewFact } from "../../shared/contracts/fact.ts";
 import type { Failure } from "../../shared/contracts/failure.ts";
 import { CONTROL } from "../../shared/contracts/ids.ts";
 import type { StopOrder } from "../../shared/contracts/order.ts";
-import { isAgent } from "../../shared/contracts/task.ts";
 import { microUsd, usdOf } from "../../shared/lifecycle/amount.ts";
 import type { TaskRecord } from "./record.ts";
 import { afterFailure } from "./retry.ts";

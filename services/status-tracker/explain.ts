@@ -5,10 +5,11 @@ import type { Pauses } from "../../shared/bus/pauses.ts";
 import { lastMessage } from "../../shared/bus/read.ts";
 import { RECEIPTS } from "../../shared/bus/streams.ts";
 import type { ApiReply } from "../../shared/contracts/api.ts";
+import { PRIORITIES } from "../../shared/contracts/deploy-request.ts";
 import { type Answer, answer } from "../../shared/contracts/failure.ts";
 import { Outlook, outlookSubject } from "../../shared/contracts/outlook.ts";
 import { Receipt, receiptSubject } from "../../shared/contracts/receipt.ts";
-import { PRIORITIES, type TaskView } from "../../shared/contracts/task.ts";
+import type { TaskView } from "../../shared/contracts/task.ts";
 import type { Ledger } from "./ledger.ts";
 import type { TaskRecord } from "./record.ts";
 

@@ -1,7 +1,8 @@
 // Every task as the log tells it: those that have not ended, the ones that ended last, and any other by
 // reading its facts again. Memory is bounded by what is unfinished.
+
+import type { Priority } from "../../shared/contracts/deploy-request.ts";
 import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
-import type { Priority } from "../../shared/contracts/task.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
 import { Spending } from "../../shared/lifecycle/spending.ts";

@@ -1,16 +1,16 @@
 // What the tracker knows of a task beside its fold: the view that people are shown, and the numbers its
 // decisions need. Pure: a projection of the facts, in the order of the log.
 import type { Allowance } from "../../shared/contracts/budget.ts";
-import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
-import type { Failure } from "../../shared/contracts/failure.ts";
 import {
   budgetOf,
   Priority,
   REQUEST_DEFAULTS,
   type RunnerName,
   runnerOf,
-  type TaskView,
-} from "../../shared/contracts/task.ts";
+} from "../../shared/contracts/deploy-request.ts";
+import type { Fact, Malformed } from "../../shared/contracts/fact.ts";
+import type { Failure } from "../../shared/contracts/failure.ts";
+import type { TaskView } from "../../shared/contracts/task.ts";
 import { type Amount, add, nothing } from "../../shared/lifecycle/amount.ts";
 import { type Folded, fold } from "../../shared/lifecycle/fold.ts";
 import { usedIn } from "../../shared/lifecycle/spending.ts";

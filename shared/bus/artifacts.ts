@@ -2,8 +2,9 @@
 // SHA-256 are right, so a client never holds a whole artifact that is not what the manifest says.
 import { createHash } from "node:crypto";
 import { artifactSubject } from "../contracts/artifact.ts";
+import type { ArtifactEntry } from "../contracts/attempt-result.ts";
 import { type Answer, answer, refuse } from "../contracts/failure.ts";
-import type { ArtifactEntry, TaskView } from "../contracts/task.ts";
+import type { TaskView } from "../contracts/task.ts";
 import type { Bus } from "./connect.ts";
 import { factsOfTask, type StoredMessage, storedMessages } from "./read.ts";
 import { ARTIFACTS } from "./streams.ts";

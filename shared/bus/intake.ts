@@ -1,9 +1,9 @@
 // Whether the mesh takes one more request of a priority: asked before it is put on the log, because what is on the log
 // is never refused. Several who submit at once may exceed the limit by what they have under way.
 import type { NatsConnection } from "nats";
+import type { Priority } from "../contracts/deploy-request.ts";
 import { type Answer, answer, refuse } from "../contracts/failure.ts";
 import { Intake, intakeSubject } from "../contracts/intake.ts";
-import type { Priority } from "../contracts/task.ts";
 import type { Bus } from "./connect.ts";
 import { lastMessage } from "./read.ts";
 import { INTAKE } from "./streams.ts";

@@ -1,7 +1,7 @@
 // Single reads from the streams, asked at their leaders: one task's facts, the last message of a subject.
 import { DeliverPolicy, JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
+import type { DeployRequest } from "../contracts/deploy-request.ts";
 import { decodeFact, type Fact, type Malformed, taskSubjects } from "../contracts/fact.ts";
-import type { DeployRequest } from "../contracts/task.ts";
 import type { Bus } from "./connect.ts";
 import { TASKS } from "./streams.ts";
 

@@ -2,9 +2,9 @@
 // conflict, and an accepted request is stored before anybody is told so.
 import { isDeepStrictEqual } from "node:util";
 import { uuidv7 } from "uuidv7";
+import type { DeployRequest, Priority } from "../contracts/deploy-request.ts";
 import type { Fact, Malformed } from "../contracts/fact.ts";
 import { type Answer, answer, refuse } from "../contracts/failure.ts";
-import type { DeployRequest, Priority } from "../contracts/task.ts";
 import { appendFact } from "./append.ts";
 import { isUnanswered } from "./ask.ts";
 import type { Bus } from "./connect.ts";

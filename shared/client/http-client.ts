@@ -3,8 +3,8 @@
 import { uuidv7 } from "uuidv7";
 import { z } from "zod";
 import { API, type ApiInput } from "../contracts/api.ts";
+import type { DeployRequest } from "../contracts/deploy-request.ts";
 import { type Answer, answer, ErrorCode, refuse } from "../contracts/failure.ts";
-import type { DeployRequest } from "../contracts/task.ts";
 import { systemErrorCode } from "../process/system-error.ts";
 import { type ListQuery, type MeshClient, MeshError, type StreamOptions, waitForEnd } from "./mesh-client.ts";
 import { type ResumeOptions, resumedEvents } from "./server-sent-events.ts";

@@ -1,8 +1,9 @@
 // What an orchestrator imports: the mesh as one object, the same over NATS and HTTP. It must never show which of
 // the two it speaks; `connect-mesh.ts` makes one.
 import type { ApiInput, ApiReply, CancelRequest, Explanation, SettingView } from "../contracts/api.ts";
+import type { DeployRequest } from "../contracts/deploy-request.ts";
 import { type Answer, type ErrorCode, refuse, type WireError } from "../contracts/failure.ts";
-import type { DeployRequest, TaskState, TaskView } from "../contracts/task.ts";
+import type { TaskState, TaskView } from "../contracts/task.ts";
 import { isEnd } from "../lifecycle/table.ts";
 import type { TaskFact } from "./task-fact.ts";
 import type { TaskLog } from "./task-log.ts";

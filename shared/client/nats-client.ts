@@ -9,16 +9,12 @@ import { lastMessage, storedMessages } from "../bus/read.ts";
 import { LOGS, TASKS } from "../bus/streams.ts";
 import { submitTask } from "../bus/submit.ts";
 import { tail } from "../bus/tail.ts";
+import { type DeployRequest, REQUEST_DEFAULTS, StrictDeployRequest } from "../contracts/deploy-request.ts";
 import { decodeFact, taskSubjects } from "../contracts/fact.ts";
 import { type Answer, answer, refuse } from "../contracts/failure.ts";
 import { TaskId } from "../contracts/ids.ts";
 import { logSubject } from "../contracts/log.ts";
-import {
-  type DeployRequest,
-  REQUEST_DEFAULTS,
-  StrictDeployRequest,
-  type TaskView,
-} from "../contracts/task.ts";
+import type { TaskView } from "../contracts/task.ts";
 import { explainIssues } from "../contracts/unknown-field.ts";
 import { fold } from "../lifecycle/fold.ts";
 import { isEnd, UNKNOWN } from "../lifecycle/table.ts";

@@ -2,7 +2,7 @@
 // started, what it is given, and by which protocol it is spoken to.
 import path from "node:path";
 import { z } from "zod";
-import { BUILT_IN_RUNNERS, RunnerName } from "../contracts/task.ts";
+import { BUILT_IN_RUNNERS, RunnerName } from "../contracts/deploy-request.ts";
 
 /** Program and arguments. */
 const Argv = z.array(z.string().min(1).max(32_768)).min(1).max(1_000);

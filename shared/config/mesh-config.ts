@@ -4,8 +4,8 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { cloneUrlProblem } from "../contracts/clone-url.ts";
+import { DeployFields } from "../contracts/deploy-request.ts";
 import { RepositoryName } from "../contracts/ids.ts";
-import { DeployFields } from "../contracts/task.ts";
 import { AgentPrograms } from "./agent-programs.ts";
 import { type Environment, readEnvironment, SettingError } from "./environment.ts";
 import { HostTable, withHostTable } from "./host-table.ts";

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { CostsReply, CostsRequest } from "./budget.ts";
 import { CheckpointSlot, CheckpointView } from "./checkpoint.ts";
+import { StrictDeployRequest } from "./deploy-request.ts";
 import { FailureCategory, WireError } from "./failure.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HostId, RepositoryName, TaskId } from "./ids.ts";
@@ -12,7 +13,7 @@ import { Pause, StandingPause } from "./pause.ts";
 import { Receipt } from "./receipt.ts";
 import { InstanceId, ServiceName, StoppingService } from "./service.ts";
 import { subject } from "./subject.ts";
-import { StrictDeployRequest, TaskState, TaskView } from "./task.ts";
+import { TaskState, TaskView } from "./task.ts";
 import { HostWish } from "./wish.ts";
 
 export const apiSubject = subject("mesh.api.{verb}");

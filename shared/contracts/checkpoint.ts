@@ -1,9 +1,9 @@
 // What a running attempt keeps of its agent's session and of its work, so that a later attempt of the task can go on
 // from there on another host. It is no artifact: nothing names it but the next attempt, and the task can do without.
 import { z } from "zod";
+import { RunnerName } from "./deploy-request.ts";
 import { HostId } from "./ids.ts";
 import { subject } from "./subject.ts";
-import { RunnerName } from "./task.ts";
 
 /** `part` is `record`, or that of a chunk. Each subject keeps its last message alone. */
 export const checkpointSubject = subject("mesh.checkpoint.{taskId}.{attempt}.{hostId}.{slot}.{part}");

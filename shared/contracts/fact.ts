@@ -1,10 +1,11 @@
 // The facts of the log: one subject template for all of them, one body schema for each kind.
 import { z } from "zod";
+import { AttemptResult } from "./attempt-result.ts";
 import { Allowance } from "./budget.ts";
+import { DeployRequest, PRIORITIES } from "./deploy-request.ts";
 import { Failure, ToldCategory } from "./failure.ts";
 import { CONTROL, HostId, TaskId } from "./ids.ts";
 import { subject } from "./subject.ts";
-import { AttemptResult, DeployRequest, PRIORITIES } from "./task.ts";
 
 /** `speaker` is the host, `control`, or, for a request, its priority. */
 export const factSubject = subject("mesh.task.{taskId}.{kind}.{speaker}");

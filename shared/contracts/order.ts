@@ -1,9 +1,9 @@
 // Orders to a host, by request and reply. All are idempotent: the log decides, an order only asks.
 import { z } from "zod";
 import { Allowance } from "./budget.ts";
+import { DeployRequest } from "./deploy-request.ts";
 import { HostId, TaskId } from "./ids.ts";
 import { subject } from "./subject.ts";
-import { DeployRequest } from "./task.ts";
 
 export const orderSubject = subject("mesh.host.{hostId}.{order}");
 

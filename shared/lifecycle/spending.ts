@@ -1,8 +1,8 @@
 // What agents have used, and what those under way may still use: a projection of the log, the same for every reader,
 // whatever its settings. An attempt counts on the day (UTC) on which it ended. Pure.
 import { type AgentUsage, tokensOf } from "../contracts/agent-event.ts";
+import { isAgent } from "../contracts/deploy-request.ts";
 import type { Fact } from "../contracts/fact.ts";
-import { isAgent } from "../contracts/task.ts";
 import { type Amount, add, amountOf, microUsd, nothing, repositoryKey } from "./amount.ts";
 import type { FoldedFact } from "./folded-log.ts";
 import { Reservations } from "./reservations.ts";

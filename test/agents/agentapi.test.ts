@@ -4,7 +4,7 @@ import { readFileSync, readlinkSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { agentapiRunner } from "../../services/host-agent/runner/agentapi/driver.ts";
 import type { Runner } from "../../services/host-agent/runner/runner.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { AROUND_CLAUDE, CLAUDE_SETTINGS, preparedClaude } from "../support/agentapi-claude.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { type MessagesApi, startMessagesApi, type Turn } from "../support/messages-api.ts";

@@ -8,7 +8,7 @@ import { Stop } from "../../services/host-agent/executor.ts";
 import { claudeCodeRunner } from "../../services/host-agent/runner/claude-code/driver.ts";
 import { lookOn, type ProgramOptions } from "../../services/host-agent/runner/program.ts";
 import type { AgentEvent } from "../../shared/contracts/agent-event.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { type MessagesApi, startMessagesApi, type Turn } from "../support/messages-api.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vi
 import { codexRunner } from "../../services/host-agent/runner/codex/driver.ts";
 import { CLOSED_FINDINGS_SCHEMA } from "../../services/host-agent/runner/findings.ts";
 import { lookOn } from "../../services/host-agent/runner/program.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 import { type ResponsesApi, startResponsesApi } from "../support/responses-api.ts";

@@ -10,7 +10,7 @@ import { claudeCodeRunner } from "../../services/host-agent/runner/claude-code/d
 import { codexRunner } from "../../services/host-agent/runner/codex/driver.ts";
 import { lookOn } from "../../services/host-agent/runner/program.ts";
 import type { Runner } from "../../services/host-agent/runner/runner.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { AROUND_CLAUDE, CLAUDE_SETTINGS, preparedClaude } from "../support/agentapi-claude.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { startMessagesApi } from "../support/messages-api.ts";

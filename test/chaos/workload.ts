@@ -5,8 +5,8 @@ import type { Chance } from "../../services/simulator/chance.ts";
 import { askApi } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { factSubject } from "../../shared/contracts/fact.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Act, History, Kind } from "./history.ts";
 
 export interface WorkloadOptions {

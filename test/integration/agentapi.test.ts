@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Stop } from "../../services/host-agent/executor.ts";
 import { agentapiRunner } from "../../services/host-agent/runner/agentapi/driver.ts";
 import { lookOn } from "../../services/host-agent/runner/program.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";
 

@@ -13,9 +13,9 @@ import { httpClient } from "../../shared/client/http-client.ts";
 import { natsClient } from "../../shared/client/nats-client.ts";
 import { type ApiVerb, apiSubject } from "../../shared/contracts/api.ts";
 import { deadSubject } from "../../shared/contracts/dead.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { factSubject } from "../../shared/contracts/fact.ts";
 import { type ErrorCode, WireError } from "../../shared/contracts/failure.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { contextFor } from "../support/bus.ts";
 import {
   collect,

@@ -6,7 +6,7 @@ import { askApi } from "../../shared/bus/ask.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 import { factsOfTask } from "../../shared/bus/read.ts";
 import { submitTask } from "../../shared/bus/submit.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { contextFor, openBus } from "../support/bus.ts";
 import { request } from "../support/facts.ts";
 import { startNats } from "../support/nats.ts";

@@ -1,6 +1,7 @@
 // The bus of the simulation: one log with the server's guard, the last heartbeat of each host, and requests that find
 // whoever answers them. What comes late, gets lost or is cut off is decided by the caller's line.
 import { deadSubject } from "../../shared/contracts/dead.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import {
   decodeFact,
   FACT_BODIES,
@@ -10,7 +11,6 @@ import {
   type Malformed,
 } from "../../shared/contracts/fact.ts";
 import { heartbeatSubject } from "../../shared/contracts/heartbeat.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
 import { fold } from "../../shared/lifecycle/fold.ts";
 import { isEnd, type Lifecycle, UNKNOWN } from "../../shared/lifecycle/table.ts";
 

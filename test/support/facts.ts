@@ -1,8 +1,8 @@
 // Builders of facts and requests for tests; what is not given is the ordinary case.
 import fc from "fast-check";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import type { Fact, FactBody, FactKind, Malformed } from "../../shared/contracts/fact.ts";
 import { SPEAKER_OF } from "../../shared/contracts/fact.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
 import type { Repository } from "./repository.ts";
 
 export const request = (overrides: Partial<DeployRequest> = {}): DeployRequest => ({

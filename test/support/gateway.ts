@@ -12,9 +12,9 @@ import { lastMessage } from "../../shared/bus/read.ts";
 import { TASKS } from "../../shared/bus/streams.ts";
 import { readEnvironment } from "../../shared/config/environment.ts";
 import { artifactSubject } from "../../shared/contracts/artifact.ts";
+import type { ArtifactEntry, AttemptResult } from "../../shared/contracts/attempt-result.ts";
 import { type FactKind, factSubject, taskSubjects } from "../../shared/contracts/fact.ts";
 import { type LogChunk, logSubject } from "../../shared/contracts/log.ts";
-import type { ArtifactEntry, AttemptResult } from "../../shared/contracts/task.ts";
 import { startNats } from "./nats.ts";
 
 export interface GatewayMesh extends AsyncDisposable {

@@ -1,6 +1,6 @@
 // Results of attempts in which an agent worked, for tests: 100 tokens in unless told otherwise.
 import type { AgentUsage } from "../../shared/contracts/agent-event.ts";
-import type { AttemptResult } from "../../shared/contracts/task.ts";
+import type { AttemptResult } from "../../shared/contracts/attempt-result.ts";
 
 /** Null: it told nothing of what it used. */
 export const resultOf = (usage: Partial<AgentUsage> | null): AttemptResult => ({

@@ -6,7 +6,7 @@ import path from "node:path";
 import { vi } from "vitest";
 import { markedWith, treeOf, withArguments } from "../../services/host-agent/guest/processes.ts";
 import { GOLDEN_DISTRO, NODE_PROGRAM } from "../../services/host-agent/wsl/distro-layout.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { type FakeWindows, startFakeWindows, WSL_PROGRAM } from "./fake-wsl.ts";
 import { type GitServer, rememberPassword, startGitServer } from "./git-server.ts";
 import { DEADLINE, type Host, type HostMesh, startHostMesh, type Task } from "./host.ts";

@@ -17,7 +17,7 @@ import { Updates } from "../../services/host-agent/runner/acp/updates.ts";
 import type { Transport } from "../../services/host-agent/runner/runner.ts";
 import type { ExitRecord } from "../../services/host-agent/supervisor-link.ts";
 import { AgentEvent } from "../../shared/contracts/agent-event.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { request } from "../support/facts.ts";
 
 const DEADLINE = { timeout: 20_000, interval: 5 };

@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Admitted, countedOf, refusalOf } from "../../services/host-agent/admission.ts";
+import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 import type { RunOrder } from "../../shared/contracts/order.ts";
-import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { capacity } from "../support/capacity.ts";
 import { request } from "../support/facts.ts";
 

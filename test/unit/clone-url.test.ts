@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { branchProblem, cloneUrlProblem } from "../../shared/contracts/clone-url.ts";
-import { StrictDeployRequest } from "../../shared/contracts/task.ts";
+import { StrictDeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { request } from "../support/facts.ts";
 
 const remote = (url: string) => cloneUrlProblem(url, { allowFileClones: false });

@@ -9,8 +9,8 @@ import type { QueueEntry } from "../../services/scheduler/queue-entry.ts";
 import { Round } from "../../services/scheduler/round.ts";
 import type { Situation } from "../../services/scheduler/situation.ts";
 import type { Constraint } from "../../shared/contracts/constraint.ts";
+import { PRIORITIES } from "../../shared/contracts/deploy-request.ts";
 import { Outlook, type Usual } from "../../shared/contracts/outlook.ts";
-import { PRIORITIES } from "../../shared/contracts/task.ts";
 import { fleetOf, queued, situation } from "../support/placement.ts";
 
 const GB = 1e9;

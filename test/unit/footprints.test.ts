@@ -12,8 +12,9 @@ import { ATTEMPTS_REMEMBERED, Footprints, WORK_REMEMBERED } from "../../services
 import { Queue } from "../../services/scheduler/queue.ts";
 import { QueueIndex } from "../../services/scheduler/queue-index.ts";
 import { Round } from "../../services/scheduler/round.ts";
+import type { AttemptResult } from "../../shared/contracts/attempt-result.ts";
+import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 import type { FactBody, FactKind } from "../../shared/contracts/fact.ts";
-import { type AttemptResult, type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
 import { FoldedLog } from "../../shared/lifecycle/folded-log.ts";
 import { fact } from "../support/facts.ts";
 import { heartbeat } from "../support/heartbeats.ts";

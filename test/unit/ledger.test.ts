@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Ledger } from "../../services/status-tracker/ledger.ts";
-import { PRIORITIES } from "../../shared/contracts/task.ts";
+import { PRIORITIES } from "../../shared/contracts/deploy-request.ts";
 import { anyFact, numbered } from "../support/facts.ts";
 
 describe("the ledger", () => {

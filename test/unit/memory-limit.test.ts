@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { limitRefusalOf, memoryLimitOf } from "../../services/host-agent/memory-limit.ts";
-import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 
 const GIB = 1_073_741_824;
 const named = (gib: number) => ({ limits: { memoryBytes: gib * GIB } });

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { Queue, SHARES } from "../../services/scheduler/queue.ts";
 import type { QueueEntry } from "../../services/scheduler/queue-entry.ts";
 import { Round } from "../../services/scheduler/round.ts";
-import { PRIORITIES, type Priority } from "../../shared/contracts/task.ts";
+import { PRIORITIES, type Priority } from "../../shared/contracts/deploy-request.ts";
 import { queued } from "../support/placement.ts";
 
 const EVERYBODY = { nowMs: 0, admits: () => true, affords: () => true, passed: () => {} };

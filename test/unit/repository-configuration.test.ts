@@ -7,7 +7,7 @@ import {
   templateFilesIn,
   withLimits,
 } from "../../services/host-agent/repository-configuration.ts";
-import { REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 import { request } from "../support/facts.ts";
 
 const FILE = ".agent-mesh.toml of main";

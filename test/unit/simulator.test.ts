@@ -11,7 +11,7 @@ import { SimulatedHost } from "../../services/simulator/simulated-host.ts";
 import { rowOf } from "../../services/simulator/verdict.ts";
 import { drawWorkload, kindOf, type TaskRow, workloadOf } from "../../services/simulator/workload.ts";
 import { DEFAULT_SETTINGS, PlacementPolicy } from "../../shared/config/settings.ts";
-import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/task.ts";
+import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 import { FoldedLog } from "../../shared/lifecycle/folded-log.ts";
 import { fact } from "../support/facts.ts";
 

@@ -1,6 +1,6 @@
 // What is kept in the golden distro between attempts, and for people: dependency caches, and what failed attempts leave.
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { hasDistros, WSL_PROGRAM } from "../support/fake-wsl.ts";
 import { DEADLINE, type Host } from "../support/host.ts";
 import { runMesh } from "../support/mesh-program.ts";

@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { withArguments } from "../../services/host-agent/guest/processes.ts";
 import { askApi } from "../../shared/bus/ask.ts";
-import type { DeployRequest } from "../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { hasDistros, isOurFake, WSL_PROGRAM } from "../support/fake-wsl.ts";
 import { startSilentServer } from "../support/git-server.ts";
 import { DEADLINE, type Host } from "../support/host.ts";

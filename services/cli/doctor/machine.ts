@@ -3,8 +3,8 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { access, constants, rm, statfs, writeFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import path from "node:path";
+import { REQUEST_DEFAULTS } from "../../../shared/contracts/deploy-request.ts";
 import { diskFloorBytes } from "../../../shared/contracts/disk-floor.ts";
-import { REQUEST_DEFAULTS } from "../../../shared/contracts/task.ts";
 import { formatSize, GIB } from "../terminal/quantities.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 

@@ -5,8 +5,8 @@ import type { Bus } from "../../../shared/bus/connect.ts";
 import { storedMessages } from "../../../shared/bus/read.ts";
 import { LOGS } from "../../../shared/bus/streams.ts";
 import { submitTask } from "../../../shared/bus/submit.ts";
+import type { DeployRequest } from "../../../shared/contracts/deploy-request.ts";
 import { LogChunk, logSubject } from "../../../shared/contracts/log.ts";
-import type { DeployRequest } from "../../../shared/contracts/task.ts";
 import type { Act } from "./judgement.ts";
 
 /** `steady`: its first attempt acts until it is ended, any other for two seconds. */

@@ -5,7 +5,7 @@ import { lstat, open, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { Command } from "commander";
 import type { MeshClient } from "../../../shared/client/mesh-client.ts";
-import type { ArtifactEntry } from "../../../shared/contracts/task.ts";
+import type { ArtifactEntry } from "../../../shared/contracts/attempt-result.ts";
 import { makeFolder } from "../../../shared/process/make-folder.ts";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
 import { Failure, messageOf, refused, UsageError, valueOf } from "../outcome.ts";

@@ -2,7 +2,7 @@
 // and it says which.
 import type { z } from "zod";
 import { parseDuration, parseSize } from "../../../shared/config/quantities.ts";
-import { type DeployRequest, StrictDeployRequest } from "../../../shared/contracts/task.ts";
+import { type DeployRequest, StrictDeployRequest } from "../../../shared/contracts/deploy-request.ts";
 import { explainIssues } from "../../../shared/contracts/unknown-field.ts";
 import { messageOf, UsageError } from "../outcome.ts";
 import { parseConstraint } from "./constraint-text.ts";

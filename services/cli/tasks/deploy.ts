@@ -3,7 +3,8 @@
 import { createReadStream } from "node:fs";
 import { Command } from "commander";
 import type { MeshClient } from "../../../shared/client/mesh-client.ts";
-import type { DeployRequest, TaskView } from "../../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../../shared/contracts/deploy-request.ts";
+import type { TaskView } from "../../../shared/contracts/task.ts";
 import { Interrupted } from "../interruption.ts";
 import { Failure, messageOf, UsageError, valueOf } from "../outcome.ts";
 import { type CommonOptions, tell, withCommonFlags, withMesh } from "../session.ts";

@@ -1,8 +1,9 @@
 // A task in words: its result as `deploy --wait`, `task` and `demo` print it. Everything that others wrote is made
 // plain here.
 import type { AgentUsage } from "../../../shared/contracts/agent-event.ts";
+import type { AgentResult, CheckResult } from "../../../shared/contracts/attempt-result.ts";
 import type { PushView } from "../../../shared/contracts/push.ts";
-import type { AgentResult, CheckResult, TaskView } from "../../../shared/contracts/task.ts";
+import type { TaskView } from "../../../shared/contracts/task.ts";
 import { plainLine } from "../terminal/plain-text.ts";
 import { formatDuration, formatSize } from "../terminal/quantities.ts";
 import { cut, properties, styled, styledState } from "../terminal/table.ts";

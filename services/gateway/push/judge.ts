@@ -1,7 +1,7 @@
 // Whether a task's patch may be pushed at all, and whether what it changes may. Pure.
 import type { PushGrant } from "../../../shared/config/mesh-config.ts";
+import type { DeployRequest } from "../../../shared/contracts/deploy-request.ts";
 import { type PushOutcome, park } from "../../../shared/contracts/push.ts";
-import type { DeployRequest } from "../../../shared/contracts/task.ts";
 
 export const notGranted = (repository: string): string =>
   `push: nothing may be pushed to ${repository}: [push."${repository}"] in MESH_CONFIG of the gateways allows it`;

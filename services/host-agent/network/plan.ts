@@ -1,12 +1,13 @@
 // What the instances of an attempt may reach: the narrowest of what the base branch and this host's owner say; strangers'
 // work reaches what is allowed at most. Nothing that the pull request brings has a say in it. Pure.
+
+import type { DeployRequest } from "../../../shared/contracts/deploy-request.ts";
 import {
   type AllowedHost,
   NETWORKS,
   type NetworkName,
   narrowest,
 } from "../../../shared/contracts/network.ts";
-import type { DeployRequest } from "../../../shared/contracts/task.ts";
 
 /** Of this host, by its owner. */
 export interface OwnersNetwork {

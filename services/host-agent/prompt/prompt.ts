@@ -1,6 +1,7 @@
 // What an agent is told: the template of the task's type, the repository's own or the mesh's, filled in.
+
+import type { DeployRequest } from "../../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
-import type { DeployRequest } from "../../../shared/contracts/task.ts";
 import type { TaskType } from "../../../shared/contracts/task-type.ts";
 import { ownText } from "../../../shared/process/own-program.ts";
 import { commandInWords, type Gate } from "../gates.ts";

@@ -1,7 +1,8 @@
 // What every runner of an agent keeps of what it is told: a result that is filled in as the run goes on, and the end of
 // what its process complains of.
 import { EVENT_TEXT_MAX } from "../../../shared/contracts/agent-event.ts";
-import type { AgentResult, RunnerName } from "../../../shared/contracts/task.ts";
+import type { AgentResult } from "../../../shared/contracts/attempt-result.ts";
+import type { RunnerName } from "../../../shared/contracts/deploy-request.ts";
 import { roughCut } from "../redaction.ts";
 
 const COMPLAINT_CHARACTERS = 1_000;

@@ -1,6 +1,6 @@
 // What becomes of tools that ask for leave: by the task's policy, or by a person in a limited time. Whoever is not
 // answered by then is denied.
-import { AGENT_DEFAULTS, type DeployRequest } from "../../../shared/contracts/task.ts";
+import { AGENT_DEFAULTS, type DeployRequest } from "../../../shared/contracts/deploy-request.ts";
 
 /** What a tool is told that a task's policy denies. */
 export const NO_TOOL_MAY_ASK = "this task allows no tool that asks for approval";

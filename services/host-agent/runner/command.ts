@@ -1,6 +1,7 @@
 // The runner `command`: the task names a command, and its exit code is the verdict.
+
+import type { Command } from "../../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
-import type { Command } from "../../../shared/contracts/task.ts";
 import { howItEnded, infrastructureFailure } from "../judgement.ts";
 import type { ExitRecord } from "../supervisor-link.ts";
 import type { Runner } from "./runner.ts";

@@ -14,9 +14,9 @@ import {
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import { type Duplex, pipeline, Transform } from "node:stream";
 import { tokensOf } from "../../../shared/contracts/agent-event.ts";
+import type { AgentResult } from "../../../shared/contracts/attempt-result.ts";
 import type { Allowance } from "../../../shared/contracts/budget.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
-import type { AgentResult } from "../../../shared/contracts/task.ts";
 import type { Door } from "../guest/protocol.ts";
 import { oneAtATime } from "../network/one-at-a-time.ts";
 import { answersHeaders, isAnswer, requestsHeaders } from "../network/passed-on.ts";

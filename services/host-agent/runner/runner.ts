@@ -1,9 +1,10 @@
 // The seam between an attempt and what it runs. A runner knows one program: whether it is here, how it is started,
 // what its output means, and what became of it. It never knows where its process runs: the transport does.
 import type { AgentEvent } from "../../../shared/contracts/agent-event.ts";
+import type { AgentResult } from "../../../shared/contracts/attempt-result.ts";
 import type { Allowance } from "../../../shared/contracts/budget.ts";
+import type { DeployRequest, RunnerName } from "../../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
-import type { AgentResult, DeployRequest, RunnerName } from "../../../shared/contracts/task.ts";
 import type { Finding } from "../../../shared/contracts/task-type.ts";
 import type { ExecSpec, ExitRecord, GuestProcess } from "../supervisor-link.ts";
 import type { ModelUsed } from "../usage-report.ts";

@@ -3,8 +3,8 @@
 
 import type { CheckpointOwner } from "../../../shared/bus/checkpoints.ts";
 import type { Bus } from "../../../shared/bus/connect.ts";
+import type { AgentResult } from "../../../shared/contracts/attempt-result.ts";
 import type { FailureCategory } from "../../../shared/contracts/failure.ts";
-import type { AgentResult } from "../../../shared/contracts/task.ts";
 import type { Redactor } from "../redaction.ts";
 import type { RunOutcome } from "../runner/runner.ts";
 import { type RunnerRunOptions, runRunner } from "../runner-run.ts";

@@ -1,7 +1,8 @@
 // A runner for agents that speak the Agent Client Protocol (agentclientprotocol.com, version 1) on their stdin and
 // stdout. It offers them neither files nor terminals: what they do, they do where they run.
 
-import { AGENT_DEFAULTS, type AgentResult, type RunnerName } from "../../../../shared/contracts/task.ts";
+import type { AgentResult } from "../../../../shared/contracts/attempt-result.ts";
+import { AGENT_DEFAULTS, type RunnerName } from "../../../../shared/contracts/deploy-request.ts";
 import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import type { GuestProcess } from "../../supervisor-link.ts";
 import { complaintWith, cutText, nothingTold, summaryOf } from "../agent-result.ts";

@@ -1,7 +1,7 @@
 // What an agent's screen asks for, and what it is answered: by the task's policy, or by a person in time. It answers the
 // screen that was seen, and no later one.
 import type { AgentEvent } from "../../../../shared/contracts/agent-event.ts";
-import type { DeployRequest } from "../../../../shared/contracts/task.ts";
+import type { DeployRequest } from "../../../../shared/contracts/deploy-request.ts";
 import { cutText } from "../agent-result.ts";
 import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";
 import { type Question, wordsOf } from "./screen.ts";

@@ -2,8 +2,9 @@
 // read from a screen: its work is over once the screen has been still and asks nothing, and then the checks decide.
 import path from "node:path";
 import { z } from "zod";
+import type { AgentResult } from "../../../../shared/contracts/attempt-result.ts";
+import { AGENT_DEFAULTS, type RunnerName } from "../../../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../../../shared/contracts/failure.ts";
-import { AGENT_DEFAULTS, type AgentResult, type RunnerName } from "../../../../shared/contracts/task.ts";
 import { ownSource } from "../../../../shared/process/own-program.ts";
 import { infrastructureFailure } from "../../judgement.ts";
 import type { ExitRecord, GuestProcess } from "../../supervisor-link.ts";

@@ -1,8 +1,8 @@
 // The runner `claude-code`: Claude Code's CLI, told what to do on its stdin and understood by its stdout. It decides
 // nothing about the task: what it hears is mapped in `events.ts` and judged in `outcome.ts`.
 import { randomUUID } from "node:crypto";
+import type { AgentResult } from "../../../../shared/contracts/attempt-result.ts";
 import type { Failure } from "../../../../shared/contracts/failure.ts";
-import type { AgentResult } from "../../../../shared/contracts/task.ts";
 import type { GuestProcess } from "../../supervisor-link.ts";
 import { complaintWith, cutText, nothingTold, summaryOf } from "../agent-result.ts";
 import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";

@@ -1,6 +1,6 @@
 // How Claude Code is started: headless, with what the repository would have it load left out, and messages on stdin
 // and stdout. Pure.
-import { AGENT_DEFAULTS } from "../../../../shared/contracts/task.ts";
+import { AGENT_DEFAULTS } from "../../../../shared/contracts/deploy-request.ts";
 import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import { FINDINGS_SCHEMA } from "../findings.ts";
 import type { RunCommand, RunSpec } from "../runner.ts";

@@ -1,7 +1,9 @@
 // The runner `codex`: Codex's CLI, which is given its prompt on stdin and takes nothing after that. Its own sandbox
 // denies what it may not do, and asks nobody.
-import type { DeployRequest } from "../../../../shared/contracts/task.ts";
-import { AGENT_DEFAULTS, type AgentResult } from "../../../../shared/contracts/task.ts";
+
+import type { AgentResult } from "../../../../shared/contracts/attempt-result.ts";
+import type { DeployRequest } from "../../../../shared/contracts/deploy-request.ts";
+import { AGENT_DEFAULTS } from "../../../../shared/contracts/deploy-request.ts";
 import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
 import type { Hello } from "../../guest/protocol.ts";
 import { complaintWith, nothingTold, summaryOf } from "../agent-result.ts";
