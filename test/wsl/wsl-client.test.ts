@@ -102,16 +102,18 @@ describe.skipIf(!hasDistros)("the client of wsl.exe", () => {
   test("gives a distro the guest of this very version, and takes others away", async () => {
     await sh("mkdir -p /opt/agent-mesh && touch /opt/agent-mesh/guest-old.mjs /opt/agent-mesh/kept");
     const bundle = await bundleGuest();
-    for (const _ of [1, 2])
-      expect(await installGuest(windows.wsl, DISTRO, bundle)).toEqual({
-        ok: true,
-        value: `/opt/agent-mesh/${bundle.fileName}`,
-      });
-    const there = await sh("cd /opt/agent-mesh && ls && sha256sum guest-*");
+    const installed = { ok: true, value: `/opt/agent-mesh/${bundle.fileName}` };
+    expect(await installGuest(windows.wsl, DISTRO, bundle)).toEqual(installed);
+    // One that is there already needs no room on a disk that has none.
+    await sh("touch -d @1 /opt/agent-mesh/guest-*");
+    expect(await installGuest(windows.wsl, DISTRO, bundle)).toEqual(installed);
+    const there = await sh("cd /opt/agent-mesh && ls && sha256sum guest-* && stat -c %Y guest-*");
     expect(there.ok && there.value.stdout.toString()).toBe(
-      `${bundle.fileName}\nkept\n${bundle.digest}  ${bundle.fileName}\n`,
+      `${bundle.fileName}\nkept\n${bundle.digest}  ${bundle.fileName}\n1\n`,
     );
-    const damaged = { ...bundle, bytes: bundle.bytes.subarray(1) };
+    await sh(`echo damaged >> /opt/agent-mesh/${bundle.fileName}`);
+    expect(await installGuest(windows.wsl, DISTRO, bundle)).toEqual(installed);
+    const damaged = { ...bundle, fileName: "guest-damaged.mjs", bytes: bundle.bytes.subarray(1) };
     expect(await installGuest(windows.wsl, DISTRO, damaged)).toMatchObject(failure("unknown"));
     const still = await sh("ls -A /opt/agent-mesh");
     expect(still.ok && still.value.stdout.toString()).toBe(`${bundle.fileName}\nkept\n`);
