@@ -31,6 +31,15 @@ it("an answer in events tells the same however it is cut, within a letter or a l
   );
 });
 
+it("an answer that is hung up on before it tells what it came to has used what has been heard of it", () => {
+  const [begins = "", delta = ""] = EVENTS.split("event: ").slice(1);
+  const deltas = `event: ${delta}`.repeat(12);
+  expect(usedIn("text/event-stream", Buffer.from(`event: ${begins}${deltas}`)).outputTokens).toBe(12);
+  expect(usedIn("text/event-stream", Buffer.from(`event: ${begins}${deltas.repeat(9)}${EVENTS}`))).toEqual(
+    USED,
+  );
+});
+
 it("a line without an end is not kept, and not searched again for each piece that comes", () => {
   const piece = Buffer.alloc(65_536, "x");
   const reader = provider.readUsage("text/event-stream");

@@ -78,16 +78,21 @@ function eventReader(): UsageReader {
   /** Of the line that has not ended yet. */
   let open = "";
   let isTooLong = false;
+  /** Of the answer, each a token at least: they count where whoever asked hangs up before it is told what they came to. */
+  let parts = 0;
+  let isToldAll = false;
   const keep = (piece: string) => {
     isTooLong ||= open.length + piece.length > LINE_MAX;
     open = isTooLong ? "" : open + piece;
   };
   const hear = (line: string) => {
+    if (line.startsWith("event: content_block_delta")) parts++;
     // Most lines are words of the answer, which tell nothing.
     if (!line.startsWith("data:") || !line.includes('"usage"')) return;
     const { message, usage } = parsed(line.slice(5));
     take(tokens, (message as { usage?: unknown } | undefined)?.usage);
     take(tokens, usage);
+    isToldAll ||= usage !== undefined;
   };
   return {
     push(bytes) {
@@ -101,7 +106,7 @@ function eventReader(): UsageReader {
         keep(piece);
       }
     },
-    used: () => tokens,
+    used: () => (isToldAll ? tokens : { ...tokens, outputTokens: Math.max(tokens.outputTokens, parts) }),
   };
 }
 
