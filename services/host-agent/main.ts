@@ -2,7 +2,6 @@
 // runs, runs under the guest supervisor, which ends it when this process ends.
 import { rm } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { askTracker } from "../../shared/bus/append.ts";
 import { ask } from "../../shared/bus/ask.ts";
 import { type Bus, connectBus } from "../../shared/bus/connect.ts";
@@ -16,12 +15,12 @@ import type { StopService } from "../../shared/contracts/service.ts";
 import { lockFolder } from "../../shared/process/folder-lock.ts";
 import { busOptions, runService, type ServiceContext } from "../../shared/service/run.ts";
 import { serveStopOrder } from "../../shared/service/stop-order.ts";
+import { abilityOf } from "./ability.ts";
 import { attemptExecutor } from "./attempt.ts";
 import { Attempts } from "./attempts.ts";
 import { startCondition } from "./condition.ts";
 import type { Executor } from "./executor.ts";
 import { finishedIn } from "./finished.ts";
-import type { Hello, LimitsHeld } from "./guest/protocol.ts";
 import { type Heartbeats, startHeartbeats } from "./heartbeats.ts";
 import { chooseHostId, HOST_LOCK, readIdentity } from "./identity.ts";
 import { startInstances } from "./instances/instances.ts";
@@ -29,29 +28,22 @@ import type { Machine } from "./instances/machine.ts";
 import { readPlace } from "./instances/place.ts";
 import { instanceRules, machinesOf } from "./instances/settings.ts";
 import { createLogSink } from "./log-sink.ts";
-import { networksGiven } from "./network/plan.ts";
 import { serveOrders } from "./orders.ts";
 import { startAwake } from "./owner/keep-awake.ts";
 import { createRedactor } from "./redaction.ts";
-import { commandRunner } from "./runner/command.ts";
-import { findRunners } from "./runner/here.ts";
+import { knowRunners } from "./runner/known-runners.ts";
 import { keepSecrets } from "./secrets/host-secrets.ts";
 import { storeFileIn } from "./secrets/store-file.ts";
 import { watchForStandstill } from "./standstill.ts";
 import { Voice } from "./voice.ts";
 import { takeOfferedImage } from "./wsl/image/offered.ts";
 
-/** Said while there is no supervisor. */
-const NOTHING_HELD: LimitsHeld = { memory: "none", processes: "none", cpus: "none" };
 /** Another agent of this id has so long to say that it is there, ms. */
 const WHO_MS = 1_000;
 /** Attempts that a stop interrupts have so long to be ended and spoken of, ms. */
 const CLOSE_MS = 8_000;
 /** Told over the bus to stop, it lets what runs go on for so long, unless told otherwise, ms. */
 const STOP_MS = 600_000;
-const LOOK_AGAIN_MS = 2_000;
-const NO_NETWORK =
-  "MESH_HOST_NETWORK keeps its attempts from the network, and it can give them none of their own (docs/isolation.md)";
 
 /** `executor` makes what attempts do; a benchmark gives one that does nothing. */
 export async function start(
@@ -114,23 +106,18 @@ export async function start(
       `another host agent speaks as ${hostId} since ${other.value.since}: stop it, or give this machine another MESH_HOST_ID`,
     );
 
+  let heartbeats: Heartbeats | undefined;
   const slots = environment.MESH_HOST_SLOTS;
   const instances = stack.use(startInstances({ source, rules: instanceRules(environment), log }));
   const isLocal = environment.MESH_HOST_INSTANCES === "local";
   // Elsewhere that may take minutes, and fail for a while; the host says meanwhile that it has nothing free.
   if (isLocal) await (await instances.first).guest.firstStamp();
   instances.onOpened(({ guest }) => void guest.firstStamp().then(() => heartbeats?.beat()));
-  let lastHello: Hello | undefined;
-  /** Of all instances, which are made alike; while none is there, as it was. */
-  const hello = () => {
-    lastHello = instances.machines()[0]?.guest.hello() ?? lastHello;
-    return lastHello;
-  };
   const ownersNetwork = {
     widest: environment.MESH_HOST_NETWORK,
     allowed: environment.MESH_HOST_ALLOWED_HOSTS,
   };
-  const networks = () => networksGiven(ownersNetwork, hello()?.ownNetwork === true);
+  const ability = abilityOf(() => instances.machines(), ownersNetwork, environment);
   let lastResume: Heartbeat["lastResume"];
   stack.use(
     watchForStandstill({
@@ -143,39 +130,20 @@ export async function start(
       },
     }),
   );
-  let found: Awaited<ReturnType<typeof findRunners>> = {
-    runners: [commandRunner],
-    versions: {},
-    unusable: [],
-  };
-  const find = async (machine: Machine) => {
-    const isolation = machine.guest.hello()?.isolation;
-    if (secrets.offered().length > 0 && isolation !== "sandbox")
-      log.warn("attempts are in no sandbox: whatever runs here could read all of this host's secrets");
-    found = await findRunners(environment, programs, isolation, machine.programs, log);
-  };
-  if (isLocal) await find(await instances.first);
-  else
-    instances.onOpened(async (machine) => {
-      while (instances.machines().includes(machine))
-        try {
-          return await find(machine);
-        } catch (error) {
-          // Its supervisor has died meanwhile: there will be another.
-          log.warn(error, "runners could not be looked for");
-          await delay(LOOK_AGAIN_MS);
-        }
-    });
-  const runnerNames = () => found.runners.map(({ name }) => name);
-  const versions = () => ({ "host-agent": VERSION, node: process.versions.node, ...found.versions });
-  let heartbeats: Heartbeats | undefined;
+  const known = await knowRunners({
+    ...{ environment, programs, instances, log },
+    hasSecrets: () => secrets.offered().length > 0,
+  });
+  const runnerNames = () => known().runners.map(({ name }) => name);
+  const versions = () => ({
+    "host-agent": VERSION,
+    node: process.versions.node,
+    ...known().versions,
+  });
   /** By an operator's wish, which the tracker tells; or because it has been told to stop. */
   let drained = false;
   let stopping = false;
   const draining = () => drained || stopping;
-  // What can see the machine, or reach what listens on it, is never a stranger's, whatever the machine was told.
-  const takesStrangers = () =>
-    environment.MESH_HOST_UNTRUSTED && hello()?.isolation === "sandbox" && networks().includes("none");
 
   const condition = stack.use(
     await startCondition({
@@ -187,7 +155,7 @@ export async function start(
       atWork: () => attempts.reserved().attempts,
       handBack: (count, message) => attempts.handBack(count, message),
       onChange: () => heartbeats?.beat(),
-      unable: () => (hello() === undefined || networks().length > 0 ? null : NO_NETWORK),
+      unable: ability.unable,
       log,
     }),
   );
@@ -203,7 +171,7 @@ export async function start(
         hostId,
         artifactsFolder,
         get runners() {
-          return found.runners;
+          return known().runners;
         },
         redactor,
         network: ownersNetwork,
@@ -221,7 +189,7 @@ export async function start(
       versions: versions(),
       runners: runnerNames(),
       secrets: secrets.offered(),
-      takesStrangers: takesStrangers(),
+      takesStrangers: ability.takesStrangers(),
       draining: draining(),
     }),
     moment: () => ({ installation, boot, counter: heartbeats?.counter() ?? 0 }),
@@ -268,10 +236,10 @@ export async function start(
           labels: environment.MESH_HOST_LABELS,
           runners: runnerNames(),
           secrets: secrets.offered(),
-          isolation: hello()?.isolation ?? "none",
-          networks: networks(),
-          limits: instances.machines()[0]?.guest.hello()?.limits ?? NOTHING_HELD,
-          untrusted: takesStrangers(),
+          isolation: ability.hello()?.isolation ?? "none",
+          networks: ability.networks(),
+          limits: ability.limits(),
+          untrusted: ability.takesStrangers(),
           draining: draining(),
           stopping,
           versions: versions(),
