@@ -2,7 +2,6 @@
 // Whatever was running then counts as ended, since nothing outlives its supervisor.
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
-import { ownProgram } from "../../shared/process/own-program.ts";
 import { FramedStreams } from "./guest/framed-streams.ts";
 import type { Stamp } from "./guest/lease.ts";
 import {
@@ -20,7 +19,6 @@ import {
   type Tick,
   type ToGuest,
 } from "./guest/protocol.ts";
-import { stateArguments } from "./guest/state.ts";
 
 export type ExecSpec = Omit<Exec, "process">;
 export type ExitRecord = Omit<Exit, "process" | "cause"> & { cause: ExitCause | "supervisor-died" };
@@ -259,32 +257,3 @@ async function close(child: ChildProcess): Promise<void> {
   await exited;
   clearTimeout(force);
 }
-
-interface SupervisorOptions {
-  stateDir: string;
-  leaseMs: number;
-  checkMs: number;
-  frozenLimitMs: number;
-  /** False: not even where one is to be had. */
-  sandbox?: boolean;
-  /** Paths besides the system's own that it shows. */
-  tools?: string[];
-}
-
-/** Argv of a supervisor beside the host agent, on the same kernel. */
-export const localSupervisorCommand = (options: SupervisorOptions): string[] => [
-  ...ownProgram("services/host-agent/guest/main.ts"),
-  ...supervisorArguments(options),
-];
-
-/** For the guest's programs, wherever they are. */
-export const supervisorArguments = (options: SupervisorOptions): string[] => [
-  "supervisor",
-  ...stateArguments(options.stateDir),
-  ...["--lease-ms", String(options.leaseMs)],
-  ...["--check-ms", String(options.checkMs)],
-  ...["--tick-ms", String(options.checkMs * 2)],
-  ...["--frozen-limit-ms", String(options.frozenLimitMs)],
-  ...(options.sandbox === false ? ["--no-sandbox"] : []),
-  ...(options.tools ?? []).flatMap((tool) => ["--tool", tool]),
-];

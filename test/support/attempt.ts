@@ -21,7 +21,7 @@ import { programsHere } from "../../services/host-agent/runner/program.ts";
 import type { Run, Runner } from "../../services/host-agent/runner/runner.ts";
 import { keepSecrets } from "../../services/host-agent/secrets/host-secrets.ts";
 import { storeFileIn } from "../../services/host-agent/secrets/store-file.ts";
-import { localSupervisorCommand } from "../../services/host-agent/supervisor-link.ts";
+import { localSupervisorCommand } from "../../services/host-agent/supervisor-command.ts";
 import { KEPT_FOLDER, keptWorkspaces } from "../../services/host-agent/workspace/kept-workspaces.ts";
 import { localWorkspaces } from "../../services/host-agent/workspace/workspaces.ts";
 import { checkpointChunk, latestCheckpoint } from "../../shared/bus/checkpoints.ts";

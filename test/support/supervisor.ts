@@ -12,11 +12,11 @@ import { type Isolation, WORK_PATH } from "../../services/host-agent/guest/insid
 import type { Stamp } from "../../services/host-agent/guest/lease.ts";
 import { markedWith, withArguments } from "../../services/host-agent/guest/processes.ts";
 import { stateArguments } from "../../services/host-agent/guest/state.ts";
+import { localSupervisorCommand } from "../../services/host-agent/supervisor-command.ts";
 import {
   connectSupervisor,
   type ExecSpec,
   type ExitRecord,
-  localSupervisorCommand,
   type SupervisorLink,
 } from "../../services/host-agent/supervisor-link.ts";
 import { until } from "./until.ts";

@@ -6,7 +6,7 @@ import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
 import { endFormerLife } from "../guest/former-life.ts";
 import { keepGuest } from "../guest-keeper.ts";
 import { programsHere } from "../runner/program.ts";
-import { localSupervisorCommand } from "../supervisor-link.ts";
+import { localSupervisorCommand } from "../supervisor-command.ts";
 import { KEPT_FOLDER, keptWorkspaces, SWEEP_MS } from "../workspace/kept-workspaces.ts";
 import { removeTree } from "../workspace/tree.ts";
 import { localWorkspaces } from "../workspace/workspaces.ts";

@@ -6,7 +6,7 @@ import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
 import { keepGuest } from "../guest-keeper.ts";
 import type { Machine } from "../instances/machine.ts";
 import { madeOnce } from "../made-once.ts";
-import { supervisorArguments } from "../supervisor-link.ts";
+import { supervisorArguments } from "../supervisor-command.ts";
 import { remoteWorkspaces } from "../workspace/remote.ts";
 import { watchClock } from "./clock-watch.ts";
 import { DISTRO_PATH, hostFolderIn, MARKER_FILE, NODE_PROGRAM, workspacesIn } from "./distro-layout.ts";
