@@ -3,7 +3,7 @@
 // misses its aim.
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
-import { startCondition } from "../services/host-agent/condition.ts";
+import { startCondition } from "../services/host-agent/condition/condition.ts";
 import { startHeartbeats } from "../services/host-agent/heartbeats.ts";
 import { keptWorkspaces } from "../services/host-agent/workspace/kept-workspaces.ts";
 import { localWorkspaces } from "../services/host-agent/workspace/workspaces.ts";

@@ -5,10 +5,10 @@ import { APPLY_MEMORY_BYTES } from "../services/gateway/push/commit.ts";
 import { PUSHER_TIMES } from "../services/gateway/push/pusher.ts";
 import { BODY_MAX_BYTES } from "../services/gateway/request-body.ts";
 import { SSE_LIMITS } from "../services/gateway/sse.ts";
+import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/attempt/log-sink.ts";
 import { STREAMS_MAX } from "../services/host-agent/guest/doors.ts";
 import { WINDOW_BYTES } from "../services/host-agent/guest/framed-streams.ts";
-import { MOVE_MS } from "../services/host-agent/held-attempt.ts";
-import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../services/host-agent/log-sink.ts";
+import { MOVE_MS } from "../services/host-agent/held/held-attempt.ts";
 import { CACHES_KEPT, CACHES_MAX_BYTES } from "../services/host-agent/workspace/cache-room.ts";
 import {
   DEPENDENCIES_KEPT,
@@ -143,13 +143,13 @@ export const limitRows = (): string[][] => [
   [
     "output of an attempt: its head",
     bytes(LOG_HEAD_BYTES),
-    "`services/host-agent/log-sink.ts`",
+    "`services/host-agent/attempt/log-sink.ts`",
     "the rest is not told as it comes; a `truncated` chunk says so",
   ],
   [
     "output of each process beyond that: its tail",
     bytes(LOG_TAIL_BYTES),
-    "`services/host-agent/log-sink.ts`",
+    "`services/host-agent/attempt/log-sink.ts`",
     "what lies between is left out; a mark in log and artifact says how many bytes",
   ],
   ["patch of an attempt", bytes(PATCH_MAX_BYTES), "`shared/contracts/artifact.ts`", "failure `resource`"],
@@ -312,7 +312,7 @@ export const limitRows = (): string[][] => [
   [
     "wait of gates for a distro that the work has not touched",
     `${MOVE_MS / 60_000} min`,
-    "`services/host-agent/held-attempt.ts`",
+    "`services/host-agent/held/held-attempt.ts`",
     "failure `host`; `timeout` where the task's own time is over first",
   ],
   [

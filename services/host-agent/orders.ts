@@ -12,7 +12,7 @@ import {
   WhoOrder,
   type WhoReply,
 } from "../../shared/contracts/order.ts";
-import type { Attempts } from "./attempts.ts";
+import type { Attempts } from "./held/attempts.ts";
 
 /** Answers orders until it is disposed. */
 export function serveOrders(

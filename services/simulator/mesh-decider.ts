@@ -15,7 +15,7 @@ import { LEASE, silenceMs } from "../../shared/contracts/lease.ts";
 import type { RunOrder, RunReply } from "../../shared/contracts/order.ts";
 import { Breakers } from "../../shared/lifecycle/breakers.ts";
 import { FoldedLog } from "../../shared/lifecycle/folded-log.ts";
-import { countedOf } from "../host-agent/admission.ts";
+import { countedOf } from "../host-agent/held/admission.ts";
 import { Dispatcher } from "../scheduler/dispatch.ts";
 import { Fleet } from "../scheduler/fleet.ts";
 import { Queue } from "../scheduler/queue.ts";

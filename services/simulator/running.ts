@@ -1,5 +1,5 @@
 // An attempt that runs on a simulated host, and the memory that it has come to use. Pure.
-import type { countedOf } from "../host-agent/admission.ts";
+import type { countedOf } from "../host-agent/held/admission.ts";
 
 /** An attempt reaches the memory it uses after so long, in a straight line, ms. */
 export const MEMORY_RAMP_MS = 45_000;

@@ -2,7 +2,7 @@
 // heartbeats. It admits by the host agent's own rule. The clock is an argument.
 import type { Heartbeat } from "../../shared/contracts/heartbeat.ts";
 import type { RunOrder } from "../../shared/contracts/order.ts";
-import { refusalOf } from "../host-agent/admission.ts";
+import { refusalOf } from "../host-agent/held/admission.ts";
 import type { Chance } from "./chance.ts";
 import { type Machine, OWNER } from "./machines.ts";
 import { MEMORY_RAMP_MS, type Running, usedNow } from "./running.ts";

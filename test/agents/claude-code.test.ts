@@ -4,7 +4,7 @@ import { symlinkSync } from "node:fs";
 import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
-import { Stop } from "../../services/host-agent/executor.ts";
+import { Stop } from "../../services/host-agent/held/executor.ts";
 import { claudeCodeRunner } from "../../services/host-agent/runner/claude-code/driver.ts";
 import { lookOn, type ProgramOptions } from "../../services/host-agent/runner/program.ts";
 import type { AgentEvent } from "../../shared/contracts/agent-event.ts";

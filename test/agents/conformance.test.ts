@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
-import { Stop } from "../../services/host-agent/executor.ts";
+import { Stop } from "../../services/host-agent/held/executor.ts";
 import { acpRunner } from "../../services/host-agent/runner/acp/driver.ts";
 import { greetHere } from "../../services/host-agent/runner/acp/greet.ts";
 import { agentapiRunner } from "../../services/host-agent/runner/agentapi/driver.ts";

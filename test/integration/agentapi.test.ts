@@ -3,7 +3,7 @@
 
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { Stop } from "../../services/host-agent/executor.ts";
+import { Stop } from "../../services/host-agent/held/executor.ts";
 import { agentapiRunner } from "../../services/host-agent/runner/agentapi/driver.ts";
 import { lookOn } from "../../services/host-agent/runner/program.ts";
 import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";

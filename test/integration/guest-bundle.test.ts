@@ -5,8 +5,8 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
-import { localSupervisorCommand } from "../../services/host-agent/supervisor-command.ts";
-import { connectSupervisor } from "../../services/host-agent/supervisor-link.ts";
+import { localSupervisorCommand } from "../../services/host-agent/supervisor/supervisor-command.ts";
+import { connectSupervisor } from "../../services/host-agent/supervisor/supervisor-link.ts";
 import { bundleGuest } from "../../services/host-agent/wsl/guest-bundle.ts";
 
 test("the guest's programs work as one file in a folder where nothing else lies", async () => {

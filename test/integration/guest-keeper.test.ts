@@ -5,8 +5,8 @@ import path from "node:path";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { endFormerLife } from "../../services/host-agent/guest/former-life.ts";
-import { type Guest, keepGuest } from "../../services/host-agent/guest-keeper.ts";
-import { localSupervisorCommand } from "../../services/host-agent/supervisor-command.ts";
+import { type Guest, keepGuest } from "../../services/host-agent/supervisor/guest-keeper.ts";
+import { localSupervisorCommand } from "../../services/host-agent/supervisor/supervisor-command.ts";
 import { isAlive } from "../support/nats.ts";
 import { DEADLINE } from "../support/supervisor.ts";
 

@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from "node:path";
 import { pino } from "pino";
 import { describe, expect, it, vi } from "vitest";
-import type { Outcome, Work } from "../../services/host-agent/executor.ts";
 import { signalAll } from "../../services/host-agent/guest/processes.ts";
+import type { Outcome, Work } from "../../services/host-agent/held/executor.ts";
 import { start as startHostAgent } from "../../services/host-agent/main.ts";
 import { askApi } from "../../shared/bus/ask.ts";
 import { readEnvironment } from "../../shared/config/environment.ts";

@@ -13,7 +13,7 @@ import {
 import { homedir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../../services/host-agent/log-sink.ts";
+import { LOG_HEAD_BYTES, LOG_TAIL_BYTES } from "../../services/host-agent/attempt/log-sink.ts";
 import { type AttemptHost, startAttemptHost } from "../support/attempt.ts";
 import { untilGone } from "../support/mesh-program.ts";
 import { makeRepository, type Repository } from "../support/repository.ts";

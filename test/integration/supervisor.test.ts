@@ -15,7 +15,7 @@ import {
   PROTOCOL_VERSION,
   type ToGuest,
 } from "../../services/host-agent/guest/protocol.ts";
-import { localSupervisorCommand } from "../../services/host-agent/supervisor-command.ts";
+import { localSupervisorCommand } from "../../services/host-agent/supervisor/supervisor-command.ts";
 import { encodeLine } from "../../services/host-agent/workspace/wire.ts";
 import { isAlive } from "../support/nats.ts";
 import {

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Hello } from "../../services/host-agent/guest/protocol.ts";
-import type { GuestProcess } from "../../services/host-agent/supervisor-link.ts";
+import type { GuestProcess } from "../../services/host-agent/supervisor/supervisor-link.ts";
 import { type RemoteTimes, remoteWorkspaces } from "../../services/host-agent/workspace/remote.ts";
 import {
   encodeLine,

@@ -1,16 +1,16 @@
 // A host agent of the simulation: the product's attempts, heartbeats and orders, with a guest across simulated pipes.
 // It dies and begins again; what it has on disk stays.
 import { pino } from "pino";
-import { Attempts } from "../../services/host-agent/attempts.ts";
-import type { Executor } from "../../services/host-agent/executor.ts";
-import type { Finished } from "../../services/host-agent/finished.ts";
 import type { Stamp } from "../../services/host-agent/guest/lease.ts";
-import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import { startHeartbeats } from "../../services/host-agent/heartbeats.ts";
+import { Attempts } from "../../services/host-agent/held/attempts.ts";
+import type { Executor } from "../../services/host-agent/held/executor.ts";
+import type { Finished } from "../../services/host-agent/held/finished.ts";
+import { Voice } from "../../services/host-agent/held/voice.ts";
 import { serveOrders } from "../../services/host-agent/orders.ts";
 import { watchForStandstill } from "../../services/host-agent/standstill.ts";
-import type { Thawing } from "../../services/host-agent/supervisor-link.ts";
-import { Voice } from "../../services/host-agent/voice.ts";
+import type { Guest } from "../../services/host-agent/supervisor/guest-keeper.ts";
+import type { Thawing } from "../../services/host-agent/supervisor/supervisor-link.ts";
 import { askTracker } from "../../shared/bus/append.ts";
 import type { LeaseTimes } from "../../shared/contracts/lease.ts";
 import { instancesOn } from "../support/instances.ts";

@@ -1,5 +1,5 @@
 // Builder of what a host judges its capacity by: an idle one of 16 GiB with two slots.
-import type { Capacity } from "../../services/host-agent/admission.ts";
+import type { Capacity } from "../../services/host-agent/held/admission.ts";
 
 const GIB = 1_073_741_824;
 

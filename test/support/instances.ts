@@ -1,9 +1,9 @@
 // A guest of a test's own as the one place for all instances, with as many of them as are asked for.
 
-import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import type { HeldInstance, Instances } from "../../services/host-agent/instances/instances.ts";
 import type { Machine } from "../../services/host-agent/instances/machine.ts";
 import { programsHere } from "../../services/host-agent/runner/program.ts";
+import type { Guest } from "../../services/host-agent/supervisor/guest-keeper.ts";
 
 /** Its attempts have no trees. */
 const machineOf = (guest: Guest): Machine => ({

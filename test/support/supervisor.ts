@@ -12,13 +12,13 @@ import { type Isolation, WORK_PATH } from "../../services/host-agent/guest/insid
 import type { Stamp } from "../../services/host-agent/guest/lease.ts";
 import { markedWith, withArguments } from "../../services/host-agent/guest/processes.ts";
 import { stateArguments } from "../../services/host-agent/guest/state.ts";
-import { localSupervisorCommand } from "../../services/host-agent/supervisor-command.ts";
+import { localSupervisorCommand } from "../../services/host-agent/supervisor/supervisor-command.ts";
 import {
   connectSupervisor,
   type ExecSpec,
   type ExitRecord,
   type SupervisorLink,
-} from "../../services/host-agent/supervisor-link.ts";
+} from "../../services/host-agent/supervisor/supervisor-link.ts";
 import { until } from "./until.ts";
 
 export const DEADLINE = { timeout: 30_000, interval: 20 };

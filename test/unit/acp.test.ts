@@ -15,7 +15,7 @@ import {
 } from "../../services/host-agent/runner/acp/permission.ts";
 import { Updates } from "../../services/host-agent/runner/acp/updates.ts";
 import type { Transport } from "../../services/host-agent/runner/runner.ts";
-import type { ExitRecord } from "../../services/host-agent/supervisor-link.ts";
+import type { ExitRecord } from "../../services/host-agent/supervisor/supervisor-link.ts";
 import { AgentEvent } from "../../shared/contracts/agent-event.ts";
 import type { DeployRequest } from "../../shared/contracts/deploy-request.ts";
 import { request } from "../support/facts.ts";

@@ -1,7 +1,7 @@
 // Whether a host takes one more attempt.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Admitted, countedOf, refusalOf } from "../../services/host-agent/admission.ts";
+import { type Admitted, countedOf, refusalOf } from "../../services/host-agent/held/admission.ts";
 import { type DeployRequest, REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 import type { RunOrder } from "../../shared/contracts/order.ts";
 import { capacity } from "../support/capacity.ts";

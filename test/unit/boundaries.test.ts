@@ -57,7 +57,8 @@ describe("imports", () => {
   });
 
   it("of the simulator reach into what decides in other services, which is pure, and nowhere else", () => {
-    const decides = /^services\/(host-agent\/admission|scheduler\/(dispatch|fleet|queue|queue-index))\.ts$/;
+    const decides =
+      /^services\/(host-agent\/held\/admission|scheduler\/(dispatch|fleet|queue|queue-index))\.ts$/;
     const outside = among("services/simulator").filter(
       ({ of }) =>
         of.startsWith("shared/bus/") ||

@@ -4,6 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { usageReport } from "../../services/host-agent/attempt/usage-report.ts";
+import { createRedactor, redactedCut } from "../../services/host-agent/redaction.ts";
 import { nothingTold } from "../../services/host-agent/runner/agent-result.ts";
 import { claudeCodeRunner } from "../../services/host-agent/runner/claude-code/driver.ts";
 import { type Line, readLine } from "../../services/host-agent/runner/claude-code/events.ts";
@@ -13,9 +15,8 @@ import { verdict } from "../../services/host-agent/runner/claude-code/outcome.ts
 import { eventText } from "../../services/host-agent/runner/event-text.ts";
 import { Lines } from "../../services/host-agent/runner/lines.ts";
 import { lookOn } from "../../services/host-agent/runner/program.ts";
-import type { ExitRecord } from "../../services/host-agent/supervisor-link.ts";
-import { usageReport } from "../../services/host-agent/usage-report.ts";
-import { AgentEvent } from "../../shared/contracts/agent-event.ts";
+import type { ExitRecord } from "../../services/host-agent/supervisor/supervisor-link.ts";
+import { AgentEvent, EVENT_TEXT_MAX } from "../../shared/contracts/agent-event.ts";
 import { request } from "../support/facts.ts";
 
 const FOLDER = path.resolve(import.meta.dirname, "../fixtures/claude-code");
@@ -255,7 +256,11 @@ describe("the events of a run", () => {
       JSON.stringify({ type: "assistant", message: { content: [{ type: "text", text }] } }),
     );
     expect(said.events).toHaveLength(1);
-    expect(AgentEvent.safeParse(said.events[0]).success).toBe(true);
+    const [event] = said.events;
+    const rough = event?.type === "text" ? event.text : expect.fail();
+    expect(rough.length).toBeLessThan(2 * EVENT_TEXT_MAX);
+    const told = { ...event, text: redactedCut(createRedactor(), rough, EVENT_TEXT_MAX) };
+    expect(AgentEvent.safeParse(told).success).toBe(true);
   });
 
   it("are the same, wherever the stream is cut", () => {

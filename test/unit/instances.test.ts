@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Hello } from "../../services/host-agent/guest/protocol.ts";
-import type { Guest } from "../../services/host-agent/guest-keeper.ts";
 import { startInstances } from "../../services/host-agent/instances/instances.ts";
 import {
   after,
@@ -23,6 +22,7 @@ import {
   type MachineSource,
   sharedMachine,
 } from "../../services/host-agent/instances/machine.ts";
+import type { Guest } from "../../services/host-agent/supervisor/guest-keeper.ts";
 
 const RULES: InstanceRules = { most: 5, warm: 1, idleMs: 300_000, tasksEach: 3, silenceMs: 30_000 };
 

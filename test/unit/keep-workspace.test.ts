@@ -1,8 +1,8 @@
 // What becomes of an attempt whose workspace somebody wants to look at, where it cannot be kept.
 import { pino } from "pino";
 import { expect, it } from "vitest";
-import type { Work } from "../../services/host-agent/executor.ts";
-import { keepWorkspace } from "../../services/host-agent/keep-workspace.ts";
+import { keepWorkspace } from "../../services/host-agent/attempt/keep-workspace.ts";
+import type { Work } from "../../services/host-agent/held/executor.ts";
 import { createRedactor } from "../../services/host-agent/redaction.ts";
 import type { Bus } from "../../shared/bus/connect.ts";
 

@@ -1,6 +1,6 @@
 // What is made once, by whoever asks first.
 import { expect, it } from "vitest";
-import { madeOnce } from "../../services/host-agent/made-once.ts";
+import { madeOnce } from "../../services/host-agent/wsl/made-once.ts";
 
 it("is made once for all who ask, and anew after a failure, which only those who waited are told", async () => {
   const made = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];

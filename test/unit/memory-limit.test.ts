@@ -1,7 +1,7 @@
 // What attempts may have of memory where they share a virtual machine.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { limitRefusalOf, memoryLimitOf } from "../../services/host-agent/memory-limit.ts";
+import { limitRefusalOf, memoryLimitOf } from "../../services/host-agent/held/memory-limit.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 
 const GIB = 1_073_741_824;

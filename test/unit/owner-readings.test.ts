@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { gauge } from "../../services/host-agent/gauge.ts";
-import { offeredMemory, shortOfMemory } from "../../services/host-agent/offered-memory.ts";
+import { gauge } from "../../services/host-agent/condition/gauge.ts";
+import { offeredMemory, shortOfMemory } from "../../services/host-agent/condition/offered-memory.ts";
 import { powerOfLinux, powerOfMac, powerOfWindows } from "../../services/host-agent/owner/power.ts";
 import {
   presenceInSessions,

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { refusalOf } from "../../services/host-agent/admission.ts";
+import { refusalOf } from "../../services/host-agent/held/admission.ts";
 import { refusal } from "../../services/scheduler/feasible.ts";
 import type { Fleet } from "../../services/scheduler/fleet.ts";
 import { inWords, place } from "../../services/scheduler/placement.ts";

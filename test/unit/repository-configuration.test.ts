@@ -1,12 +1,12 @@
 // `.agent-mesh.toml`: what a repository may say there, and what it may not raise.
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { gatesOf } from "../../services/host-agent/gates.ts";
+import { gatesOf } from "../../services/host-agent/attempt/gates.ts";
 import {
   readConfiguration,
   templateFilesIn,
   withLimits,
-} from "../../services/host-agent/repository-configuration.ts";
+} from "../../services/host-agent/attempt/repository-configuration.ts";
 import { REQUEST_DEFAULTS } from "../../shared/contracts/deploy-request.ts";
 import { request } from "../support/facts.ts";
 

@@ -1,7 +1,7 @@
 // A host's secrets: what their file may hold and what is said of a wrong one, which repositories get them, and which
 // hosts a task that names one may go to.
 import { describe, expect, it } from "vitest";
-import { refusalOf } from "../../services/host-agent/admission.ts";
+import { refusalOf } from "../../services/host-agent/held/admission.ts";
 import { grantedBy, offeredBy, parseStore, type Store } from "../../services/host-agent/secrets/store.ts";
 import { outlookOf } from "../../services/scheduler/explain.ts";
 import { refusal } from "../../services/scheduler/feasible.ts";

@@ -1,7 +1,7 @@
 // Checks of `.wslconfig`, which sets up WSL's one machine for all distros of an account: its encoding, its keys, and its
 // values against the machine's memory. Pure.
 import { REQUEST_DEFAULTS } from "../../../shared/contracts/deploy-request.ts";
-import { VM_OWN_BYTES } from "../../host-agent/memory-limit.ts";
+import { VM_OWN_BYTES } from "../../host-agent/held/memory-limit.ts";
 import { parseWslConfig, vmMemoryBytes, wslConfigText, wslSizeOf } from "../../host-agent/wsl/wslconfig.ts";
 import { formatSize, GIB } from "../terminal/quantities.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";

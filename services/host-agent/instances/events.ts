@@ -1,6 +1,6 @@
 // What happens to the machines of instances, for whoever wants to hear of it: of every machine, once, however many
 // instances share it.
-import type { Guest } from "../guest-keeper.ts";
+import type { Guest } from "../supervisor/guest-keeper.ts";
 import type { Machine } from "./machine.ts";
 
 export function machineEvents() {

@@ -2,7 +2,7 @@
 // attempts. What takes long, such as a machine that starts, never keeps anybody else waiting.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Guest } from "../guest-keeper.ts";
+import type { Guest } from "../supervisor/guest-keeper.ts";
 import { machineEvents } from "./events.ts";
 import {
   after,

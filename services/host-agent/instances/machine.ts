@@ -1,7 +1,8 @@
 // Where instances are: one guest supervisor and the trees beside it, whether on this machine or in a distro. And where
 // machines come from: one for all instances, or one for each.
-import type { Guest } from "../guest-keeper.ts";
+
 import type { ProgramsThere } from "../runner/program.ts";
+import type { Guest } from "../supervisor/guest-keeper.ts";
 import type { Workspaces } from "../workspace/workspaces.ts";
 
 export interface Machine extends AsyncDisposable {

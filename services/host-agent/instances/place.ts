@@ -1,5 +1,5 @@
 // What there is where instances are, or will be: its disk, its clones, its virtual machine.
-import type { PlaceReading } from "../readings.ts";
+import type { PlaceReading } from "../condition/readings.ts";
 import { diskOf } from "../workspace/disk.ts";
 import { readVmMemory } from "../wsl/wslconfig.ts";
 import type { Machine } from "./machine.ts";

@@ -1,7 +1,7 @@
 // The network of an attempt's instances: the machine's, or one of their own with a way out or none. It lasts as long as
 // the attempt does.
-import type { Guest } from "../guest-keeper.ts";
-import type { ExecSpec } from "../supervisor-link.ts";
+import type { Guest } from "../supervisor/guest-keeper.ts";
+import type { ExecSpec } from "../supervisor/supervisor-link.ts";
 import type { NetworkPlan, OwnersNetwork } from "./plan.ts";
 import { Refusals } from "./refusals.ts";
 import { wayOut } from "./way-out.ts";

@@ -1,6 +1,6 @@
 // What the machine is seen to be doing for its owner, for heartbeats and for the owner's own rules.
 import type { OwnerReading } from "../../../shared/contracts/heartbeat.ts";
-import { type Gauge, gauge } from "../gauge.ts";
+import { type Gauge, gauge } from "../condition/gauge.ts";
 import { POWER_EVERY_MS, readPower } from "./power.ts";
 import { PRESENCE_EVERY_MS, readPresence, type Seen } from "./presence.ts";
 

@@ -4,8 +4,8 @@ import type { DeployRequest } from "../../../shared/contracts/deploy-request.ts"
 import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { TaskType } from "../../../shared/contracts/task-type.ts";
 import { ownText } from "../../../shared/process/own-program.ts";
-import { commandInWords, type Gate } from "../gates.ts";
-import type { RepositoryConfiguration } from "../repository-configuration.ts";
+import { commandInWords, type Gate } from "../attempt/gates.ts";
+import type { RepositoryConfiguration } from "../attempt/repository-configuration.ts";
 import type { BaseBranch } from "../workspace/tree.ts";
 import { fencedPullRequest } from "./pull-request-text.ts";
 

@@ -2,8 +2,8 @@
 
 import type { Command } from "../../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
-import { howItEnded, infrastructureFailure } from "../judgement.ts";
-import type { ExitRecord } from "../supervisor-link.ts";
+import { howItEnded, infrastructureFailure } from "../attempt/judgement.ts";
+import type { ExitRecord } from "../supervisor/supervisor-link.ts";
 import type { Runner } from "./runner.ts";
 
 /** A string is for the shell, a list is run as it is. */

@@ -1,5 +1,5 @@
 // The end of an agent whose work is over: the end of its stdin is its own, and who does not take that is told harder.
-import type { GuestProcess } from "../supervisor-link.ts";
+import type { GuestProcess } from "../supervisor/supervisor-link.ts";
 
 const GRACE_MS = 5_000;
 

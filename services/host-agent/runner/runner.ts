@@ -6,8 +6,8 @@ import type { Allowance } from "../../../shared/contracts/budget.ts";
 import type { DeployRequest, RunnerName } from "../../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../../shared/contracts/failure.ts";
 import type { Finding } from "../../../shared/contracts/task-type.ts";
-import type { ExecSpec, ExitRecord, GuestProcess } from "../supervisor-link.ts";
-import type { ModelUsed } from "../usage-report.ts";
+import type { ModelUsed } from "../attempt/usage-report.ts";
+import type { ExecSpec, ExitRecord, GuestProcess } from "../supervisor/supervisor-link.ts";
 import type { Provider } from "./provider.ts";
 
 export interface Runner {

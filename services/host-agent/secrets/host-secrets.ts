@@ -3,7 +3,7 @@
 import type { Logger } from "pino";
 import { ConfigurationError } from "../../../shared/config/environment.ts";
 import { type OfferedSecret, repositoryAt } from "../../../shared/contracts/secret.ts";
-import { gauge } from "../gauge.ts";
+import { gauge } from "../condition/gauge.ts";
 import type { Redactor } from "../redaction.ts";
 import { grantedBy, offeredBy, type ReadStore } from "./store.ts";
 import { readStore } from "./store-file.ts";

@@ -16,7 +16,7 @@ import {
   chunkPart,
   RECORD_PART,
 } from "../../../shared/contracts/checkpoint.ts";
-import type { Instance } from "../instance.ts";
+import type { Instance } from "../attempt/instance.ts";
 import type { Redactor } from "../redaction.ts";
 import type { RunSpec, SessionRules } from "../runner/runner.ts";
 import { namesLargeFiles } from "../workspace/large-files.ts";

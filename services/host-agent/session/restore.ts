@@ -1,6 +1,6 @@
 // Puts what an earlier attempt has kept into a fresh instance: its work onto the tree, its session where its agent will
 // look for it. Both are done inside, as the attempt's own user: neither is trusted more than what runs there.
-import type { Instance } from "../instance.ts";
+import type { Instance } from "../attempt/instance.ts";
 import { restoreCommand } from "../workspace/patch.ts";
 import { TRUSTED_PATHS } from "../workspace/trusted-files.ts";
 import type { Kept } from "./find.ts";

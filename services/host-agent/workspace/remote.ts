@@ -3,9 +3,9 @@
 // for ever: whatever it is asked for is answered in time, or can be broken off.
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
-import type { Guest } from "../guest-keeper.ts";
 import type { ProgramsThere } from "../runner/program.ts";
-import type { GuestProcess } from "../supervisor-link.ts";
+import type { Guest } from "../supervisor/guest-keeper.ts";
+import type { GuestProcess } from "../supervisor/supervisor-link.ts";
 import { askCredentials } from "./credentials.ts";
 import type { KeptWorkspace } from "./kept-workspaces.ts";
 import type { Applied } from "./patch.ts";

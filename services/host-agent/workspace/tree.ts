@@ -9,7 +9,7 @@ import { execa } from "execa";
 import { branchProblem, cloneUrlProblem } from "../../../shared/contracts/clone-url.ts";
 import { objectFormat } from "../../../shared/repository/cache-key.ts";
 import { type GitOptions, type GitResult, git } from "../../../shared/repository/git.ts";
-import { TEMPLATE_MAX_BYTES, templateFilesIn } from "../repository-configuration.ts";
+import { TEMPLATE_MAX_BYTES, templateFilesIn } from "../attempt/repository-configuration.ts";
 import { BASE_REF, fetchBase, readBaseFile } from "./base-branch.ts";
 import { keptRef, type Source, withCommit } from "./cache.ts";
 import { fetchLargeFiles, NO_LFS_FILTER, ownStore, usesLargeFiles } from "./large-files.ts";

@@ -3,15 +3,15 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { type LeaseTimes, silenceMs } from "../../../shared/contracts/lease.ts";
-import { keepGuest } from "../guest-keeper.ts";
 import type { Machine } from "../instances/machine.ts";
-import { madeOnce } from "../made-once.ts";
-import { supervisorArguments } from "../supervisor-command.ts";
+import { keepGuest } from "../supervisor/guest-keeper.ts";
+import { supervisorArguments } from "../supervisor/supervisor-command.ts";
 import { remoteWorkspaces } from "../workspace/remote.ts";
 import { watchClock } from "./clock-watch.ts";
 import { DISTRO_PATH, hostFolderIn, MARKER_FILE, NODE_PROGRAM, workspacesIn } from "./distro-layout.ts";
 import { bundleGuest } from "./guest-bundle.ts";
 import { installGuest } from "./install-guest.ts";
+import { madeOnce } from "./made-once.ts";
 import { hasMark } from "./mark.ts";
 import type { Wsl } from "./wsl.ts";
 import { wslEnvironment } from "./wsl-call.ts";

@@ -3,9 +3,8 @@
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { silenceMs } from "../../../shared/contracts/lease.ts";
-import { unlessAborted } from "../guest-keeper.ts";
 import { type Machine, type MachineSource, sharedMachine } from "../instances/machine.ts";
-import { madeOnce } from "../made-once.ts";
+import { unlessAborted } from "../supervisor/guest-keeper.ts";
 import { type CopiedDistro, copyDistro, copySource, dropCopySource, removeDistro } from "./copied-distro.ts";
 import {
   type DistroOptions,
@@ -16,6 +15,7 @@ import {
   WslProblem,
 } from "./distro-guest.ts";
 import { GOLDEN_DISTRO, instanceDistro, isInstanceOf } from "./distro-layout.ts";
+import { madeOnce } from "./made-once.ts";
 
 /** All instances in the golden distro. */
 export function goldenDistro(options: DistroOptions): MachineSource {

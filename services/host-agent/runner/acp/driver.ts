@@ -4,7 +4,7 @@
 import type { AgentResult } from "../../../../shared/contracts/attempt-result.ts";
 import { AGENT_DEFAULTS, type RunnerName } from "../../../../shared/contracts/deploy-request.ts";
 import { TASK_TYPES } from "../../../../shared/contracts/task-type.ts";
-import type { GuestProcess } from "../../supervisor-link.ts";
+import type { GuestProcess } from "../../supervisor/supervisor-link.ts";
 import { complaintWith, cutText, nothingTold, summaryOf } from "../agent-result.ts";
 import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";
 import { endInTime } from "../end-in-time.ts";

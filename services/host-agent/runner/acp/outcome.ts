@@ -2,8 +2,8 @@
 // is told to, once its work is over. Pure.
 import { z } from "zod";
 import type { Failure, FailureCategory } from "../../../../shared/contracts/failure.ts";
-import { endedWithoutResult, infrastructureFailure } from "../../judgement.ts";
-import type { ExitRecord } from "../../supervisor-link.ts";
+import { endedWithoutResult, infrastructureFailure } from "../../attempt/judgement.ts";
+import type { ExitRecord } from "../../supervisor/supervisor-link.ts";
 import { categoryOfStatus, statusIn } from "../provider-status.ts";
 import type { RpcError } from "./peer.ts";
 

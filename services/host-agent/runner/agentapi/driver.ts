@@ -6,8 +6,8 @@ import type { AgentResult } from "../../../../shared/contracts/attempt-result.ts
 import { AGENT_DEFAULTS, type RunnerName } from "../../../../shared/contracts/deploy-request.ts";
 import type { Failure } from "../../../../shared/contracts/failure.ts";
 import { ownSource } from "../../../../shared/process/own-program.ts";
-import { infrastructureFailure } from "../../judgement.ts";
-import type { ExitRecord, GuestProcess } from "../../supervisor-link.ts";
+import { infrastructureFailure } from "../../attempt/judgement.ts";
+import type { ExitRecord, GuestProcess } from "../../supervisor/supervisor-link.ts";
 import { complaintWith, cutText, nothingTold, SUMMARY_CHARACTERS } from "../agent-result.ts";
 import { endInTime } from "../end-in-time.ts";
 import { eventQueue } from "../event-queue.ts";

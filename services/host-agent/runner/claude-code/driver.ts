@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import type { AgentResult } from "../../../../shared/contracts/attempt-result.ts";
 import type { Failure } from "../../../../shared/contracts/failure.ts";
-import type { GuestProcess } from "../../supervisor-link.ts";
+import type { GuestProcess } from "../../supervisor/supervisor-link.ts";
 import { complaintWith, cutText, nothingTold, summaryOf } from "../agent-result.ts";
 import { Approvals, NO_TOOL_MAY_ASK } from "../approvals.ts";
 import { eventQueue } from "../event-queue.ts";

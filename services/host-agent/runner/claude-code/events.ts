@@ -2,7 +2,7 @@
 // is made from. Pure; a line that nobody knows is passed on as it is.
 import { z } from "zod";
 import type { AgentEvent } from "../../../../shared/contracts/agent-event.ts";
-import type { ModelUsed } from "../../usage-report.ts";
+import type { ModelUsed } from "../../attempt/usage-report.ts";
 import { cutText } from "../agent-result.ts";
 import { ModelUsage, modelsUsed, tokensOfAll } from "./model-usage.ts";
 

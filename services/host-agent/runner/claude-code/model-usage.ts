@@ -1,7 +1,7 @@
 // What Claude Code's last result says that each model has used and cost. Pure; what it does not say counts as nothing
 // used, and as no cost known.
 import { z } from "zod";
-import type { ModelUsed } from "../../usage-report.ts";
+import type { ModelUsed } from "../../attempt/usage-report.ts";
 
 const count = z.number().nonnegative().catch(0);
 /** By the model's name. */

@@ -1,8 +1,8 @@
 // What became of a run of Claude Code, from its last result and how its process ended. Its exit code alone tells
 // nothing: a provider's refusal is a "success" that exits 1, and a denied tool one that exits 0. Pure.
 import type { Failure, FailureCategory } from "../../../../shared/contracts/failure.ts";
-import { endedWithoutResult, howItEnded, infrastructureFailure } from "../../judgement.ts";
-import type { ExitRecord } from "../../supervisor-link.ts";
+import { endedWithoutResult, howItEnded, infrastructureFailure } from "../../attempt/judgement.ts";
+import type { ExitRecord } from "../../supervisor/supervisor-link.ts";
 import type { Result } from "./events.ts";
 
 export interface Evidence {

@@ -1,7 +1,7 @@
 // What became of a run of Codex, from its last turn and how its process ended. Pure.
 import type { Failure, FailureCategory } from "../../../../shared/contracts/failure.ts";
-import { endedWithoutResult, howItEnded, infrastructureFailure } from "../../judgement.ts";
-import type { ExitRecord } from "../../supervisor-link.ts";
+import { endedWithoutResult, howItEnded, infrastructureFailure } from "../../attempt/judgement.ts";
+import type { ExitRecord } from "../../supervisor/supervisor-link.ts";
 import { categoryOfStatus, statusIn } from "../provider-status.ts";
 
 export interface Evidence {
