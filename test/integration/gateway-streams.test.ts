@@ -44,7 +44,9 @@ describe("an event stream", () => {
     socket.pause();
     await vi.waitUntil(async () => (await mesh.readers()) === 1, DEADLINE);
     await vi.waitUntil(async () => (await mesh.readers()) === 0, DEADLINE);
-    expect(memoryInUse() - memoryBefore).toBeLessThan(32 * 1024 * 1024);
+    // What the connection held goes a little after it.
+    const isFree = () => memoryInUse() - memoryBefore < 32 * 1024 * 1024;
+    await vi.waitUntil(isFree, { ...DEADLINE, interval: 200 });
 
     let text = "";
     socket.on("data", (data) => {
