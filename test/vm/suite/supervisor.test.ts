@@ -173,7 +173,7 @@ describe("a supervisor in a service of systemd's", () => {
     const { monotonicMs } = await supervisor.stamp();
     await until(() => (supervisor.link.latestTick()?.stamp.monotonicMs ?? 0) > monotonicMs);
     stretch = await supervisor.lease();
-    assert.equal(await supervisor.link.thaw("frozen", stretch), true);
+    assert.equal(await supervisor.link.thaw("frozen", stretch), "thawed");
     await untilActs(supervisor);
     await supervisor.link.kill("frozen");
     assert.deepEqual(supervisor.commands(), []);
