@@ -1,7 +1,7 @@
 // Who this host agent is: its id, the installation (its data folder, by a random name), and the number of its
 // life. One data folder serves one agent at a time.
 import { randomUUID } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import {
@@ -17,6 +17,12 @@ import { systemErrorCode } from "../../shared/process/system-error.ts";
 /** In the data folder: the random name of the installation, and the lock of the agent that uses it. */
 export const INSTALLATION_FILE = "installation";
 export const HOST_LOCK = "host-agent.lock";
+
+/** Where host agents may keep their data: in this folder itself, or, one or several, where `mesh up` keeps theirs below it. */
+export async function dataFoldersBelow(dataDir: string): Promise<string[]> {
+  const hosts = await readdir(path.join(dataDir, "hosts")).catch(() => []);
+  return [dataDir, path.join(dataDir, "host"), ...hosts.map((name) => path.join(dataDir, "hosts", name))];
+}
 
 export interface Identity {
   installation: string;

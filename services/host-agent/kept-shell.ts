@@ -1,8 +1,8 @@
 // A shell in the kept workspace of a failed attempt, on the host where it is: on this machine's own disk, or in a distro.
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { Environment } from "../../shared/config/environment.ts";
-import { INSTALLATION_FILE } from "./identity.ts";
+import { dataFoldersBelow, INSTALLATION_FILE } from "./identity.ts";
 import { enterKept } from "./workspace/enter-kept.ts";
 import { findKept, KEPT_FOLDER, type KeptWorkspace } from "./workspace/kept-workspaces.ts";
 import { findKeptInDistro } from "./wsl/kept-in-distro.ts";
@@ -19,12 +19,7 @@ export async function findKeptShell(
   taskId: string,
   environment: Environment,
 ): Promise<KeptShell | null> {
-  const hosts = await readdir(path.join(dataDir, "hosts")).catch(() => []);
-  const places = [
-    dataDir,
-    path.join(dataDir, "host"),
-    ...hosts.map((host) => path.join(dataDir, "hosts", host)),
-  ];
+  const places = await dataFoldersBelow(dataDir);
   for (const place of places) {
     const kept = await findKept(path.join(place, KEPT_FOLDER), taskId);
     const hidden = environment.MESH_HOST_SANDBOX

@@ -22,6 +22,8 @@ const FORMS: { begins: string; whole: string }[] = [
 ];
 /** A shorter value than this would be found in ordinary words. */
 export const VALUE_MIN = 8;
+/** No secret of a host's own store is longer, characters. */
+export const VALUE_MAX = 4_096;
 /** So much of a beginning is held back at most, characters; what is longer than that is no key. */
 const HELD_MAX = 16_384;
 /** Every secret by its form is made of these. */
@@ -44,8 +46,8 @@ interface RedactedStream {
   end(): Buffer;
 }
 
-/** No secret of a host's is longer, with what JSON writes before a character of it. */
-const SECRET_MAX = 2 * 4_096;
+/** The same as JSON has it, which writes something before a character. */
+const SECRET_MAX = 2 * VALUE_MAX;
 
 /** A text that is too long, cut so that `redactedCut` can tell a secret in it from what the cut has left of one. */
 export const roughCut = (text: string, maximum: number): string => text.slice(0, maximum + SECRET_MAX);

@@ -1,9 +1,9 @@
 // The data folders of this machine's host agents, for verbs that go by those and not by the bus.
-import { access, readdir } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import path from "node:path";
 import { defaultDataDir } from "../../../shared/config/environment.ts";
 import { systemErrorCode } from "../../../shared/process/system-error.ts";
-import { INSTALLATION_FILE } from "../../host-agent/identity.ts";
+import { dataFoldersBelow, INSTALLATION_FILE } from "../../host-agent/identity.ts";
 import { Failure } from "../outcome.ts";
 import { managerOf } from "./managers.ts";
 import type { Platform } from "./plan.ts";
@@ -22,15 +22,9 @@ const dataDirOf = (given: string | undefined): string =>
 export const noneUsed = (given: string | undefined): Failure =>
   new Failure(`no host agent has ever run on ${dataDirOf(given)}: name its data folder by --data`);
 
-/** Folders that a host agent has used: this one itself, or those that a host agent or `mesh up` keeps below it. */
+/** Those folders that a host agent has used. */
 export async function usedFolders(given: string | undefined): Promise<string[]> {
-  const dataDir = dataDirOf(given);
-  const below = await readdir(path.join(dataDir, "hosts")).catch(() => []);
-  const folders = [
-    dataDir,
-    path.join(dataDir, "host"),
-    ...below.map((name) => path.join(dataDir, "hosts", name)),
-  ];
+  const folders = await dataFoldersBelow(dataDirOf(given));
   const used = await Promise.all(
     folders.map(async (folder) => ((await isThere(path.join(folder, INSTALLATION_FILE))) ? [folder] : [])),
   );

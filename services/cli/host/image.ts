@@ -7,6 +7,7 @@ import type { Wsl } from "../../host-agent/wsl/wsl.ts";
 import type { WslOutcome } from "../../host-agent/wsl/wsl-error.ts";
 import { allowForStop, interruption } from "../interruption.ts";
 import { Failure, UsageError } from "../outcome.ts";
+import { collect } from "../repeatable.ts";
 import { withSettings } from "./settings-file.ts";
 
 const CLEAN_UP_MS = 60_000;
@@ -46,8 +47,6 @@ export function imageCommand(): Command {
     .action(importImage);
   return image;
 }
-
-const collect = (value: string, before: string[]): string[] => [...before, value];
 
 interface BuildOptions {
   out: string;

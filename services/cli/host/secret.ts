@@ -6,6 +6,7 @@ import { Command } from "commander";
 import { SecretGrant } from "../../../shared/contracts/secret.ts";
 import type { Store } from "../../host-agent/secrets/store.ts";
 import { Failure, messageOf, UsageError } from "../outcome.ts";
+import { collect } from "../repeatable.ts";
 import { tell } from "../session.ts";
 import { DATA_FLAG } from "./data-flag.ts";
 
@@ -16,7 +17,6 @@ interface Options {
   quiet?: boolean;
 }
 
-const collect = (value: string, earlier: string[] = []): string[] => [...earlier, value];
 const REPOSITORY = "host/owner/name, or host/owner/* for all of an owner's (repeatable)";
 
 export function secretCommand(): Command {
@@ -34,9 +34,10 @@ const list = () =>
     const stores = await Promise.all(
       (await files(options)).map(async (file) => ({ file, store: await read(file) })),
     );
+    const { offeredBy } = await import("../../host-agent/secrets/store.ts");
     const { jsonLine, plainLine } = await import("../terminal/plain-text.ts");
     for (const { file, store } of stores) {
-      const secrets = Object.entries(store).map(([name, { repositories }]) => ({ name, repositories }));
+      const secrets = offeredBy(store);
       if (options.json) process.stdout.write(jsonLine({ file, secrets }));
       else if (secrets.length === 0) tell(options, `${file}: none`);
       else

@@ -7,6 +7,7 @@ import type { DeployRequest } from "../../../shared/contracts/deploy-request.ts"
 import type { TaskView } from "../../../shared/contracts/task.ts";
 import { Interrupted } from "../interruption.ts";
 import { Failure, messageOf, UsageError, valueOf } from "../outcome.ts";
+import { collect } from "../repeatable.ts";
 import { type CommonOptions, tell, withCommonFlags, withMesh } from "../session.ts";
 import type { DeployFlags } from "./deploy-request.ts";
 
@@ -24,8 +25,6 @@ const PUSH_MS = 1_200_000;
 const PUSH_POLL_MS = 250;
 /** One gateway takes another's place sooner. */
 const NO_PUSHER_MS = 10_000;
-
-const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
 export const deployCommand = (): Command =>
   withCommonFlags(

@@ -8,9 +8,8 @@ import {
   SecretGrant,
   SecretName,
 } from "../../../shared/contracts/secret.ts";
-import { VALUE_MIN } from "../redaction.ts";
+import { VALUE_MAX, VALUE_MIN } from "../redaction.ts";
 
-const VALUE_MAX = 4_096;
 const SECRETS_MAX = 64;
 /** All of them stand in every heartbeat. */
 const GRANTS_MAX_CHARACTERS = 32_768;

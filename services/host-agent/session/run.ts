@@ -1,6 +1,5 @@
 // A run of an agent that may go on where an earlier attempt of its task was cut off, and of which as much is kept for a
 // later one. Where going on fails it begins afresh, in the same attempt, and says so.
-
 import type { CheckpointOwner } from "../../../shared/bus/checkpoints.ts";
 import type { Bus } from "../../../shared/bus/connect.ts";
 import type { AgentResult } from "../../../shared/contracts/attempt-result.ts";

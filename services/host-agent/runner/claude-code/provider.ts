@@ -1,4 +1,5 @@
 // Claude Code's provider, as its Messages API is asked and answers (or a gateway that speaks it). Pure.
+import { jsonOf } from "../lines.ts";
 import type { Provider, Tokens, UsageReader } from "../provider.ts";
 
 const OWN_ADDRESS = "https://api.anthropic.com";
@@ -65,13 +66,7 @@ const NAMES: Record<keyof Tokens, string> = {
   cacheWriteTokens: "cache_creation_input_tokens",
 };
 
-const parsed = (text: string): Record<string, unknown> => {
-  try {
-    return (JSON.parse(text) ?? {}) as Record<string, unknown>;
-  } catch {
-    return {};
-  }
-};
+const parsed = (text: string): Record<string, unknown> => (jsonOf(text) ?? {}) as Record<string, unknown>;
 
 function eventReader(): UsageReader {
   const tokens = none();

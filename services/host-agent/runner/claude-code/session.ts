@@ -1,6 +1,7 @@
 // How Claude Code keeps a session, as far as another host needs it to go on with it: in which file, up to which line it
 // is whole, and what the agent is told when it goes on. Pure.
 import { z } from "zod";
+import { jsonOf } from "../lines.ts";
 import type { SessionRules } from "../runner.ts";
 
 /** A line of the session that is a message; the session holds much else, which is passed over and kept. */
@@ -52,14 +53,10 @@ export const SESSIONS: SessionRules = {
   },
 };
 
+/** Null for a line of something else, and for one that is torn since it was being written. */
 function messageOf(line: string): z.infer<typeof Message> | null {
-  try {
-    const { data } = Message.safeParse(JSON.parse(line));
-    return data === undefined || data.isSidechain === true ? null : data;
-  } catch {
-    // Torn, since it was being written.
-    return null;
-  }
+  const { data } = Message.safeParse(jsonOf(line));
+  return data === undefined || data.isSidechain === true ? null : data;
 }
 
 export const GO_ON = [
